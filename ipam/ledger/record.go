@@ -1,0 +1,83 @@
+package ledger
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Key names one attachment.
+type Key struct {
+	Network   string `json:"network"`
+	Container string `json:"container"`
+	IfName    string `json:"ifname"`
+}
+
+func (k Key) String() string { return k.Network + "/" + k.Container + "/" + k.IfName }
+
+// Record is everything we know of one attachment.
+type Record struct {
+	Key
+	// Netns is the path of the container's namespace as given at ADD.
+	Netns string `json:"netns,omitempty"`
+	// Addresses of the container's end, in the order of the result.
+	Addresses []Address `json:"addresses,omitempty"`
+	// Ports are the host ports reserved for it.
+	Ports []Port `json:"ports,omitempty"`
+	// Names is what the resolver serves for it; the zero value is nothing.
+	Names Names `json:"names,omitzero"`
+	// Plugin is the name of the plugin that made it.
+	Plugin string `json:"plugin"`
+	// Firewall is the mechanism that carries its rules, "" if it has none.
+	Firewall string `json:"firewall,omitempty"`
+	// Request is the configuration as it came on standard input at ADD and
+	// Args the value of CNI_ARGS: DEL, GC and reload use these, not what the
+	// file says today.
+	Request json.RawMessage `json:"request,omitempty"`
+	Args    string          `json:"args,omitempty"`
+	Created time.Time       `json:"created"`
+}
+
+// Address is an address with the length of its network's prefix, and the
+// gateway, which is the zero Addr where there is none.
+type Address struct {
+	Prefix  netip.Prefix `json:"prefix"`
+	Gateway netip.Addr   `json:"gateway,omitzero"`
+}
+
+// Names is what the resolver needs to know of an attachment.
+type Names struct {
+	// Own are the container's name, aliases and short ID (dns.md 3.1, tier 1).
+	// The first is the one a reverse lookup answers with.
+	Own []string `json:"own,omitempty"`
+	// Hostname is served only if no tier-1 name of the network is the same.
+	Hostname string `json:"hostname,omitempty"`
+	// Device is the bridge on which the resolver listens, at the gateways of
+	// the record's Addresses.
+	Device string `json:"device,omitempty"`
+	// Internal networks get nothing forwarded.
+	Internal bool `json:"internal,omitempty"`
+	// Servers replace the host's own upstream servers for this container.
+	Servers []netip.Addr `json:"servers,omitempty"`
+}
+
+// IsZero tells whether the resolver serves this attachment at all.
+func (n Names) IsZero() bool { return n.Device == "" }
+
+// Port is a range of host ports reserved for an attachment.
+type Port struct {
+	Protocol string `json:"protocol"` // tcp, udp, sctp
+	// HostIP is the one host address; the zero Addr stands for all of them.
+	HostIP    netip.Addr `json:"hostIP,omitzero"`
+	HostPort  uint16     `json:"hostPort"`
+	Container uint16     `json:"containerPort"`
+	Count     uint16     `json:"count,omitempty"` // length of the range; 0 means 1
+}
+
+func (p Port) String() string {
+	if p.HostIP.IsValid() {
+		return fmt.Sprintf("%s/%s", netip.AddrPortFrom(p.HostIP, p.HostPort), p.Protocol)
+	}
+	return fmt.Sprintf("%d/%s", p.HostPort, p.Protocol)
+}

@@ -1,0 +1,56 @@
+package runner
+
+import (
+	"context"
+	"net/netip"
+)
+
+// Endpoint is one network a container asks for.
+type Endpoint struct {
+	Network string       `json:"network"`
+	IfName  string       `json:"ifname"`
+	Names   []string     `json:"names,omitempty"` // container name first, then aliases, then the short ID
+	Host    string       `json:"hostname,omitempty"`
+	IPs     []netip.Addr `json:"ips,omitempty"`
+	MAC     string       `json:"mac,omitempty"`
+	Ports   []PortSpec   `json:"ports,omitempty"`
+	// DNS are servers given with --dns, asked instead of the host's.
+	DNS []netip.Addr `json:"dns,omitempty"`
+}
+
+// PortSpec is one -p, already parsed.
+type PortSpec struct {
+	Protocol      string     `json:"protocol"`
+	HostIP        netip.Addr `json:"hostIP,omitzero"`
+	HostPort      uint16     `json:"hostPort"` // 0: any free one
+	ContainerPort uint16     `json:"containerPort"`
+}
+
+// Attached is what an Endpoint got.
+type Attached struct {
+	Network   string         `json:"network"`
+	NetworkID string         `json:"networkID,omitempty"`
+	IfName    string         `json:"ifname"`
+	MAC       string         `json:"mac,omitempty"`
+	Addresses []netip.Prefix `json:"addresses,omitempty"`
+	Gateways  []netip.Addr   `json:"gateways,omitempty"`
+	// Resolver are the nameserver lines for /etc/resolv.conf; empty: no names
+	// are served on this network and the host's file is used.
+	Resolver []netip.Addr `json:"resolver,omitempty"`
+	Search   []string     `json:"search,omitempty"`
+	Ports    []PortSpec   `json:"ports,omitempty"` // HostPort filled in
+	// Undo is what Detach needs to find everything again whatever has
+	// happened to the network's definition since. Opaque to the runner.
+	Undo []byte `json:"undo,omitempty"`
+}
+
+// Networks attaches containers to networks. The runner knows nothing more of
+// networking; package netctl implements it with the CNI plugins.
+type Networks interface {
+	// Attach gives the namespace at netns the endpoints, in order, or none of
+	// them: a failure leaves nothing behind. It also brings lo up.
+	Attach(ctx context.Context, container, netns string, endpoints []Endpoint) ([]Attached, error)
+	// Detach takes them away. It works when the namespace is gone and may be
+	// repeated.
+	Detach(ctx context.Context, container, netns string, attached []Attached) error
+}

@@ -1,0 +1,76 @@
+package wire
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// HardwareAddr is an Ethernet address that can be compared and used as a key.
+// The zero value means "none given".
+type HardwareAddr [6]byte
+
+// ParseHardwareAddr reads a unicast Ethernet address.
+func ParseHardwareAddr(s string) (HardwareAddr, error) {
+	mac, err := net.ParseMAC(s)
+	if err != nil || len(mac) != 6 {
+		return HardwareAddr{}, fmt.Errorf("invalid MAC address %q: want six octets such as 02:42:ac:11:00:02", s)
+	}
+	h := HardwareAddr(mac)
+	if h[0]&1 != 0 || h == (HardwareAddr{}) {
+		return HardwareAddr{}, fmt.Errorf("invalid MAC address %q: want a unicast address (even first octet, not zero)", s)
+	}
+	return h, nil
+}
+
+// IsValid tells a real address from the zero value.
+func (h HardwareAddr) IsValid() bool { return h != HardwareAddr{} }
+
+// Net is the form the netlink library wants.
+func (h HardwareAddr) Net() net.HardwareAddr { return append(net.HardwareAddr(nil), h[:]...) }
+
+func (h HardwareAddr) String() string {
+	text := hex.EncodeToString(h[:])
+	return text[0:2] + ":" + text[2:4] + ":" + text[4:6] + ":" + text[6:8] + ":" + text[8:10] + ":" + text[10:12]
+}
+
+// Bridge is a bridge device in the host's namespace, shared by the network.
+type Bridge struct {
+	Name string
+	// MTU in bytes applies only when the bridge is made; 0 is the kernel's default.
+	MTU int
+	// MAC is given at creation: a bridge without an address of its own takes
+	// the lowest of its ports and changes as they come and go (cni#285).
+	MAC HardwareAddr
+	// Gateways are the bridge's own addresses.
+	Gateways []netip.Prefix
+	// ReplaceGateways removes a conflicting address instead of refusing
+	// (the reference's forceAddress).
+	ReplaceGateways bool
+	Promiscuous     bool
+}
+
+// A Link is the container's end of an attachment and what carries it. The set
+// is closed: Veth and Macvlan.
+type Link interface {
+	// ContainerName is the interface's name inside the container.
+	ContainerName() string
+	link()
+}
+
+// Veth is a pair: one end in the container, one on the host, a bridge port.
+type Veth struct {
+	Host      string // computed, see Attachment.HostName
+	Container string
+	Bridge    string // "" leaves the host end without a master
+	MTU       int    // bytes on both ends; 0 is the kernel's default
+	MAC       HardwareAddr
+	Hairpin   bool
+	Isolated  bool
+	// Down leaves the container's end down.
+	Down bool
+}
+
+func (v Veth) ContainerName() string { return v.Container }
+func (Veth) link()                   {}

@@ -1,0 +1,84 @@
+package wire
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Protocol is a transport protocol that can be published.
+type Protocol string
+
+// The protocols that CNI's portMappings know.
+const (
+	TCP  Protocol = "tcp"
+	UDP  Protocol = "udp"
+	SCTP Protocol = "sctp"
+)
+
+// NetworkPolicy is what a network as a whole asks of the host's packet filter.
+// Its rules are ensured by each attachment and removed with the network's last
+// one. The zero value asks for nothing.
+type NetworkPolicy struct {
+	Network string
+	// Bridge is the host-side device on which the network's traffic appears.
+	Bridge string
+	// Subnets of the network, of both families.
+	Subnets []netip.Prefix
+	// Masquerade hides the subnets behind the host's address on the way out.
+	Masquerade bool
+	// Forward accepts traffic from and to the bridge whatever the policy of
+	// the FORWARD hook says (Docker sets it to DROP).
+	Forward bool
+	// Isolate keeps other isolated networks' containers away; published
+	// ports stay reachable.
+	Isolate bool
+	// Internal lets no traffic out of or into the network.
+	Internal bool
+	// DNS are the gateway addresses on which our resolver answers: port 53,
+	// UDP and TCP, is accepted there from the bridge ahead of the host's own rules.
+	DNS []netip.Addr
+}
+
+// IsZero tells whether the policy asks for any rule at all.
+func (p NetworkPolicy) IsZero() bool {
+	return !p.Masquerade && !p.Forward && !p.Isolate && !p.Internal && len(p.DNS) == 0
+}
+
+// Publish leads a range of host ports to a range of container ports of the
+// same length, for the address family of Container.
+type Publish struct {
+	Protocol Protocol
+	// HostIP confines the mapping to one host address; the zero Addr means
+	// every address of the family.
+	HostIP        netip.Addr
+	HostPort      uint16
+	Container     netip.Addr
+	ContainerPort uint16
+	// Count is the length of the range; 0 and 1 both mean a single port.
+	Count uint16
+	// Subnet is the network's prefix that holds Container: traffic from it
+	// through the host's address must be masqueraded to come back (hairpin).
+	Subnet netip.Prefix
+}
+
+// Last is the last host port of the range.
+func (p Publish) Last() uint16 { return p.HostPort + max(p.Count, 1) - 1 }
+
+// LastContainer is the last container port of the range.
+func (p Publish) LastContainer() uint16 { return p.ContainerPort + max(p.Count, 1) - 1 }
+
+func (p Publish) String() string {
+	host := "*"
+	if p.HostIP.IsValid() {
+		host = p.HostIP.String()
+	}
+	return fmt.Sprintf("%s:%s->%s/%s", host, span(p.HostPort, p.Last()),
+		netip.AddrPortFrom(p.Container, p.ContainerPort), p.Protocol)
+}
+
+func span(first, last uint16) string {
+	if first == last {
+		return fmt.Sprint(first)
+	}
+	return fmt.Sprintf("%d-%d", first, last)
+}

@@ -1,0 +1,110 @@
+// Package wire is the vocabulary in which a mode says what an attachment needs
+// of the kernel: bridges, links, addresses, routes, sysctls, packet-filter
+// policy. Everything here is a plain value; nothing here touches the machine.
+// Package kernel and package firewall make the values true, compare them with
+// what is there, and take the owned half away again.
+package wire
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"net/netip"
+	"strings"
+)
+
+// Attachment names one (network, container, interface). Everything we make in
+// the kernel is owned by an attachment or by a network.
+type Attachment struct {
+	Network   string
+	Container string
+	IfName    string
+}
+
+// String is the form used in messages and in rule comments.
+func (a Attachment) String() string {
+	return a.Network + "/" + a.Container + "/" + a.IfName
+}
+
+// HostName computes the name of a host-side object of this attachment from a
+// prefix and a hash, so that undoing needs no memory. The name has 15 bytes,
+// the kernel's limit (IFNAMSIZ-1). The prefix "veth" is what NetworkManager's
+// and networkd's ignore rules look for.
+func (a Attachment) HostName(prefix string) string {
+	const limit = 15
+	return prefix + hash(limit-len(prefix), a.Network, a.Container, a.IfName)
+}
+
+// MAC computes a stable, locally administered unicast address for the
+// container's end, so that a result can be written before the link exists and
+// an attachment that is made again keeps its neighbours' caches valid.
+func (a Attachment) MAC() HardwareAddr {
+	sum := sha256.Sum256([]byte("mac\x00" + a.Network + "\x00" + a.Container + "\x00" + a.IfName))
+	var mac HardwareAddr
+	copy(mac[:], sum[:6])
+	mac[0] = mac[0]&^0x01 | 0x02
+	return mac
+}
+
+// hash gives n lower-case base32 characters that stand for the parts.
+func hash(n int, parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	text := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:]))
+	return text[:n]
+}
+
+// A Wiring is all that one attachment needs.
+type Wiring struct {
+	Attachment Attachment
+	// Shared is ensured by every attachment of the network and undone by
+	// none of them.
+	Shared Shared
+	// Owned comes and goes with the attachment.
+	Owned Owned
+}
+
+// Shared is the half of a Wiring that belongs to the network.
+type Shared struct {
+	Bridge *Bridge
+	// Sysctls are set in the host's namespace.
+	Sysctls []Sysctl
+	// Network is the packet-filter policy of the network as a whole.
+	Network NetworkPolicy
+}
+
+// Owned is the half of a Wiring that belongs to the attachment.
+type Owned struct {
+	// Link is what appears in the container; nil where the mode makes none.
+	Link Link
+	// Loopback brings the container's lo up.
+	Loopback  bool
+	Addresses []Address
+	Routes    []Route
+	// Sysctls are set in the container's namespace.
+	Sysctls []Sysctl
+	// Publish are the host ports that lead to this attachment.
+	Publish []Publish
+}
+
+// Address is an address of the container's link with its gateway; the gateway
+// is the zero Addr where there is none.
+type Address struct {
+	Prefix  netip.Prefix
+	Gateway netip.Addr
+}
+
+// Route is a route in the container. The zero Via means "through the link".
+type Route struct {
+	To     netip.Prefix
+	Via    netip.Addr
+	Metric int  // 0: the kernel's choice
+	Table  int  // 0: main
+	MTU    int  // bytes, 0: the link's
+	AdvMSS int  // bytes, 0: from the MTU
+	Scope  *int // nil: global with a gateway, else link
+}
+
+// Sysctl is one kernel parameter in path form ("net/ipv4/ip_forward").
+type Sysctl struct {
+	Path  string
+	Value string
+}
