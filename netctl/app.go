@@ -15,6 +15,9 @@ type App struct {
 	StateDir, DataDir, ConfDir string
 	// CNIPath are the directories in which foreign plugins are looked for.
 	CNIPath []string
+	// Firewall is the packet filter to use: iptables, nftables, or "" for
+	// whichever the host has.
+	Firewall string
 
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer

@@ -7,26 +7,45 @@ import (
 	"time"
 )
 
-// Key names one attachment.
+// Key names one attachment, or a part of it that a chained plugin made.
 type Key struct {
 	Network   string `json:"network"`
 	Container string `json:"container"`
 	IfName    string `json:"ifname"`
+	// Part is the name of the chained plugin; "" for the one that made the
+	// link.
+	Part string `json:"part,omitempty"`
 }
 
-func (k Key) String() string { return k.Network + "/" + k.Container + "/" + k.IfName }
+func (k Key) String() string {
+	text := k.Network + "/" + k.Container + "/" + k.IfName
+	if k.Part != "" {
+		text += " (" + k.Part + ")"
+	}
+	return text
+}
 
 // Record is everything we know of one attachment.
 type Record struct {
 	Key
 	// Netns is the path of the container's namespace as given at ADD.
 	Netns string `json:"netns,omitempty"`
+	// LinkInside means that the link has no end on the host by which it could
+	// be deleted.
+	LinkInside bool `json:"linkInside,omitempty"`
 	// Addresses of the container's end, in the order of the result.
 	Addresses []Address `json:"addresses,omitempty"`
+	// Foreign means that the addresses are reserved somewhere else, or by
+	// nobody: they are known here and not held by this record.
+	Foreign bool `json:"foreign,omitempty"`
 	// Ports are the host ports reserved for it.
 	Ports []Port `json:"ports,omitempty"`
 	// Names is what the resolver serves for it; the zero value is nothing.
 	Names Names `json:"names,omitzero"`
+	// Leaving means that DEL has begun: the attachment doesn't count as a
+	// user of its network any more, so that of two that leave at the same time
+	// one takes the network's rules away.
+	Leaving bool `json:"leaving,omitempty"`
 	// Plugin is the name of the plugin that made it.
 	Plugin string `json:"plugin"`
 	// Firewall is the mechanism that carries its rules, "" if it has none.

@@ -7,10 +7,12 @@ import (
 
 // Endpoint is one network a container asks for.
 type Endpoint struct {
-	Network string       `json:"network"`
-	IfName  string       `json:"ifname"`
-	Names   []string     `json:"names,omitempty"` // container name first, then aliases, then the short ID
-	Host    string       `json:"hostname,omitempty"`
+	Network string   `json:"network"`
+	IfName  string   `json:"ifname"`
+	Names   []string `json:"names,omitempty"` // container name first, then aliases, then the short ID
+	Host    string   `json:"hostname,omitempty"`
+	// Aliases are what the user asked for; Names is made of them.
+	Aliases []string     `json:"aliases,omitempty"`
 	IPs     []netip.Addr `json:"ips,omitempty"`
 	MAC     string       `json:"mac,omitempty"`
 	Ports   []PortSpec   `json:"ports,omitempty"`
@@ -51,6 +53,7 @@ type Networks interface {
 	// them: a failure leaves nothing behind. It also brings lo up.
 	Attach(ctx context.Context, container, netns string, endpoints []Endpoint) ([]Attached, error)
 	// Detach takes them away. It works when the namespace is gone and may be
-	// repeated.
+	// repeated. After an Attach that was killed in the middle, the entries are
+	// what was asked for: they carry Network and IfName and nothing else.
 	Detach(ctx context.Context, container, netns string, attached []Attached) error
 }

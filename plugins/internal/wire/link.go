@@ -56,7 +56,10 @@ type Bridge struct {
 type Link interface {
 	// ContainerName is the interface's name inside the container.
 	ContainerName() string
-	link()
+	// Up tells whether it is brought up.
+	Up() bool
+	// lines are the commands that make it.
+	lines(container string) []string
 }
 
 // Veth is a pair: one end in the container, one on the host, a bridge port.
@@ -72,5 +75,8 @@ type Veth struct {
 	Down bool
 }
 
+// ContainerName implements Link.
 func (v Veth) ContainerName() string { return v.Container }
-func (Veth) link()                   {}
+
+// VethPrefix starts the host-side name of a pair.
+const VethPrefix = "veth"

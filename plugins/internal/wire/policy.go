@@ -26,8 +26,15 @@ type NetworkPolicy struct {
 	Subnets []netip.Prefix
 	// Masquerade hides the subnets behind the host's address on the way out.
 	Masquerade bool
-	// Forward accepts traffic from and to the bridge whatever the policy of
-	// the FORWARD hook says (Docker sets it to DROP).
+	// MasqueradeAs hides the subnets behind this host address of their
+	// family instead of the outgoing link's.
+	MasqueradeAs []netip.Addr
+	// NoMasquerade are destinations that see the containers' own addresses;
+	// "::/0" leaves all IPv6 traffic alone.
+	NoMasquerade []netip.Prefix
+	// Forward accepts what comes from the bridge, the answers to it, and
+	// published ports, whatever the policy of the FORWARD hook says (Docker
+	// sets it to DROP).
 	Forward bool
 	// Isolate keeps other isolated networks' containers away; published
 	// ports stay reachable.
@@ -37,12 +44,26 @@ type NetworkPolicy struct {
 	// DNS are the gateway addresses on which our resolver answers: port 53,
 	// UDP and TCP, is accepted there from the bridge ahead of the host's own rules.
 	DNS []netip.Addr
+	// PublishFrom and PublishOn confine the network's published ports to
+	// connections from these sources or by these host links; both empty mean
+	// no limit. The host itself and the network's members are never kept out.
+	PublishFrom []netip.Prefix
+	PublishOn   []string
 }
 
 // IsZero tells whether the policy asks for any rule at all.
 func (p NetworkPolicy) IsZero() bool {
-	return !p.Masquerade && !p.Forward && !p.Isolate && !p.Internal && len(p.DNS) == 0
+	return !p.Masquerade && !p.Filters()
 }
+
+// Filters tells whether the policy decides about packets, not only about
+// their addresses.
+func (p NetworkPolicy) Filters() bool {
+	return p.Forward || p.Isolate || p.Internal || len(p.DNS) > 0 || p.Confines()
+}
+
+// Confines tells whether published ports are open to some sources only.
+func (p NetworkPolicy) Confines() bool { return len(p.PublishFrom)+len(p.PublishOn) > 0 }
 
 // Publish leads a range of host ports to a range of container ports of the
 // same length, for the address family of Container.

@@ -18,11 +18,28 @@ type Attachment struct {
 	Network   string
 	Container string
 	IfName    string
+	// Part is the chained plugin whose share this is; "" for the one that
+	// makes the link.
+	Part string
 }
 
 // String is the form used in messages and in rule comments.
 func (a Attachment) String() string {
-	return a.Network + "/" + a.Container + "/" + a.IfName
+	text := a.Network + "/" + a.Container + "/" + a.IfName
+	if a.Part != "" {
+		text += " (" + a.Part + ")"
+	}
+	return text
+}
+
+// NetworkLabel names the network's share of the packet filter's rules: that of
+// the plugin that makes the links, or of one chained after it. A slash can't be
+// part of a network's name.
+func (a Attachment) NetworkLabel() string {
+	if a.Part == "" {
+		return a.Network
+	}
+	return a.Network + "/" + a.Part
 }
 
 // HostName computes the name of a host-side object of this attachment from a

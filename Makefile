@@ -1,0 +1,58 @@
+# Bare `make` prints the targets.
+SHELL := /bin/bash
+BIN   := bin
+GO    ?= go
+
+# netctl carries the container engine (libcontainer, libseccomp): static, with cgo.
+# Everything else is pure Go; a plugin's start is on the path of every pod.
+ENGINE := CGO_ENABLED=1 $(GO) build -trimpath -tags 'seccomp netgo osusergo' -ldflags '-s -w -linkmode external -extldflags -static'
+PURE   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w'
+
+# The tests build netctl the way a user gets it.
+export GOFLAGS := $(GOFLAGS) -tags=seccomp,netgo,osusergo
+
+.PHONY: help
+help: ## print the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: tools
+tools: ## install the Debian packages that build, tests and demo need
+	@test/tools.sh
+
+.PHONY: build
+build: tools ## build bin/netctl, bin/dnsd, bin/cni-conformance and bin/cni/
+	$(ENGINE) -o $(BIN)/netctl ./cmd/netctl
+	$(PURE) -o $(BIN)/dnsd ./cmd/dnsd
+	$(PURE) -o $(BIN)/cni-conformance ./cmd/cni-conformance
+	$(PURE) -o $(BIN)/cni/netctl-cni ./cmd/cni
+	@for name in $$($(BIN)/cni/netctl-cni names); do ln -sfn netctl-cni $(BIN)/cni/$$name; done
+
+.PHONY: test
+test: build ## run every test (root; private namespaces; the machine's network is not touched)
+	$(GO) test -race -timeout 15m ./...
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt: $$out"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+.PHONY: demo
+demo: build ## show the main job in a private namespace
+	@test/demo.sh
+
+.PHONY: reference
+reference: ## build the reference plugins that benchmarks and calibration compare with
+	@mkdir -p $(BIN)/reference
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/reference/ \
+	    github.com/containernetworking/plugins/plugins/main/bridge \
+	    github.com/containernetworking/plugins/plugins/ipam/host-local \
+	    github.com/containernetworking/plugins/plugins/meta/portmap
+
+.PHONY: bench
+bench: build reference ## ADD and DEL beside the reference plugins, interleaved
+	$(GO) run ./bench/attach -ours $(BIN)/cni -reference $(BIN)/reference
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf $(BIN)

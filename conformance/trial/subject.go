@@ -1,0 +1,41 @@
+package trial
+
+import (
+	"slices"
+
+	"github.com/netctl/netctl/conformance/protocol"
+)
+
+// Subject is a plugin in its place in a configuration list, or a whole list.
+type Subject struct {
+	Name     string // its type, or the list's name
+	Kind     Kind
+	Plugin   string   // path of the executable
+	Path     []string // directories for CNI_PATH
+	Conf     protocol.Conf
+	Versions []string // what VERSION lists
+	Delegate string   // type of the IPAM plugin it calls, or ""
+	Env      map[string]string
+	Uplink   string // name of the host's interface to the outside, or ""
+
+	Members []*Subject // of a list, in order
+}
+
+// Supports reports whether the plugin lists the version.
+func (s *Subject) Supports(version string) bool { return slices.Contains(s.Versions, version) }
+
+// Latest is the newest released version the plugin lists.
+func (s *Subject) Latest() string {
+	for _, v := range slices.Backward(protocol.Versions()) {
+		if s.Supports(v) {
+			return v
+		}
+	}
+	return s.Conf.String("cniVersion")
+}
+
+// Declares reports whether the configuration switches a capability on.
+func (s *Subject) Declares(capability string) bool { return s.Conf.Bool("capabilities." + capability) }
+
+// Fits reports whether a row of the given scope concerns the subject.
+func (s *Subject) Fits(scope Kind) bool { return s.Kind&scope != 0 }

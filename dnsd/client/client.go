@@ -1,0 +1,128 @@
+// Package client talks to the resolver's control socket, and starts the
+// resolver where none runs. It imports little, because it is on the path of
+// every ADD.
+//
+// The resolver is started with the writing end of a pipe as descriptor 3. It
+// writes one line when it answers, or why it can't, so nobody polls.
+package client
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Patience is how long Sync and Quit take at most.
+const Patience = 2 * time.Second
+
+// ErrNotRunning means that no resolver answers for the state directory.
+var ErrNotRunning = errors.New("dnsd is not running")
+
+// Socket is where the resolver of a state directory is reached.
+func Socket(stateDir string) string { return filepath.Join(stateDir, "dnsd.sock") }
+
+// Sync returns when the resolver answers from a generation of the ledger at or
+// after gen, and listens for the network. It starts the resolver if need be:
+// the binary at dnsdPath.
+func Sync(ctx context.Context, stateDir, dnsdPath string, gen uint64, network string) error {
+	ctx, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	command := strings.TrimSpace(fmt.Sprintf("sync %d %s", gen, network))
+	for {
+		_, err := Do(ctx, stateDir, command)
+		if !errors.Is(err, ErrNotRunning) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("dnsd does not stay up: %w", err)
+		}
+		if err := start(ctx, stateDir, dnsdPath); err != nil {
+			return fmt.Errorf("start dnsd: %w", err)
+		}
+	}
+}
+
+// Quit makes a resolver that has nothing to serve go now rather than later. It
+// is no error if it has something to serve, or if there is none.
+func Quit(ctx context.Context, stateDir string) error {
+	ctx, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	if _, err := Do(ctx, stateDir, "quit-if-idle"); !errors.Is(err, ErrNotRunning) {
+		return err
+	}
+	return nil
+}
+
+// Do sends one command and returns the reply, or the error that it names.
+func Do(ctx context.Context, stateDir, command string) (string, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", Socket(stateDir))
+	switch {
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
+		return "", fmt.Errorf("%w: %w", ErrNotRunning, err)
+	case err != nil:
+		return "", fmt.Errorf("dnsd: %w", err)
+	}
+	defer conn.Close() //nolint:errcheck // it has served
+	if deadline, ok := ctx.Deadline(); ok {
+		conn.SetDeadline(deadline) //nolint:errcheck // then the read waits longer
+	}
+	_, err = io.WriteString(conn, command+"\n")
+	reply, rerr := io.ReadAll(conn)
+	text := strings.TrimSuffix(string(reply), "\n")
+	if problem, bad := strings.CutPrefix(text, "error "); bad {
+		return "", fmt.Errorf("dnsd: %s", problem)
+	}
+	if err = errors.Join(err, rerr); err == nil && text != "" {
+		return text, nil
+	}
+	// One that ends just now closes what it has not read yet.
+	if err == nil || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		return "", fmt.Errorf("%w: it closed the connection", ErrNotRunning)
+	}
+	return "", fmt.Errorf("dnsd does not answer: %w", err)
+}
+
+// start runs the resolver apart from us and waits until it is ready. If there
+// are several starts at once, all but one of the processes end when the one is
+// ready.
+func start(ctx context.Context, stateDir, dnsdPath string) error {
+	ready, theirs, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer ready.Close() //nolint:errcheck // only read
+	logFile := filepath.Join(stateDir, "dnsd.log")
+	cmd := exec.Command(dnsdPath, "--state-dir", stateDir, "--ready-fd", "3", "--log", logFile)
+	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = cmd.Start()
+	theirs.Close() //nolint:errcheck // the child has its own
+	if err != nil {
+		return err
+	}
+	go cmd.Wait() //nolint:errcheck // a caller that lives longer must not keep a zombie
+	if deadline, ok := ctx.Deadline(); ok {
+		ready.SetReadDeadline(deadline) //nolint:errcheck // then the read waits longer
+	}
+	line, err := bufio.NewReader(ready).ReadString('\n')
+	switch {
+	case line == "ready\n":
+		return nil
+	case line != "":
+		return errors.New(strings.TrimSpace(line))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("%s is not ready in time, see %s", dnsdPath, logFile)
+	}
+	return fmt.Errorf("%s ended without a word, see %s", dnsdPath, logFile)
+}

@@ -1,0 +1,204 @@
+package dnsd
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/netctl/netctl/dnsd/client"
+	"github.com/netctl/netctl/dnsd/watch"
+)
+
+// maxCommand is the longest line on the control socket.
+const maxCommand = 1024
+
+// controlTimeout is how long a command may take to arrive, and a reply to leave.
+const controlTimeout = 5 * time.Second
+
+// control is the control socket.
+type control struct {
+	daemon *Daemon
+	path   string
+	quit   func() // ends the daemon, which has been found idle
+
+	mu       sync.Mutex
+	listener *net.UnixListener
+	closed   bool
+}
+
+// listenControl opens the socket. One that is there already is of a resolver
+// that was killed: only one process at a time has the claim.
+func (d *Daemon) listenControl(quit func()) (*control, error) {
+	c := &control{daemon: d, path: client.Socket(d.cfg.StateDir), quit: quit}
+	return c, c.listen()
+}
+
+// listen opens the socket anew, where it was or where somebody removed it. It
+// gets its name when it is ready: whoever sees it can connect.
+func (c *control) listen() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return net.ErrClosed
+	}
+	l, err := listenPrivate(c.path)
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	if c.listener != nil {
+		c.listener.Close() //nolint:errcheck // replaced
+	}
+	c.listener = l
+	go c.serve(l)
+	return nil
+}
+
+// listenPrivate opens a Unix socket that only its owner can connect to.
+func listenPrivate(path string) (*net.UnixListener, error) {
+	draft := path + ".new"
+	if err := os.Remove(draft); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: draft, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	if err := errors.Join(os.Chmod(draft, 0o600), os.Rename(draft, path)); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// restore opens the socket again if it is not there any more.
+func (c *control) restore() error {
+	if _, err := os.Stat(c.path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return c.listen()
+}
+
+// awaitControl waits until the socket of another process answers, which it
+// does already unless somebody removed it a moment ago.
+func awaitControl(ctx context.Context, stateDir string) error {
+	ctx, cancel := context.WithTimeout(ctx, client.Patience)
+	defer cancel()
+	w, err := watch.New(stateDir)
+	if err != nil {
+		return err
+	}
+	defer w.Close()                                      //nolint:errcheck // only read
+	stop := context.AfterFunc(ctx, func() { w.Close() }) //nolint:errcheck // makes Next return
+	defer stop()
+	for {
+		conn, err := net.Dial("unix", client.Socket(stateDir))
+		if err == nil {
+			return conn.Close()
+		}
+		if _, werr := w.Next(); werr != nil {
+			return fmt.Errorf("another dnsd has the lock of %s but does not answer: %w", stateDir, err)
+		}
+	}
+}
+
+// close removes the socket. Whoever is connected but not yet heard sees the
+// end of the stream, and starts another resolver.
+func (c *control) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	c.listener.Close() //nolint:errcheck // closed either way
+	os.Remove(c.path)  //nolint:errcheck // removed by somebody else, then
+}
+
+func (c *control) serve(l *net.UnixListener) {
+	for {
+		conn, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			c.daemon.log.Warn("control socket", "err", err)
+			continue
+		}
+		go c.converse(conn)
+	}
+}
+
+// converse answers one command and ends.
+func (c *control) converse(conn net.Conn) {
+	defer conn.Close()                               //nolint:errcheck // the reply is written
+	conn.SetDeadline(time.Now().Add(controlTimeout)) //nolint:errcheck // then it takes longer
+	line, err := bufio.NewReaderSize(io.LimitReader(conn, maxCommand), maxCommand).ReadString('\n')
+	if err != nil {
+		return
+	}
+	reply := c.daemon.command(context.Background(), line)
+	if _, err := io.WriteString(conn, reply); err != nil {
+		return
+	}
+	if reply == "bye\n" {
+		c.quit()
+	}
+}
+
+// command carries out a line of the control protocol.
+func (d *Daemon) command(ctx context.Context, line string) string {
+	word, args := "", strings.Fields(line)
+	if len(args) > 0 {
+		word, args = args[0], args[1:]
+	}
+	var reply string
+	var err error
+	switch {
+	case word == "sync" && (len(args) == 1 || len(args) == 2):
+		reply, err = d.syncCommand(ctx, args)
+	case word == "quit-if-idle" && len(args) == 0:
+		reply, err = d.quitCommand(ctx)
+	case word == "status" && len(args) == 0:
+		reply, err = asJSON(d.Status())
+	case word == "records" && len(args) <= 1:
+		reply, err = asJSON(d.Records(strings.Join(args, "")))
+	case word == "lookup" && len(args) == 2:
+		reply, err = d.lookupCommand(args[0], args[1])
+	case word == "metrics" && len(args) == 0:
+		reply = d.metrics()
+	default:
+		err = fmt.Errorf("no such command: %q", strings.TrimSpace(line))
+	}
+	if err != nil {
+		return "error " + strings.ReplaceAll(err.Error(), "\n", "; ") + "\n"
+	}
+	return strings.TrimSuffix(reply, "\n") + "\n"
+}
+
+func (d *Daemon) syncCommand(ctx context.Context, args []string) (string, error) {
+	generation, err := strconv.ParseUint(args[0], 10, 64)
+	if err != nil {
+		return "", fmt.Errorf("generation %q is no number", args[0])
+	}
+	live, err := d.Sync(ctx, generation, strings.Join(args[1:], ""))
+	return fmt.Sprintf("ok %d", live), err
+}
+
+func (d *Daemon) quitCommand(ctx context.Context) (string, error) {
+	idle, n, err := d.Idle(ctx)
+	if err != nil || idle {
+		return "bye", err
+	}
+	return fmt.Sprintf("busy %d", n), nil
+}
+
+func asJSON(v any) (string, error) {
+	b, err := json.MarshalIndent(v, "", "  ")
+	return string(b), err
+}

@@ -1,0 +1,454 @@
+package forward
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/netctl/netctl/dnsd/message"
+)
+
+// quick are the times of the tests: a tenth of the real ones.
+func quick(port uint16) Options {
+	return Options{Step: 100 * time.Millisecond, Deadline: 450 * time.Millisecond, Penalty: time.Second, Port: port}
+}
+
+func newForwarder(t *testing.T, opt Options) *Forwarder {
+	t.Helper()
+	f := New(opt)
+	t.Cleanup(f.Close)
+	return f
+}
+
+// TestSchedule: which of several servers answers, and when.
+func TestSchedule(t *testing.T) {
+	const step = 100 * time.Millisecond
+	good, better := address("192.0.2.1"), address("192.0.2.2")
+	tests := []struct {
+		name     string
+		servers  []behaviour // nil is silence
+		want     string
+		from, to time.Duration
+	}{
+		{"the first answers", []behaviour{good, better}, "192.0.2.1", 0, step / 2},
+		{"the first is dead", []behaviour{nil, better}, "192.0.2.2", step, 2 * step},
+		{"two are dead", []behaviour{nil, nil, better}, "192.0.2.2", 2 * step, 3 * step},
+		{"all are dead", []behaviour{nil, nil}, "SERVFAIL", 4 * step, 6 * step},
+		{"the first fails", []behaviour{rcode(dns.RcodeServerFailure), better}, "192.0.2.2", 0, step / 2},
+		{"the first refuses", []behaviour{rcode(dns.RcodeRefused), better}, "192.0.2.2", 0, step / 2},
+		{"the first does not implement it", []behaviour{rcode(dns.RcodeNotImplemented), better}, "192.0.2.2", 0, step / 2},
+		{"the first finds it malformed", []behaviour{rcode(dns.RcodeFormatError), better}, "192.0.2.2", 0, step / 2},
+		{"the first is garbled", []behaviour{garbled, better}, "192.0.2.2", 0, step / 2},
+		{"no such name is an answer", []behaviour{rcode(dns.RcodeNameError), better}, "NXDOMAIN", 0, step / 2},
+		{"all fail", []behaviour{rcode(dns.RcodeServerFailure), rcode(dns.RcodeRefused)}, "SERVFAIL", 0, step / 2},
+		{"all refuse", []behaviour{rcode(dns.RcodeRefused), rcode(dns.RcodeRefused)}, "REFUSED", 0, step / 2},
+		{"one fails, one is dead", []behaviour{rcode(dns.RcodeRefused), nil}, "REFUSED", 2 * step, 4 * step},
+		{"the first is slow", []behaviour{after(3*step/2, good), nil}, "192.0.2.1", step, 2 * step},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			port := freePort(t)
+			f := newForwarder(t, quick(port))
+			var servers []*fakeServer
+			for i, do := range test.servers {
+				servers = append(servers, serveFake(t, fmt.Sprintf("127.0.0.%d", 2+i), port, do))
+			}
+			start := time.Now()
+			got := result(ask(t, f, request(t, question("example.org."), servers...)))
+			took := time.Since(start)
+			if got != test.want || took < test.from || took > test.to+step/2 {
+				t.Errorf("got %s after %s, want %s after %s to %s", got, took, test.want, test.from, test.to)
+			}
+			if c, _, _ := f.Stats(); c.InFlight != 0 {
+				t.Errorf("%d questions are still under way", c.InFlight)
+			}
+		})
+	}
+}
+
+// garbled replies announce a record that is not there.
+func garbled(req *dns.Msg, _ []byte) [][]byte {
+	b := pack(new(dns.Msg).SetReply(req))
+	b[7] = 1
+	return [][]byte{b}
+}
+
+// after answers the first time with a delay, in the server's own goroutine.
+func after(d time.Duration, do behaviour) behaviour {
+	return func(req *dns.Msg, raw []byte) [][]byte {
+		time.Sleep(d)
+		return do(req, raw)
+	}
+}
+
+// TestNobodyListens: the network's word is as good as a refusal.
+func TestNobodyListens(t *testing.T) {
+	port := freePort(t)
+	f := newForwarder(t, quick(port))
+	alive := serveFake(t, "127.0.0.3", port, address("192.0.2.1"))
+	nobody := &fakeServer{addr: netip.MustParseAddr("127.0.0.2")}
+	for _, stream := range []bool{false, true} {
+		r := request(t, question("example.org."), nobody, alive)
+		r.Stream = stream
+		start := time.Now()
+		if got := result(ask(t, f, r)); got != "192.0.2.1" || time.Since(start) > 80*time.Millisecond {
+			t.Errorf("stream %v: %s after %s", stream, got, time.Since(start))
+		}
+		r = request(t, question("example.org.").SetEdns0(1232, false), nobody)
+		r.Stream = stream
+		m := ask(t, f, r)
+		if result(m) != "SERVFAIL" || extendedError(m) != message.InfoNetworkError {
+			t.Errorf("stream %v, alone: %v", stream, m)
+		}
+	}
+}
+
+func extendedError(m *dns.Msg) int {
+	if o := m.IsEdns0(); o != nil {
+		for _, e := range o.Option {
+			if e, ok := e.(*dns.EDNS0_EDE); ok {
+				return int(e.InfoCode)
+			}
+		}
+	}
+	return -1
+}
+
+// TestTransparent: what goes through as it is (RFC 5625).
+func TestTransparent(t *testing.T) {
+	port := freePort(t)
+	f := newForwarder(t, quick(port))
+	var reply *dns.Msg
+	s := serveFake(t, "127.0.0.2", port, nil)
+	s.answerWith(func(req *dns.Msg, _ []byte) [][]byte {
+		reply = new(dns.Msg).SetReply(req)
+		reply.AuthenticatedData, reply.Authoritative, reply.Truncated = true, true, true
+		reply.Answer = []dns.RR{&dns.RFC3597{Hdr: dns.RR_Header{Name: req.Question[0].Name, Rrtype: 65280, Class: 1, Ttl: 5}, Rdata: "0102ff"}}
+		if req.IsEdns0() != nil {
+			reply.SetEdns0(1400, true)
+			reply.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_LOCAL{Code: 65001, Data: []byte("hi")}}
+		}
+		return [][]byte{pack(reply)}
+	})
+	for _, stream := range []bool{false, true} {
+		m := new(dns.Msg).SetQuestion("ExAmPle.oRg.", 65280)
+		m.RecursionDesired, m.CheckingDisabled, m.AuthenticatedData, m.Id = false, true, true, 4711
+		m.SetEdns0(4096, true)
+		m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_LOCAL{Code: 65002, Data: []byte("there")}}
+		r := request(t, m, s)
+		r.Stream = stream
+		got := ask(t, f, r)
+
+		sent := new(dns.Msg)
+		seen := s.requests()
+		if err := sent.Unpack(seen[len(seen)-1]); err != nil {
+			t.Fatal(err)
+		}
+		want := m.Copy()
+		want.Id = sent.Id
+		want.IsEdns0().SetUDPSize(message.UDPSize)
+		if !bytes.Equal(pack(sent), pack(want)) {
+			t.Errorf("the server saw\n%v\nwant\n%v", sent, want)
+		}
+		s.set(func() { // reply is guarded by the server's lock
+			reply.Id = m.Id
+			if !bytes.Equal(pack(got), pack(reply)) {
+				t.Errorf("the client got\n%v\nwant\n%v", got, reply)
+			}
+		})
+	}
+}
+
+// TestReplyToClient: what a reply must not bring the client.
+func TestReplyToClient(t *testing.T) {
+	port := freePort(t)
+	f := newForwarder(t, quick(port))
+	s := serveFake(t, "127.0.0.2", port, nil)
+
+	t.Run("no OPT that was not asked for", func(t *testing.T) {
+		s.answerWith(func(req *dns.Msg, raw []byte) [][]byte {
+			m := new(dns.Msg).SetReply(req)
+			m.SetEdns0(4096, false)
+			return [][]byte{pack(m)}
+		})
+		if m := ask(t, f, request(t, question("a.example."), s)); m.IsEdns0() != nil {
+			t.Errorf("got %v", m)
+		}
+	})
+	t.Run("its own spelling", func(t *testing.T) {
+		s.answerWith(func(req *dns.Msg, raw []byte) [][]byte {
+			req.Question[0].Name = strings.ToLower(req.Question[0].Name)
+			return address("192.0.2.1")(req, raw)
+		})
+		if m := ask(t, f, request(t, question("ExaMple.ORG."), s)); m.Question[0].Name != "ExaMple.ORG." || result(m) != "192.0.2.1" {
+			t.Errorf("got %v", m)
+		}
+	})
+	t.Run("no more bytes than it takes", func(t *testing.T) {
+		s.answerWith(func(req *dns.Msg, raw []byte) [][]byte {
+			m := new(dns.Msg).SetReply(req)
+			for i := range 100 {
+				rr, err := dns.NewRR(fmt.Sprintf("%s 1 A 192.0.2.%d", req.Question[0].Name, i))
+				if err != nil {
+					panic(err)
+				}
+				m.Answer = append(m.Answer, rr)
+			}
+			m.Compress = true
+			return [][]byte{pack(m)}
+		})
+		if m := ask(t, f, request(t, question("b.example."), s)); !m.Truncated || len(m.Answer) > 0 {
+			t.Errorf("over UDP: got %v", m)
+		}
+		r := request(t, question("b.example."), s)
+		r.Stream = true
+		if m := ask(t, f, r); m.Truncated || len(m.Answer) != 100 {
+			t.Errorf("over TCP: got %d answers, truncated %v", len(m.Answer), m.Truncated)
+		}
+	})
+	t.Run("64 KiB over TCP", func(t *testing.T) {
+		s.answerWith(func(req *dns.Msg, raw []byte) [][]byte {
+			m := new(dns.Msg).SetReply(req)
+			for range 255 {
+				m.Answer = append(m.Answer, &dns.TXT{
+					Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeTXT, Class: 1}, Txt: []string{strings.Repeat("x", 244)}})
+			}
+			return [][]byte{pack(m)}
+		})
+		r := request(t, question("c.example."), s)
+		r.Stream = true
+		if m := ask(t, f, r); len(m.Answer) != 255 {
+			t.Errorf("got %d answers", len(m.Answer))
+		}
+	})
+}
+
+// TestForgedReplies are waited out (RFC 5452 section 9.1).
+func TestForgedReplies(t *testing.T) {
+	port := freePort(t)
+	f := newForwarder(t, quick(port))
+	s := serveFake(t, "127.0.0.2", port, func(req *dns.Msg, raw []byte) [][]byte {
+		forged := func(change func(m *dns.Msg)) []byte {
+			var m dns.Msg
+			if err := m.Unpack(address("203.0.113.66")(req, raw)[0]); err != nil {
+				panic(err)
+			}
+			change(&m)
+			return pack(&m)
+		}
+		return [][]byte{
+			forged(func(m *dns.Msg) { m.Id++ }),
+			forged(func(m *dns.Msg) { m.Question[0].Name = "other.example." }),
+			forged(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeAAAA }),
+			forged(func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS }),
+			forged(func(m *dns.Msg) { m.Question = nil }),
+			forged(func(m *dns.Msg) { m.Question = append(m.Question, m.Question[0]) }),
+			forged(func(m *dns.Msg) { m.Response = false }),
+			forged(func(m *dns.Msg) { m.Opcode = dns.OpcodeUpdate }),
+			{},
+			raw[:5],
+			address("192.0.2.1")(req, raw)[0],
+			address("203.0.113.66")(req, raw)[0], // a second one
+		}
+	})
+	for range 20 {
+		r := request(t, question("example.org."), s)
+		if got := result(ask(t, f, r)); got != "192.0.2.1" {
+			t.Fatalf("got %s", got)
+		}
+		if n := len(r.Back.(inbox)); n != 0 {
+			t.Errorf("%d more replies", n)
+		}
+	}
+	if n := len(s.requests()); n != 20 {
+		t.Errorf("the server was asked %d times, want 20", n)
+	}
+}
+
+// TestPortsAndIDs: many questions use many source ports, and IDs without order.
+func TestPortsAndIDs(t *testing.T) {
+	port := freePort(t)
+	f := newForwarder(t, quick(port))
+	s := serveFake(t, "127.0.0.2", port, address("192.0.2.1"))
+	const n = 1000
+	for i := range n {
+		ask(t, f, request(t, question(fmt.Sprintf("n%d.example.", i)), s))
+	}
+	s.set(func() {
+		if len(s.from) < poolSize {
+			t.Errorf("%d source ports, want %d", len(s.from), poolSize)
+		}
+	})
+	ids := map[uint16]bool{}
+	successors := 0
+	seen := s.requests()
+	for i, raw := range seen {
+		ids[message.ID(raw)] = true
+		if i > 0 && message.ID(raw) == message.ID(seen[i-1])+1 {
+			successors++
+		}
+	}
+	if len(ids) < n*95/100 || successors > 5 {
+		t.Errorf("%d different IDs of %d, %d of them one more than the last", len(ids), n, successors)
+	}
+}
+
+// TestSharing: one exchange for the same question, and separate ones for
+// questions that differ in anything.
+func TestSharing(t *testing.T) {
+	port := freePort(t)
+	f := newForwarder(t, quick(port))
+	gate := make(chan struct{})
+	s := serveFake(t, "127.0.0.2", port, nil)
+	s.answerWith(func(req *dns.Msg, raw []byte) [][]byte { <-gate; return address("192.0.2.1")(req, raw) })
+	var same []Request
+	for i := range 10 {
+		m := question("example.org.")
+		m.Id = uint16(100 + i)
+		r := request(t, m, s)
+		same = append(same, r)
+		if !f.Ask(r, nil) {
+			t.Fatal("refused")
+		}
+	}
+	var other []Request
+	for _, m := range []*dns.Msg{
+		question("Example.org."),
+		question("example.org.").SetEdns0(1232, false),
+		question("example.org.").SetEdns0(1232, true),
+		new(dns.Msg).SetQuestion("example.org.", dns.TypeAAAA),
+	} {
+		r := request(t, m, s)
+		other = append(other, r)
+		if !f.Ask(r, nil) {
+			t.Fatal("refused")
+		}
+	}
+	close(gate)
+	for i, r := range same {
+		if m := await(t, r); result(m) != "192.0.2.1" || m.Id != uint16(100+i) {
+			t.Errorf("question %d: %v", i, m)
+		}
+	}
+	for _, r := range other {
+		await(t, r)
+	}
+	if c, _, _ := f.Stats(); c.Exchanges != 5 || c.Shared != 9 || c.InFlight != 0 {
+		t.Errorf("%+v, want 5 exchanges and 9 shared", c)
+	}
+}
+
+// TestLimits: over them, refusal at once; below them again, service.
+func TestLimits(t *testing.T) {
+	port := freePort(t)
+	opt := quick(port)
+	opt.PerClient, opt.Total = 3, 5
+	f := newForwarder(t, opt)
+	dead := serveFake(t, "127.0.0.2", port, nil)
+	try := func(client string, n int) bool {
+		r := request(t, question(fmt.Sprintf("n%d.example.", n)), dead)
+		r.Client = netip.MustParseAddrPort(client + ":4000")
+		return f.Ask(r, nil)
+	}
+	var got []bool
+	for i := range 4 {
+		got = append(got, try("10.0.0.2", i))
+	}
+	for i := range 3 {
+		got = append(got, try("10.0.0.3", i))
+	}
+	want := []bool{true, true, true, false, true, true, false}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("accepted %v, want %v", got, want)
+	}
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if c, _, _ := f.Stats(); c.InFlight == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("questions never end")
+		}
+	}
+	if !try("10.0.0.2", 9) {
+		t.Error("refused after all has ended")
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.clients) != 1 {
+		t.Errorf("%d clients are remembered, want 1", len(f.clients))
+	}
+}
+
+// TestPenalty: a server that did not answer twice is asked last, for a while.
+func TestPenalty(t *testing.T) {
+	port := freePort(t)
+	f := newForwarder(t, quick(port))
+	dead := serveFake(t, "127.0.0.2", port, nil)
+	alive := serveFake(t, "127.0.0.3", port, address("192.0.2.1"))
+	var took []time.Duration
+	for i := range 4 {
+		start := time.Now()
+		ask(t, f, request(t, question(fmt.Sprintf("n%d.example.", i)), dead, alive))
+		took = append(took, time.Since(start))
+	}
+	if took[0] < 100*time.Millisecond || took[1] < 100*time.Millisecond || took[2] > 50*time.Millisecond || took[3] > 50*time.Millisecond {
+		t.Errorf("took %v, want the first two above 100ms and the others below", took)
+	}
+}
+
+// TestStreamReuse: questions share a connection; a server that closes it, as
+// it may, loses none.
+func TestStreamReuse(t *testing.T) {
+	port := freePort(t)
+	f := newForwarder(t, quick(port))
+	s := serveFake(t, "127.0.0.2", port, address("192.0.2.1"))
+	streamed := func(i int) Request {
+		r := request(t, question(fmt.Sprintf("n%d.example.", i)), s)
+		r.Stream = true
+		return r
+	}
+	for i := range 20 {
+		ask(t, f, streamed(i))
+	}
+	s.set(func() {
+		if s.accepts != 1 {
+			t.Errorf("%d connections for 20 questions, want 1", s.accepts)
+		}
+	})
+	s.set(func() { s.closeAfter = 8 })
+	var rs []Request
+	for i := range 20 {
+		r := streamed(100 + i)
+		rs = append(rs, r)
+		if !f.Ask(r, nil) {
+			t.Fatal("refused")
+		}
+	}
+	for i, r := range rs {
+		if got := result(await(t, r)); got != "192.0.2.1" {
+			t.Errorf("question %d, with connections that end after eight: %s", i, got)
+		}
+	}
+}
+
+// BenchmarkForward is a question's whole way, with a server that costs little.
+func BenchmarkForward(b *testing.B) {
+	t := &testing.T{}
+	port := freePort(t)
+	f := New(Options{Port: port})
+	defer f.Close()
+	s := serveFake(t, "127.0.0.2", port, nil)
+	s.answerWith(func(_ *dns.Msg, raw []byte) [][]byte { raw[2] |= 0x80; s.seen = nil; return [][]byte{raw} })
+	r := request(t, question("example.org."), s)
+	scratch := make([]byte, 0, 512)
+	b.ReportAllocs()
+	for b.Loop() {
+		f.Ask(r, scratch)
+		<-r.Back.(inbox)
+	}
+}

@@ -1,0 +1,99 @@
+package listen
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"time"
+
+	"github.com/netctl/netctl/dnsd/names"
+	"github.com/netctl/netctl/dnsd/resolver"
+	"github.com/netctl/netctl/dnsd/stream"
+)
+
+// Times of a TCP connection.
+const (
+	// tcpFirst is how long a new connection may say nothing, tcpIdle how long
+	// it may between queries, tcpWhole how long one query may take to arrive.
+	tcpFirst = 3 * time.Second
+	tcpIdle  = 10 * time.Second
+	tcpWhole = 3 * time.Second
+	tcpWrite = 5 * time.Second
+)
+
+func stack() string { return string(debug.Stack()) }
+
+// tcpListener takes connections for a listener.
+type tcpListener struct {
+	listener names.Listener
+	l        *net.TCPListener
+	handler  Handler
+	conns    *connections
+	log      *slog.Logger
+}
+
+// serve takes connections until the listener is closed.
+func (t *tcpListener) serve() {
+	for {
+		c, err := t.l.AcceptTCP()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			// The connection was reset in the queue, or we are out of
+			// descriptors, which closing the oldest one helps.
+			t.log.Warn("accept", "listener", t.listener, "err", err)
+			t.conns.evictOldest()
+			continue
+		}
+		from := plain(c.RemoteAddr().(*net.TCPAddr).AddrPort())
+		conn := &tcpConn{t: t, conn: c, from: from, out: stream.NewWriter(c, tcpWrite)}
+		t.conns.add(conn)
+		go conn.serve()
+	}
+}
+
+// tcpConn is a client's connection.
+type tcpConn struct {
+	t    *tcpListener
+	conn *net.TCPConn
+	from netip.AddrPort
+	out  *stream.Writer
+
+	place // among all connections
+}
+
+// serve answers queries in the order in which they come, except for those
+// whose answer comes from elsewhere. All that arrived together is answered in
+// one write.
+func (c *tcpConn) serve() {
+	defer func() { recovered(c.t.log, recover()) }()
+	defer c.t.conns.remove(c)
+	r := stream.NewReader(c.conn, tcpFirst, tcpWhole)
+	scratch := resolver.NewScratch()
+	peer := resolver.Peer{Listener: c.t.listener, Addr: c.from, Stream: true, Back: c}
+	for {
+		msg, err := r.Next()
+		if err != nil {
+			return
+		}
+		r.SetIdle(tcpIdle)
+		if reply := c.t.handler.Handle(msg, peer, scratch); reply != nil {
+			err = c.out.Queue(reply)
+		}
+		if err == nil && !r.Buffered() {
+			c.t.conns.touch(c)
+			err = c.out.Flush()
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// SendReply sends a reply that comes later.
+func (c *tcpConn) SendReply(reply []byte, _ netip.AddrPort) {
+	c.out.Send(reply) //nolint:errcheck // ends the connection, which serve sees
+}

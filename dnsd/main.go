@@ -1,0 +1,122 @@
+package dnsd
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/netctl/netctl/ipam/ledger"
+)
+
+// Main is the resolver's program. It returns the exit status: 0 when there is
+// nothing (more) to do, 1 for a failure, 2 for wrong flags.
+func Main(args []string, stderr io.Writer) int {
+	cfg, opt, err := parseFlags(args, stderr)
+	if err != nil {
+		return 2
+	}
+	var ready io.WriteCloser
+	if opt.readyFD >= 0 {
+		syscall.CloseOnExec(opt.readyFD)
+		ready = os.NewFile(uintptr(opt.readyFD), "ready")
+	}
+	if err := serve(cfg, opt, stderr, ready); err != nil {
+		fmt.Fprintf(stderr, "dnsd: %v\n", err)
+		tell(ready, strings.ReplaceAll(err.Error(), "\n", "; "))
+		return 1
+	}
+	return 0
+}
+
+func serve(cfg Config, opt options, stderr io.Writer, ready io.WriteCloser) error {
+	out, err := openLog(opt.logFile, stderr)
+	if err != nil {
+		return err
+	}
+	cfg.Log = slog.New(slog.NewTextHandler(out, nil)).With("pid", os.Getpid())
+	book, err := ledger.Open(cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	if err := dropCapabilities(); err != nil {
+		cfg.Log.Warn("keep all capabilities", "err", err)
+	}
+	d, err := New(cfg, book)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	stopMetrics, err := d.serveMetrics()
+	if err != nil {
+		return err
+	}
+	defer stopMetrics()
+	err = d.Run(ctx, func() { tell(ready, "ready") })
+	if err != nil {
+		cfg.Log.Error("ending", "err", err)
+	}
+	return err
+}
+
+// options are the flags that concern the process and not the resolver.
+type options struct {
+	readyFD int
+	logFile string
+}
+
+func parseFlags(args []string, stderr io.Writer) (Config, options, error) {
+	var c Config
+	var o options
+	f := flag.NewFlagSet("dnsd", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	stateDir := os.Getenv("NETCTL_STATE_DIR")
+	if stateDir == "" {
+		stateDir = ledger.DefaultDir
+	}
+	f.StringVar(&c.StateDir, "state-dir", stateDir, "`directory` of the ledger and the control socket")
+	f.StringVar(&c.ResolvConf, "resolv-conf", "/etc/resolv.conf", "`file` that names the upstream servers")
+	f.StringVar(&c.Base, "base", "netctl.internal", "`domain` under which every name is found")
+	f.Var((*seconds)(&c.TTL), "ttl", "`seconds` that an answer may be kept, at most 600 (default 0)")
+	f.Var((*seconds)(&c.NegativeTTL), "negative-ttl", "`seconds` that the absence of a name may be kept, at most 600 (default 0)")
+	f.DurationVar(&c.Linger, "linger", c.withDefaults().Linger, "`time` to stay with nothing to serve")
+	f.BoolVar(&c.Stay, "stay", false, "stay even with nothing to serve")
+	f.StringVar(&c.Metrics, "metrics", "", "`address` on which to serve /metrics")
+	f.IntVar(&c.Forward.PerClient, "max-per-client", 0, "questions of one client under way upstream (default 1024)")
+	f.IntVar(&c.Forward.Total, "max-total", 0, "questions under way upstream (default 8192)")
+	f.IntVar(&o.readyFD, "ready-fd", -1, "`descriptor` to write a line to when ready")
+	f.StringVar(&o.logFile, "log", "", "`file` to append the log to (default standard error)")
+	if err := f.Parse(args); err != nil {
+		return c, o, err
+	}
+	if f.NArg() > 0 {
+		fmt.Fprintf(stderr, "dnsd: unexpected argument %q\n", f.Arg(0))
+		return c, o, flag.ErrHelp
+	}
+	return c, o, nil
+}
+
+// maxLog is the size in bytes at which the log of earlier runs is dropped.
+const maxLog = 1 << 20
+
+func openLog(path string, stderr io.Writer) (io.Writer, error) {
+	if path == "" {
+		return stderr, nil
+	}
+	mode := os.O_CREATE | os.O_WRONLY | os.O_APPEND
+	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
+		mode |= os.O_TRUNC
+	}
+	f, err := os.OpenFile(path, mode, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the log: %w", err)
+	}
+	return f, nil
+}

@@ -1,0 +1,70 @@
+package names
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// A Listener is where questions of a network arrive: a gateway address, on the
+// device that carries the network.
+type Listener struct {
+	Device  string
+	Gateway netip.Addr
+}
+
+func (l Listener) String() string { return l.Gateway.String() + "%" + l.Device }
+
+// A Client is what is known of somebody who asks.
+type Client struct {
+	// Container is its ID, "" for the host itself.
+	Container string
+	// Servers replace the host's upstream servers, if there are any.
+	Servers []netip.Addr
+	// Internal is a client that has internal networks only: nothing it asks
+	// leaves the host.
+	Internal bool
+
+	// networks are indices of a snapshot's networks, in attachment order.
+	networks  []int
+	subnets   []netip.Prefix
+	gateway   *Set // of the first network that isn't internal; nil if none
+	endpoints []*endpoint
+}
+
+// Reaches tells whether an address lies in a network of the client.
+func (c *Client) Reaches(a netip.Addr) bool {
+	return slices.ContainsFunc(c.subnets, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// newClient makes the client of a container out of all its endpoints; index
+// finds a network's number.
+func newClient(endpoints []*endpoint, index map[string]int) *Client {
+	endpoints = slices.SortedFunc(slices.Values(endpoints), byAge)
+	c := &Client{Container: endpoints[0].key.Container, Internal: true, endpoints: endpoints}
+	for _, e := range endpoints {
+		if i := index[e.key.Network]; !slices.Contains(c.networks, i) {
+			c.networks = append(c.networks, i)
+		}
+		c.subnets = append(c.subnets, e.subnets...)
+		if len(c.Servers) == 0 {
+			c.Servers = e.servers
+		}
+		if !e.internal {
+			c.Internal = false
+			if c.gateway == nil && len(e.gateways) > 0 {
+				c.gateway = newSet(e.gateways)
+			}
+		}
+	}
+	return c
+}
+
+// endpointAt is the client's endpoint that has the address.
+func (c *Client) endpointAt(a netip.Addr) *endpoint {
+	for _, e := range c.endpoints {
+		if slices.Contains(e.addrs, a) {
+			return e
+		}
+	}
+	return nil
+}

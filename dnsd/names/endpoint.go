@@ -1,0 +1,87 @@
+package names
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/netctl/netctl/ipam/ledger"
+)
+
+// endpoint is one attachment as the resolver sees it. It is never modified.
+type endpoint struct {
+	key     ledger.Key
+	created time.Time
+	// own are the names of the first tier: container name, aliases, short ID.
+	// The first one is what a reverse lookup answers.
+	own []Name
+	// hostname is the second tier; "" if it is also in own.
+	hostname Name
+	addrs    []netip.Addr
+	gateways []netip.Addr
+	subnets  []netip.Prefix
+	device   string
+	internal bool
+	servers  []netip.Addr
+}
+
+// newEndpoint takes from a record what can be served. Names that no question
+// could hold are left out: ADD refuses them, so they can only come from a
+// record written by something else, and one bad alias must not cost the rest.
+func newEndpoint(r ledger.Record) *endpoint {
+	e := &endpoint{
+		key: r.Key, created: r.Created, device: r.Names.Device,
+		internal: r.Names.Internal, servers: r.Names.Servers,
+	}
+	for _, s := range r.Names.Own {
+		if n, err := Parse(s); err == nil && n != "" && !slices.Contains(e.own, n) {
+			e.own = append(e.own, n)
+		}
+	}
+	if n, err := Parse(r.Names.Hostname); err == nil && !slices.Contains(e.own, n) {
+		e.hostname = n
+	}
+	for _, a := range r.Addresses {
+		e.addAddress(a)
+	}
+	return e
+}
+
+func (e *endpoint) addAddress(a ledger.Address) {
+	if !a.Prefix.IsValid() {
+		return
+	}
+	if addr := a.Prefix.Addr().Unmap(); !slices.Contains(e.addrs, addr) {
+		e.addrs = append(e.addrs, addr)
+	}
+	if p := a.Prefix.Masked(); !slices.Contains(e.subnets, p) {
+		e.subnets = append(e.subnets, p)
+	}
+	if g := a.Gateway.Unmap(); g.IsValid() && !slices.Contains(e.gateways, g) {
+		e.gateways = append(e.gateways, g)
+	}
+}
+
+// listeners are the sockets that this endpoint's questions arrive at. A
+// link-local gateway is left out: a client that asks it sends from its own
+// link-local address, which no record holds, so it could not be recognised.
+func (e *endpoint) listeners() []Listener {
+	var ls []Listener
+	for _, g := range e.gateways {
+		if !g.IsLinkLocalUnicast() {
+			ls = append(ls, Listener{Device: e.device, Gateway: g})
+		}
+	}
+	return ls
+}
+
+// byAge orders endpoints of a container or of a name: the oldest attachment
+// first. The key decides between two of the same instant, so that the order is
+// the same after a restart.
+func byAge(a, b *endpoint) int {
+	return cmp.Or(a.created.Compare(b.created),
+		cmp.Compare(a.key.Container, b.key.Container),
+		cmp.Compare(a.key.IfName, b.key.IfName),
+		cmp.Compare(a.key.Network, b.key.Network))
+}

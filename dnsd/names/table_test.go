@@ -1,0 +1,191 @@
+package names
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/netctl/netctl/ipam/ledger"
+)
+
+// TestEditsEqualRebuild walks through random changes and compares, after each,
+// what the edited table answers with what a table made from scratch answers.
+// Old snapshots are asked again at the end: nothing may have changed in them.
+func TestEditsEqualRebuild(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	edited := NewTable(base)
+	have := map[ledger.Key]ledger.Record{}
+	type kept struct {
+		s    *Snapshot
+		dump string
+	}
+	var old []kept
+	for gen := uint64(1); gen < 60; gen++ {
+		d := ledger.Delta{Generation: gen}
+		for range 1 + rnd.IntN(4) {
+			r := randomRecord(rnd)
+			r.Created = time.Unix(int64(gen), int64(rnd.IntN(1000)))
+			d.Gone = slices.DeleteFunc(d.Gone, func(k ledger.Key) bool { return k == r.Key })
+			d.Changed = slices.DeleteFunc(d.Changed, func(c ledger.Record) bool { return c.Key == r.Key })
+			if rnd.IntN(2) == 0 {
+				delete(have, r.Key)
+				d.Gone = append(d.Gone, r.Key)
+				continue
+			}
+			have[r.Key] = r
+			d.Changed = append(d.Changed, r)
+		}
+		got := edited.Apply(d)
+		want := NewTable(base).Apply(ledger.Delta{Generation: gen, Full: true, Changed: slices.Collect(maps.Values(have))})
+		gotDump, wantDump := dump(got), dump(want)
+		if gotDump != wantDump {
+			t.Fatalf("generation %d:\nedited:\n%s\nrebuilt:\n%s", gen, gotDump, wantDump)
+		}
+		old = append(old, kept{got, gotDump})
+	}
+	for _, k := range old {
+		if dump(k.s) != k.dump {
+			t.Fatalf("snapshot of generation %d changed after it was published", k.s.Generation)
+		}
+	}
+}
+
+// randomRecord draws from few values, so that names, containers, networks and
+// gateways collide all the time. Each container has its own address on each
+// network, as the ledger guarantees.
+func randomRecord(rnd *rand.Rand) ledger.Record {
+	n, c := rnd.IntN(4), rnd.IntN(6)
+	r := ledger.Record{
+		Key: ledger.Key{Network: []string{"red", "blue", "a.red", "Bad..Name"}[n], Container: fmt.Sprint("c", c), IfName: "eth0"},
+		Names: ledger.Names{
+			Device:   fmt.Sprint("br", n/2),
+			Internal: rnd.IntN(2) == 0,
+			Hostname: []string{"", "x", "y", "c1"}[rnd.IntN(4)],
+			Own:      []string{fmt.Sprint("c", c), []string{"x", "y", "x.y", "a.red", "Z"}[rnd.IntN(5)]},
+		},
+		Addresses: []ledger.Address{{
+			Prefix:  netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(n), 0, byte(10 + c)}), 24),
+			Gateway: netip.AddrFrom4([4]byte{10, byte(n), 0, byte(1 + rnd.IntN(2))}),
+		}},
+	}
+	if rnd.IntN(3) == 0 {
+		r.Addresses = append(r.Addresses, ledger.Address{Prefix: netip.MustParsePrefix(fmt.Sprintf("fd00:%d::%d/64", n, 10+c))})
+	}
+	return r
+}
+
+// dump asks a snapshot everything, for every client.
+func dump(s *Snapshot) string {
+	var out []string
+	var questions []string
+	for _, x := range []string{"c0", "c1", "c2", "c3", "c4", "c5", "x", "y", "x.y", "a.red", "red", "z", "gateway", "host"} {
+		questions = append(questions, x)
+		for _, n := range []string{"red", "blue", "a.red"} {
+			questions = append(questions, x+"."+n, x+"."+n+".netctl.internal")
+		}
+		questions = append(questions, x+".netctl.internal")
+	}
+	for n := range 4 {
+		for host := range 20 {
+			questions = append(questions, fmt.Sprintf("%d.0.%d.10.in-addr.arpa", host, n))
+		}
+	}
+	clients := map[string]*Client{}
+	for l, host := range s.listeners {
+		clients["host at "+l.String()] = host
+		for n := range 4 {
+			for c := range 6 {
+				src := netip.AddrFrom4([4]byte{10, byte(n), 0, byte(10 + c)})
+				if client := s.Client(l, src); client != nil {
+					clients[fmt.Sprint(src, " at ", l)] = client
+				}
+			}
+		}
+	}
+	for who, c := range clients {
+		out = append(out, fmt.Sprintf("%s: container %q internal %v gateway %v", who, c.Container, c.Internal, c.gateway != nil))
+		for _, q := range questions {
+			name := []byte(MustParse(q))
+			out = append(out, fmt.Sprintf("%s %s: %s", who, q, describe(s.Lookup(c, name), name)))
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n")
+}
+
+func TestBadNamesAreLeftOut(t *testing.T) {
+	s := snapshotOf(rec{net: "n", ctr: "c", addrs: "10.0.0.2/24 via 10.0.0.1", own: "good a..b " + strings.Repeat("x", 64)})
+	name := []byte(MustParse("good"))
+	if got := s.Lookup(s.Container("c"), name); got.Kind != Exists {
+		t.Errorf("good next to bad names: %s", describe(got, name))
+	}
+}
+
+func manyNames(n int) ledger.Delta {
+	d := ledger.Delta{Generation: 1, Full: true}
+	for i := range n {
+		d.Changed = append(d.Changed, numbered(i))
+	}
+	return d
+}
+
+func numbered(i int) ledger.Record {
+	return rec{
+		net: "big", ctr: fmt.Sprintf("container%d", i), age: i, hostname: fmt.Sprintf("host%d", i),
+		addrs: fmt.Sprintf("10.%d.%d.%d/8 via 10.255.255.254", i>>16, i>>8&255, i&255),
+		own:   fmt.Sprintf("web%d %012x", i, i),
+	}.record()
+}
+
+// TestPublishTime holds the promise of a millisecond at 10,000 names, with
+// room for a busy machine: it is the median that counts.
+func TestPublishTime(t *testing.T) {
+	table := NewTable(base)
+	table.Apply(manyNames(10_000))
+	var took []time.Duration
+	for i := range 101 {
+		d := ledger.Delta{Generation: uint64(2 + i), Gone: []ledger.Key{numbered(i).Key}, Changed: []ledger.Record{numbered(10_000 + i)}}
+		start := time.Now()
+		table.Apply(d)
+		took = append(took, time.Since(start))
+	}
+	slices.Sort(took)
+	if median := took[50]; median > time.Millisecond {
+		t.Errorf("publishing one change among 10,000 names took %s, want at most 1ms", median)
+	}
+}
+
+func BenchmarkPublish(b *testing.B) {
+	for _, n := range []int{1_000, 10_000, 100_000} {
+		b.Run(fmt.Sprint(n, " names"), func(b *testing.B) {
+			table := NewTable(base)
+			table.Apply(manyNames(n))
+			gen := uint64(1)
+			for i := 0; b.Loop(); i++ {
+				gen++
+				table.Apply(ledger.Delta{Generation: gen, Gone: []ledger.Key{numbered(n + i - 1).Key}, Changed: []ledger.Record{numbered(n + i)}})
+			}
+		})
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	d := manyNames(10_000)
+	for b.Loop() {
+		NewTable(base).Apply(d)
+	}
+}
+
+func BenchmarkLookup(b *testing.B) {
+	s := NewTable(base).Apply(manyNames(10_000))
+	at, src := Listener{"br-big", netip.MustParseAddr("10.255.255.254")}, netip.MustParseAddr("10.0.1.1")
+	name := []byte(MustParse("web77"))
+	for b.Loop() {
+		s.Lookup(s.Client(at, src), name)
+	}
+}

@@ -1,0 +1,119 @@
+package dnsd
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/netctl/netctl/dnsd/forward"
+	"github.com/netctl/netctl/dnsd/message"
+	"github.com/netctl/netctl/dnsd/names"
+)
+
+// Status is how a resolver is doing.
+type Status struct {
+	PID         int                   `json:"pid"`
+	Uptime      string                `json:"uptime"`
+	Base        string                `json:"base"`
+	Generation  uint64                `json:"generation"`
+	Attachments int                   `json:"attachments"`
+	Listeners   []ListenerStatus      `json:"listeners"`
+	Upstream    []netip.Addr          `json:"upstream"`
+	Servers     []forward.ServerState `json:"servers"`
+	InFlight    int                   `json:"inFlight"`
+	Connections int                   `json:"connections"`
+}
+
+// ListenerStatus tells whether a listener is open, and why not.
+type ListenerStatus struct {
+	Address netip.Addr `json:"address"`
+	Device  string     `json:"device"`
+	Error   string     `json:"error,omitempty"`
+}
+
+// Status is the state of now.
+func (d *Daemon) Status() Status {
+	s := d.resolver.Snapshot()
+	count, _, servers := d.forward.Stats()
+	st := Status{
+		PID: os.Getpid(), Uptime: time.Since(d.started).Round(time.Second).String(), Base: s.Base().String(),
+		Generation: s.Generation, Attachments: s.Endpoints,
+		Upstream: d.upstream.Config().Servers, Servers: servers,
+		InFlight: count.InFlight, Connections: d.sockets.Connections(),
+	}
+	for _, l := range s.Listeners() {
+		ls := ListenerStatus{Address: l.Gateway, Device: l.Device}
+		if err := d.sockets.Err(l); err != nil {
+			ls.Error = err.Error()
+		}
+		st.Listeners = append(st.Listeners, ls)
+	}
+	slices.SortFunc(st.Listeners, func(a, b ListenerStatus) int { return a.Address.Compare(b.Address) })
+	return st
+}
+
+// Records are the names served on a network, or on all for "".
+func (d *Daemon) Records(network string) []names.Record {
+	return d.resolver.Snapshot().Records(network)
+}
+
+// Explanation is what a name is to a container, and why.
+type Explanation struct {
+	Name      string       `json:"name"`
+	Container string       `json:"container"`
+	Answer    string       `json:"answer"` // addresses, name, missing, nothing, forwarded
+	Network   string       `json:"network,omitempty"`
+	Tier      int          `json:"tier,omitempty"`
+	Addresses []netip.Addr `json:"addresses,omitempty"`
+	Target    string       `json:"target,omitempty"`
+	Servers   []netip.Addr `json:"servers,omitempty"`
+	Reason    string       `json:"reason"`
+}
+
+func (d *Daemon) lookupCommand(container, name string) (string, error) {
+	c := d.resolver.Snapshot().Container(container)
+	if c == nil {
+		return "", fmt.Errorf("no container %q has names here", container)
+	}
+	n, err := names.Parse(name)
+	if err != nil {
+		return "", err
+	}
+	return asJSON(d.explain(c, n))
+}
+
+func (d *Daemon) explain(c *names.Client, n names.Name) Explanation {
+	dec := d.resolver.Explain(c, n)
+	a := dec.Answer
+	e := Explanation{Name: n.String(), Container: c.Container, Network: a.Network, Tier: a.Tier}
+	switch {
+	case a.Kind == names.Foreign && len(dec.Servers) == 0:
+		e.Answer, e.Reason = "failure", "no upstream server is known"
+	case a.Kind == names.Foreign:
+		e.Answer, e.Servers, e.Reason = "forwarded", dec.Servers, "no network of the container knows the name"
+	case a.Kind == names.Missing && dec.Info == message.InfoProhibited:
+		e.Answer, e.Reason = "missing", "the container is on internal networks only, from which nothing is forwarded"
+	case a.Kind == names.Missing:
+		e.Answer, e.Reason = "missing", fmt.Sprintf("the name belongs to the zone %s, and nobody has it", names.Name(n[a.Zone:]))
+	case a.Pointer != "":
+		e.Answer, e.Target, e.Reason = "name", a.Pointer.String(), "an address on network "+a.Network
+	case a.Set == nil:
+		e.Answer, e.Reason = "nothing", "there are names below it, and nothing at it"
+	default:
+		e.Answer, e.Reason = "addresses", reasonOf(a)
+		e.Addresses = slices.Concat(a.Set.Addrs(names.V4), a.Set.Addrs(names.V6))
+	}
+	return e
+}
+
+func reasonOf(a names.Answer) string {
+	switch a.Tier {
+	case 1:
+		return "a container on network " + a.Network + " has this name"
+	case 2:
+		return "a container on network " + a.Network + " has this hostname, and none has it for a name"
+	}
+	return "a name of the host"
+}

@@ -1,0 +1,330 @@
+package dnsd
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/netctl/netctl/dnsd/client"
+	"github.com/netctl/netctl/ipam/ledger"
+	"github.com/netctl/netctl/test/netns"
+)
+
+// TestMain plays the resolver itself when it is called by its name, as the
+// client does.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "dnsd" {
+		os.Exit(Main(os.Args[1:], os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// world is a host in a namespace of its own, with networks and containers.
+type world struct {
+	t          *testing.T
+	host       *netns.Namespace
+	dir        string
+	resolvConf string
+	book       *ledger.Ledger
+	networks   map[string]testNetwork
+	age        time.Time
+}
+
+type testNetwork struct {
+	device   string
+	gateways []netip.Prefix
+	internal bool
+	next     int
+}
+
+// container is a namespace with an attachment.
+type container struct {
+	*netns.Namespace
+	w   *world
+	key ledger.Key
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, host: namespace(t), dir: t.TempDir(), networks: map[string]testNetwork{}, age: time.Unix(1000, 0)}
+	w.resolvConf = filepath.Join(t.TempDir(), "resolv.conf")
+	w.setUpstream()
+	var err error
+	if w.book, err = ledger.Open(w.dir); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func namespace(t *testing.T) *netns.Namespace {
+	t.Helper()
+	n, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	return n
+}
+
+func (w *world) setUpstream(servers ...string) {
+	w.t.Helper()
+	text := ""
+	for _, s := range servers {
+		text += "nameserver " + s + "\n"
+	}
+	tmp := w.resolvConf + ".new"
+	if err := os.WriteFile(tmp, []byte(text), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.Rename(tmp, w.resolvConf); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// record is what the ledger has of a key.
+func (w *world) record(k ledger.Key) (r ledger.Record) {
+	w.t.Helper()
+	err := w.book.View(func(tx *ledger.Tx) (err error) {
+		r, _, err = tx.Attachment(k)
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+// own is the container's first name.
+func (c *container) own() string { return strings.TrimPrefix(c.key.Container, "id-") }
+
+// run runs a command line in a namespace.
+func run(t *testing.T, n *netns.Namespace, line string) {
+	t.Helper()
+	words := strings.Fields(line)
+	if err := n.Run(words[0], words[1:]...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// network makes a bridge with gateway addresses.
+func (w *world) network(name string, gateways ...string) {
+	w.t.Helper()
+	n := testNetwork{device: "br-" + name, next: 2}
+	run(w.t, w.host, "ip link add "+n.device+" type bridge")
+	for _, g := range gateways {
+		p := netip.MustParsePrefix(g)
+		n.gateways = append(n.gateways, p)
+		nodad := ""
+		if p.Addr().Is6() {
+			nodad = " nodad"
+		}
+		run(w.t, w.host, fmt.Sprintf("ip addr add %s dev %s%s", p, n.device, nodad))
+	}
+	run(w.t, w.host, "ip link set "+n.device+" up")
+	w.networks[name] = n
+}
+
+// container makes a container with a first attachment; names are its own ones.
+func (w *world) container(network string, names ...string) *container {
+	w.t.Helper()
+	c := &container{Namespace: namespace(w.t), w: w, key: ledger.Key{Container: "id-" + names[0]}}
+	c.attach(network, "eth0", names...)
+	return c
+}
+
+// attach links the container to a network and writes the record.
+func (c *container) attach(network, ifName string, names ...string) {
+	w := c.w
+	w.t.Helper()
+	n := w.networks[network]
+	id := fmt.Sprintf("v%x%s", n.next, network)
+	c.veth(id, n.device, ifName)
+	r := ledger.Record{
+		Key:   ledger.Key{Network: network, Container: c.key.Container, IfName: ifName},
+		Names: ledger.Names{Own: names, Device: n.device, Internal: n.internal},
+	}
+	for _, g := range n.gateways {
+		a := ledger.Address{Prefix: netip.PrefixFrom(nth(g, n.next), g.Bits()), Gateway: g.Addr()}
+		r.Addresses = append(r.Addresses, a)
+		nodad := ""
+		if a.Gateway.Is6() {
+			nodad = " nodad"
+		}
+		run(w.t, c.Namespace, fmt.Sprintf("ip addr add %s dev %s%s", a.Prefix, ifName, nodad))
+	}
+	n.next++
+	w.networks[network] = n
+	c.key = r.Key
+	w.put(r)
+}
+
+// veth links the container to a bridge. The far end is made in the
+// container's namespace through a file descriptor, so that nothing needs a name.
+func (c *container) veth(id, bridge, ifName string) {
+	w := c.w
+	w.t.Helper()
+	holder, err := os.Open(c.Path())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer holder.Close()
+	link := fmt.Sprintf("ip link add %s type veth peer name %s netns %s", id, ifName, c.Path())
+	run(w.t, w.host, link)
+	run(w.t, w.host, fmt.Sprintf("ip link set %s master %s up", id, bridge))
+	run(w.t, c.Namespace, "ip link set "+ifName+" up")
+}
+
+// nth is an address of a subnet.
+func nth(p netip.Prefix, n int) netip.Addr {
+	a := p.Masked().Addr()
+	for range n {
+		a = a.Next()
+	}
+	return a
+}
+
+// put writes a record, younger than all before.
+func (w *world) put(r ledger.Record) uint64 {
+	w.t.Helper()
+	if r.Created.IsZero() {
+		w.age = w.age.Add(time.Second)
+		r.Created = w.age
+	}
+	return w.update(func(tx *ledger.Tx) error { return tx.Put(r) })
+}
+
+func (w *world) remove(k ledger.Key) uint64 {
+	w.t.Helper()
+	return w.update(func(tx *ledger.Tx) error { _, _, err := tx.Delete(k); return err })
+}
+
+func (w *world) update(fn func(*ledger.Tx) error) (generation uint64) {
+	w.t.Helper()
+	err := w.book.Update(func(tx *ledger.Tx) error {
+		err := fn(tx)
+		generation = tx.Generation()
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return generation
+}
+
+// serve runs a resolver inside this process until the test ends.
+func (w *world) serve(cfg Config) *Daemon {
+	w.t.Helper()
+	cfg.StateDir, cfg.ResolvConf, cfg.Stay = w.dir, w.resolvConf, true
+	cfg.Log = slog.New(slog.NewTextHandler(testWriter{w.t}, nil))
+	var d *Daemon
+	err := w.host.Do(func() (err error) {
+		d, err = New(cfg, w.book)
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		// Listeners are opened by whoever calls Ensure, so all of it has to
+		// happen inside the host's namespace.
+		done <- w.host.Do(func() error { return d.Run(ctx, func() { close(ready) }) })
+	}()
+	select {
+	case <-ready:
+	case err := <-done:
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			w.t.Error(err)
+		}
+		d.Close()
+	})
+	return d
+}
+
+// testWriter logs to a test.
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Log(strings.TrimSpace(string(p)))
+	return len(p), nil
+}
+
+// sync is what a plugin does after a change.
+func (w *world) sync(generation uint64, network string) error {
+	return w.host.Do(func() error {
+		return client.Sync(context.Background(), w.dir, w.program(), generation, network)
+	})
+}
+
+// program is a link to this test, which plays the resolver under that name.
+func (w *world) program() string {
+	path := filepath.Join(w.dir, "dnsd")
+	self, err := os.Executable()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.Symlink(self, path); err != nil && !os.IsExist(err) {
+		w.t.Fatal(err)
+	}
+	return path
+}
+
+// ask asks a server from a namespace and returns the reply, or an error.
+func ask(n *netns.Namespace, transport, server string, m *dns.Msg) (*dns.Msg, error) {
+	var reply *dns.Msg
+	err := n.Do(func() error {
+		conn, err := net.DialTimeout(transport, net.JoinHostPort(server, "53"), 2*time.Second)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(6 * time.Second))
+		c := &dns.Conn{Conn: conn, UDPSize: 4096}
+		if err := c.WriteMsg(m); err != nil {
+			return err
+		}
+		reply, err = c.ReadMsg()
+		return err
+	})
+	return reply, err
+}
+
+// query is a question as a stub asks it.
+func query(name string, kind uint16) *dns.Msg {
+	m := new(dns.Msg)
+	m.SetQuestion(dns.Fqdn(name), kind)
+	return m
+}
+
+// answers is a reply in a line: the rcode if it is no success, and the answers.
+func answers(m *dns.Msg, err error) string {
+	if err != nil {
+		return "error: " + err.Error()
+	}
+	var parts []string
+	if m.Rcode != dns.RcodeSuccess {
+		parts = append(parts, dns.RcodeToString[m.Rcode])
+	}
+	for _, rr := range m.Answer {
+		fields := strings.Fields(rr.String())
+		parts = append(parts, strings.Join(fields[4:], " "))
+	}
+	if len(parts) == 0 {
+		return "NODATA"
+	}
+	return strings.Join(parts, " ")
+}

@@ -1,0 +1,88 @@
+package ledger
+
+import (
+	"encoding/binary"
+)
+
+// changesKept is how many changes a reader may lag behind before it has to
+// read everything anew.
+const changesKept = 1024
+
+// A Delta is what changed between two generations.
+type Delta struct {
+	Generation uint64
+	// Full means that Changed is everything there is, not a difference.
+	Full    bool
+	Changed []Record
+	Gone    []Key
+}
+
+// Generation is the number of the last change; it only grows.
+func (l *Ledger) Generation() (uint64, error) {
+	var gen uint64
+	err := l.View(func(t *Tx) error {
+		gen = t.generation()
+		return nil
+	})
+	return gen, err
+}
+
+// Generation is the number of the last change that the transaction sees.
+func (t *Tx) Generation() uint64 { return t.generation() }
+
+// Changes tells what happened after the given generation.
+func (l *Ledger) Changes(since uint64) (Delta, error) {
+	var d Delta
+	err := l.View(func(t *Tx) error {
+		d = Delta{Generation: t.generation()}
+		if since > d.Generation || since == 0 || d.Generation-since > changesKept {
+			var err error
+			d.Full = true
+			d.Changed, err = t.Attachments("")
+			return err
+		}
+		return t.changesAfter(since, &d)
+	})
+	return d, err
+}
+
+func (t *Tx) changesAfter(since uint64, d *Delta) error {
+	seen := map[Key]bool{}
+	c := t.tx.Bucket(bucketChanges).Cursor()
+	for key, value := c.Seek(generationKey(since + 1)); key != nil; key, value = c.Next() {
+		k := parseKey(value)
+		if seen[k] {
+			continue
+		}
+		seen[k] = true
+		r, ok, err := t.Attachment(k)
+		switch {
+		case err != nil:
+			return err
+		case ok:
+			d.Changed = append(d.Changed, r)
+		default:
+			d.Gone = append(d.Gone, k)
+		}
+	}
+	return nil
+}
+
+// changed counts a change of k and forgets the oldest one.
+func (t *Tx) changed(k Key) error {
+	gen := t.generation() + 1
+	if err := t.put(bucketMeta, []byte("generation"), generationKey(gen)); err != nil {
+		return err
+	}
+	if err := t.put(bucketChanges, generationKey(gen), k.bytes()); err != nil {
+		return err
+	}
+	if gen > changesKept {
+		return t.tx.Bucket(bucketChanges).Delete(generationKey(gen - changesKept))
+	}
+	return nil
+}
+
+func generationKey(gen uint64) []byte {
+	return binary.BigEndian.AppendUint64(nil, gen)
+}

@@ -1,0 +1,174 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
+
+	"github.com/netctl/netctl/ipam/flock"
+)
+
+// DefaultDir is where the ledger lives unless NETCTL_STATE_DIR says otherwise.
+const DefaultDir = "/run/netctl"
+
+// lockWait bounds the wait for other processes. A transaction takes well under
+// a millisecond, so only a stopped process can make anybody wait this long.
+const lockWait = 10 * time.Second
+
+// ErrBusy means that the lock could not be had in time.
+var ErrBusy = flock.ErrBusy
+
+// A Ledger is a handle; the file is open only during a transaction. It is safe
+// for concurrent use.
+type Ledger struct {
+	dir  string
+	boot string
+}
+
+// Open returns the ledger of the running boot kept in dir, which is made
+// (0700) if it does not exist, and removes what earlier boots left.
+func Open(dir string) (*Ledger, error) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	return OpenBoot(dir, strings.TrimSpace(string(boot)))
+}
+
+// OpenBoot is Open for a given boot ID; tests use it to pass through a reboot.
+func OpenBoot(dir, boot string) (*Ledger, error) {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	l := &Ledger{dir: dir, boot: boot}
+	if err := l.removeOlder(); err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	return l, nil
+}
+
+// Dir is the directory the ledger was opened in.
+func (l *Ledger) Dir() string { return l.dir }
+
+func (l *Ledger) path() string { return filepath.Join(l.dir, "ledger-"+l.boot+".db") }
+
+// removeOlder drops the ledgers of earlier boots. Their namespaces are gone.
+func (l *Ledger) removeOlder() error {
+	if _, err := os.Stat(l.path()); err == nil {
+		return nil // not the first opener
+	}
+	files, err := filepath.Glob(filepath.Join(l.dir, "ledger-*.db"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if file == l.path() {
+			continue
+		}
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Update runs fn in a transaction that is kept if fn returns nil and forgotten
+// otherwise. It returns ErrBusy if the lock can't be had within ten seconds.
+func (l *Ledger) Update(fn func(*Tx) error) error {
+	return l.locked(unix.LOCK_EX, func() error {
+		db, err := l.open(false)
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		return db.Update(func(tx *bbolt.Tx) error { return fn(&Tx{tx}) })
+	})
+}
+
+// View runs fn in a transaction that changes nothing.
+func (l *Ledger) View(fn func(*Tx) error) error {
+	if _, err := os.Stat(l.path()); errors.Is(err, fs.ErrNotExist) {
+		if err := l.Update(func(*Tx) error { return nil }); err != nil {
+			return err
+		}
+	}
+	return l.locked(unix.LOCK_SH, func() error {
+		db, err := l.open(true)
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		return db.View(func(tx *bbolt.Tx) error { return fn(&Tx{tx}) })
+	})
+}
+
+// open opens the file, and makes its buckets if it is new. A file that is not
+// a database (cut short by a full disk, say) is set aside: the alternative is
+// that no container starts until somebody deletes it by hand (plugins#498).
+func (l *Ledger) open(readOnly bool) (*bbolt.DB, error) {
+	db, err := l.openFile(readOnly)
+	if errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrChecksum) || errors.Is(err, bolterrors.ErrVersionMismatch) {
+		if err := os.Rename(l.path(), l.path()+".damaged"); err != nil {
+			return nil, fmt.Errorf("open ledger: set the damaged file aside: %w", err)
+		}
+		db, err = l.openFile(false)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open ledger %s: %w", l.path(), err)
+	}
+	if readOnly {
+		return db, nil
+	}
+	if err := makeBuckets(db); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("open ledger %s: %w", l.path(), err)
+	}
+	return db, nil
+}
+
+func (l *Ledger) openFile(readOnly bool) (*bbolt.DB, error) {
+	return bbolt.Open(l.path(), 0o600, &bbolt.Options{
+		Timeout:      lockWait,
+		NoSync:       true,
+		NoGrowSync:   true,
+		FreelistType: bbolt.FreelistMapType,
+		ReadOnly:     readOnly,
+	})
+}
+
+func makeBuckets(db *bbolt.DB) error {
+	missing := true
+	err := db.View(func(tx *bbolt.Tx) error {
+		missing = tx.Bucket(bucketMeta) == nil
+		return nil
+	})
+	if err != nil || !missing {
+		return err
+	}
+	return db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range buckets() {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// locked runs fn while holding the lock file in the given way.
+func (l *Ledger) locked(how int, fn func() error) error {
+	file, err := flock.Open(filepath.Join(l.dir, "ledger.lock"), how, lockWait)
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	defer file.Close()
+	return fn()
+}

@@ -1,0 +1,236 @@
+package ledger
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"go.etcd.io/bbolt"
+)
+
+// The buckets; see the package comment for what they hold.
+var (
+	bucketAttachments = []byte("attachments")
+	bucketContainers  = []byte("containers")
+	bucketAddresses   = []byte("addresses")
+	bucketBitmaps     = []byte("bitmaps")
+	bucketCursors     = []byte("cursors")
+	bucketPorts       = []byte("ports")
+	bucketChanges     = []byte("changes")
+	bucketHolders     = []byte("holders")
+	bucketStamps      = []byte("stamps")
+	bucketMeta        = []byte("meta")
+)
+
+func buckets() [][]byte {
+	return [][]byte{bucketAttachments, bucketContainers, bucketAddresses, bucketBitmaps,
+		bucketCursors, bucketPorts, bucketChanges, bucketHolders, bucketStamps, bucketMeta}
+}
+
+// A Tx is a transaction; it is valid only inside the function it was given to.
+type Tx struct{ tx *bbolt.Tx }
+
+// A TakenError says who holds what was asked for.
+type TakenError struct {
+	What   string // "address 10.88.0.2", "port 8080/tcp"
+	Holder Key
+}
+
+// IsPort tells a host port from an address.
+func (e *TakenError) IsPort() bool { return strings.HasPrefix(e.What, "port ") }
+
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("%s is already taken by container %s (network %s, interface %s)",
+		e.What, e.Holder.Container, e.Holder.Network, e.Holder.IfName)
+}
+
+// Attachment returns the record of k, or false.
+func (t *Tx) Attachment(k Key) (Record, bool, error) {
+	data := t.tx.Bucket(bucketAttachments).Get(k.bytes())
+	if data == nil {
+		return Record{}, false, nil
+	}
+	r, err := decode(data)
+	return r, err == nil, err
+}
+
+// Attachments returns the records of a network, or of all of them for "".
+func (t *Tx) Attachments(network string) ([]Record, error) {
+	var prefix []byte
+	if network != "" {
+		prefix = append([]byte(network), 0)
+	}
+	var records []Record
+	err := t.scan(bucketAttachments, prefix, func(_, data []byte) error {
+		r, err := decode(data)
+		records = append(records, r)
+		return err
+	})
+	return records, err
+}
+
+// InUse tells whether a network has an attachment that stays, beside k; for a
+// chained plugin's part, whether it has another such part.
+func (t *Tx) InUse(k Key) (bool, error) {
+	prefix := append([]byte(k.Network), 0)
+	c := t.tx.Bucket(bucketAttachments).Cursor()
+	for key, data := c.Seek(prefix); bytes.HasPrefix(key, prefix); key, data = c.Next() {
+		r, err := decode(data)
+		if err != nil || (r.Key != k && r.Part == k.Part && !r.Leaving) {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// ByContainer returns all records of a container.
+func (t *Tx) ByContainer(id string) ([]Record, error) {
+	var records []Record
+	err := t.scan(bucketContainers, append([]byte(id), 0), func(key, _ []byte) error {
+		k := parseKey(key)
+		k.Container, k.Network = k.Network, k.Container
+		r, ok, err := t.Attachment(k)
+		if ok {
+			records = append(records, r)
+		}
+		return err
+	})
+	return records, err
+}
+
+// Put writes the record and reserves its addresses and ports. It fails with a
+// *TakenError, naming the holder, if another attachment has one of them. A
+// record of the same key is replaced.
+func (t *Tx) Put(r Record) error {
+	if err := t.clear(r.Key); err != nil {
+		return err
+	}
+	for _, a := range r.held() {
+		if err := t.takeAddress(r.Key, a.Prefix.Addr()); err != nil {
+			return err
+		}
+	}
+	for _, p := range r.Ports {
+		if err := t.takePort(r.Key, p); err != nil {
+			return err
+		}
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("ledger: encode %s: %w", r.Key, err)
+	}
+	if err := t.put(bucketAttachments, r.bytes(), data); err != nil {
+		return err
+	}
+	if err := t.put(bucketContainers, r.byContainer(), nil); err != nil {
+		return err
+	}
+	return t.changed(r.Key)
+}
+
+// Delete forgets the record of k and gives back what it held. It returns what
+// the record said, or false if there was none.
+func (t *Tx) Delete(k Key) (Record, bool, error) {
+	r, ok, err := t.Attachment(k)
+	if err != nil || !ok {
+		return r, false, err
+	}
+	if err := t.clear(k); err != nil {
+		return r, false, err
+	}
+	return r, true, t.changed(k)
+}
+
+// clear removes a record and its reservations without a trace in the changes.
+func (t *Tx) clear(k Key) error {
+	r, ok, err := t.Attachment(k)
+	if err != nil || !ok {
+		return err
+	}
+	for _, a := range r.held() {
+		if err := t.freeAddress(k, a.Prefix.Addr()); err != nil {
+			return err
+		}
+	}
+	for _, p := range r.Ports {
+		if err := t.freePort(k, p); err != nil {
+			return err
+		}
+	}
+	if err := t.tx.Bucket(bucketContainers).Delete(k.byContainer()); err != nil {
+		return err
+	}
+	return t.tx.Bucket(bucketAttachments).Delete(k.bytes())
+}
+
+// Holder tells which attachment of the network has the address.
+func (t *Tx) Holder(network string, a netip.Addr) (Key, bool) {
+	owner := t.tx.Bucket(bucketAddresses).Get(addressKey(network, a))
+	if owner == nil {
+		return Key{}, false
+	}
+	return parseKey(owner), true
+}
+
+// held are the addresses that the record itself reserves.
+func (r Record) held() []Address {
+	if r.Foreign {
+		return nil
+	}
+	return r.Addresses
+}
+
+func (t *Tx) put(bucket, key, value []byte) error {
+	return t.tx.Bucket(bucket).Put(key, value)
+}
+
+// scan calls fn for each pair whose key starts with prefix.
+func (t *Tx) scan(bucket, prefix []byte, fn func(key, value []byte) error) error {
+	c := t.tx.Bucket(bucket).Cursor()
+	for key, value := c.Seek(prefix); key != nil && bytes.HasPrefix(key, prefix); key, value = c.Next() {
+		if err := fn(key, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k Key) bytes() []byte {
+	return []byte(k.Network + "\x00" + k.Container + "\x00" + k.IfName + "\x00" + k.Part)
+}
+
+func (k Key) byContainer() []byte {
+	return []byte(k.Container + "\x00" + k.Network + "\x00" + k.IfName + "\x00" + k.Part)
+}
+
+func parseKey(b []byte) Key {
+	part := strings.SplitN(string(b), "\x00", 4)
+	if len(part) != 4 {
+		return Key{}
+	}
+	return Key{Network: part[0], Container: part[1], IfName: part[2], Part: part[3]}
+}
+
+func decode(data []byte) (Record, error) {
+	var r Record
+	if err := json.Unmarshal(data, &r); err != nil {
+		return Record{}, fmt.Errorf("ledger: decode record: %w", err)
+	}
+	return r, nil
+}
+
+func addressKey(network string, a netip.Addr) []byte {
+	b := a.As16()
+	return append(append([]byte(network), 0), b[:]...)
+}
+
+func (t *Tx) generation() uint64 {
+	value := t.tx.Bucket(bucketMeta).Get([]byte("generation"))
+	if len(value) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(value)
+}

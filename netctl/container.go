@@ -1,0 +1,157 @@
+package netctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/engine"
+	"github.com/netctl/netctl/netctl/runner/lifecycle"
+	"github.com/netctl/netctl/netctl/runner/monitor"
+	"github.com/netctl/netctl/netctl/runner/store"
+)
+
+// containers are the verbs of `netctl container`, most of which have a second
+// place at the top level, hence a constructor for each.
+type containers struct{ app *App }
+
+// containerCommands are the container verbs for the root: those that docker
+// has at the top level, and the group with all of them.
+func containerCommands(app *App) []*cobra.Command {
+	c := containers{app}
+	top := []*cobra.Command{
+		c.run(), c.list("ps"), c.logs(), c.exec(), c.attach(), c.start(), c.stop(), c.restart(), c.kill(),
+		c.remove(), c.wait(), c.port(), c.top(), c.stats(), c.pause(), c.unpause(), c.inspectAny(),
+	}
+	group := newGroup("container", "Run and look after containers",
+		c.run(), c.create(), c.list("ls", "ps", "list"), c.logs(), c.exec(), c.attach(), c.start(), c.stop(), c.restart(),
+		c.kill(), c.remove(), c.wait(), c.port(), c.top(), c.stats(), c.pause(), c.unpause(), c.inspect(), c.prune())
+	all := append(top, group)
+	for _, cmd := range all {
+		cmd.GroupID = groupContainers
+	}
+	return all
+}
+
+// runMonitor is the other program in this binary: the parent process of one
+// container. Main runs it before anything else if monitor.Requested says so.
+func runMonitor(args []string) int {
+	app := &App{Stderr: os.Stderr}
+	newRoot(app, os.Getenv) // reads the environment into app
+	return monitor.Main(args, func(log *slog.Logger) runner.Networks {
+		app.Log = log
+		return newPlumbing(app)
+	})
+}
+
+// all opens the containers of the app's directories.
+func (c containers) all() *lifecycle.Containers {
+	return &lifecycle.Containers{
+		Store:      store.Open(c.app.StateDir, c.app.DataDir),
+		Networks:   newPlumbing(c.app),
+		MonitorEnv: monitorEnv(c.app),
+		Log:        c.app.Log,
+	}
+}
+
+// monitorEnv is a monitor's whole environment: what it needs to find the same
+// directories as this command, and nothing of the user's.
+func monitorEnv(app *App) []string {
+	return []string{
+		"PATH=" + os.Getenv("PATH"),
+		"NETCTL_STATE_DIR=" + app.StateDir,
+		"NETCTL_DATA_DIR=" + app.DataDir,
+		"NETCTL_CONF_DIR=" + app.ConfDir,
+		"NETCTL_CNI_PATH=" + strings.Join(app.CNIPath, string(os.PathListSeparator)),
+		"NETCTL_FIREWALL=" + app.Firewall,
+	}
+}
+
+// each does something to every named container, goes on after a failure, and
+// prints the name of each that went well.
+func (c containers) each(ctx context.Context, refs []string, do func(*lifecycle.Containers, *runner.Container) error) error {
+	all := c.all()
+	var failures []error
+	for _, ref := range refs {
+		rec, err := all.Find(ctx, ref)
+		if err == nil {
+			err = do(all, &rec)
+		}
+		if err != nil {
+			failures = append(failures, c.explain(err, ref))
+			continue
+		}
+		fmt.Fprintln(c.app.Stdout, ref)
+	}
+	return errors.Join(failures...)
+}
+
+// explain gives an error of the runner its status and hint.
+func (c containers) explain(err error, ref string) error {
+	var (
+		own     *Error
+		missing *store.NotFoundError
+		start   *lifecycle.StartError
+	)
+	switch {
+	case err == nil, errors.As(err, &own):
+		return err
+	case errors.As(err, &missing):
+		return &Error{Status: ExitFailed, Err: err, Hint: c.missingHint(ref)}
+	case errors.As(err, &start):
+		return &Error{Status: start.Status, Err: err}
+	case errors.Is(err, lifecycle.ErrRunning):
+		return &Error{
+			Status: ExitFailed,
+			Err:    fmt.Errorf("cannot remove container %s: it is running", ref),
+			Hint:   "stop it first, or use 'rm -f'",
+		}
+	case errors.Is(err, engine.ErrNotRunning):
+		return &Error{Status: ExitFailed, Err: fmt.Errorf("container %s is not running", ref)}
+	}
+	return err
+}
+
+// missingHint helps who meant a network.
+func (c containers) missingHint(ref string) string {
+	if _, err := (networkCommands{c.app}).store().Find(ref); err == nil {
+		return fmt.Sprintf("there is a network of this name: 'netctl network rm %s', 'netctl network inspect %s'", ref, ref)
+	}
+	return "'netctl ps -a' lists all containers"
+}
+
+// completion proposes containers by name, those for which fits holds.
+func (c containers) completion(fits func(runner.Status) bool) cobra.CompletionFunc {
+	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		list, _ := store.Open(c.app.StateDir, c.app.DataDir).List()
+		var proposals []string
+		for _, rec := range list {
+			if fits(rec.State.Status) {
+				proposals = append(proposals, cobra.CompletionWithDesc(rec.Name, rec.Image))
+			}
+		}
+		return proposals, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func anyStatus(runner.Status) bool      { return true }
+func isActive(s runner.Status) bool     { return s.Active() }
+func isStartable(s runner.Status) bool  { return !s.Active() }
+func isPaused(s runner.Status) bool     { return s == runner.StatusPaused }
+func isRunningNow(s runner.Status) bool { return s == runner.StatusRunning }
+
+// one completes only the first argument.
+func one(complete cobra.CompletionFunc) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, given []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if len(given) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return complete(cmd, given, typed)
+	}
+}

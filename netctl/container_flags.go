@@ -1,0 +1,281 @@
+package netctl
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/netctl/netctl/netctl/runner"
+)
+
+// containerFlags are the flags of `run` and `container create` as typed.
+type containerFlags struct {
+	name, hostname, domainname, workdir, user, entrypoint, stopSignal string
+	stdin, tty, remove, readOnly, publishAll, privilegedPaths         bool
+	rootfs, env, envFiles, labels, labelFiles                         []string
+	volumes, mounts, tmpfs                                            []string
+
+	networks, aliases, publish, expose        []string
+	ip, ip6, mac                              string
+	dns, dnsSearch, dnsOptions, hosts         []string
+	capAdd, capDrop, securityOptions, sysctls []string
+
+	memory, memorySwap, shmSize, cpuSet, cpus string
+	cpuShares                                 uint64
+	pids                                      int64
+	ulimits                                   []string
+}
+
+func (f *containerFlags) register(flags *pflag.FlagSet) {
+	flags.BoolVarP(&f.stdin, "interactive", "i", false, "keep standard input open")
+	flags.BoolVarP(&f.tty, "tty", "t", false, "give the program a terminal")
+	flags.BoolVar(&f.remove, "rm", false, "remove the container when its program ends")
+	flags.StringVar(&f.name, "name", "", "name of the container; default: one is made up")
+	f.registerProgram(flags)
+	f.registerNetwork(flags)
+	f.registerFiles(flags)
+	f.registerLimits(flags)
+}
+
+func (f *containerFlags) registerProgram(flags *pflag.FlagSet) {
+	flags.StringArrayVarP(&f.env, "env", "e", nil, "variable, as NAME=VALUE, or NAME to pass on ours")
+	flags.StringArrayVar(&f.envFiles, "env-file", nil, "file of variables, one a line")
+	flags.StringVarP(&f.workdir, "workdir", "w", "", "working directory")
+	flags.StringVarP(&f.user, "user", "u", "", "UID[:GID] or names of the container's own")
+	flags.StringVar(&f.entrypoint, "entrypoint", "", "program that is given the command as arguments")
+	flags.StringVar(&f.stopSignal, "stop-signal", "", "what 'stop' sends first (default SIGTERM)")
+	flags.StringArrayVar(&f.labels, "label", nil, "label, as KEY=VALUE")
+	flags.StringArrayVar(&f.capAdd, "cap-add", nil, "capability to add, or ALL")
+	flags.StringArrayVar(&f.capDrop, "cap-drop", nil, "capability to take away, or ALL")
+	flags.StringArrayVar(&f.securityOptions, "security-opt", nil, "seccomp=unconfined|compat|FILE, no-new-privileges[=false]")
+}
+
+func (f *containerFlags) registerNetwork(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&f.networks, "network", nil, "NAME, host, none, container:NAME or ns:PATH; repeatable, the first is eth0")
+	flags.StringArrayVar(&f.networks, "net", nil, "")
+	_ = flags.MarkHidden("net")
+	flags.StringArrayVarP(&f.publish, "publish", "p", nil, "[[IP:]HOST-PORT:]PORT[/PROTOCOL], or ranges of ports")
+	flags.BoolVarP(&f.publishAll, "publish-all", "P", false, "publish all exposed ports at free ones")
+	flags.StringArrayVar(&f.expose, "expose", nil, "PORT[-PORT][/PROTOCOL] for -P")
+	flags.StringArrayVar(&f.aliases, "network-alias", nil, "further name on the container's networks")
+	flags.StringVar(&f.ip, "ip", "", "IPv4 address on the network")
+	flags.StringVar(&f.ip6, "ip6", "", "IPv6 address on the network")
+	flags.StringVar(&f.mac, "mac-address", "", "MAC address on the network")
+	flags.Bool("help", false, "help for this command") // docker's -h is the host name, not help
+	flags.StringVarP(&f.hostname, "hostname", "h", "", "host name; default: the short ID")
+	flags.StringVar(&f.domainname, "domainname", "", "domain name")
+	flags.StringArrayVar(&f.dns, "dns", nil, "server to ask for names outside; default: the host's")
+	flags.StringArrayVar(&f.dnsSearch, "dns-search", nil, "search domain, in place of the host's; '.' for none")
+	flags.StringArrayVar(&f.dnsOptions, "dns-option", nil, "option of resolv.conf")
+	flags.StringArrayVar(&f.dnsOptions, "dns-opt", nil, "")
+	_ = flags.MarkHidden("dns-opt")
+	flags.StringArrayVar(&f.hosts, "add-host", nil, "line of /etc/hosts, as NAME:ADDRESS, or NAME:host-gateway")
+	flags.StringArrayVar(&f.sysctls, "sysctl", nil, "kernel setting of the container's namespaces, as KEY=VALUE")
+}
+
+func (f *containerFlags) registerFiles(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&f.rootfs, "rootfs", nil, "directory in place of IMAGE; repeatable, topmost first")
+	flags.StringArrayVarP(&f.volumes, "volume", "v", nil, "SOURCE:TARGET[:ro], a host path or the name of a volume")
+	flags.StringArrayVar(&f.mounts, "mount", nil, "type=bind|volume|tmpfs,source=...,target=...[,readonly]")
+	flags.StringArrayVar(&f.tmpfs, "tmpfs", nil, "TARGET[:OPTIONS]")
+	flags.BoolVar(&f.readOnly, "read-only", false, "the root file system can't be changed")
+	flags.BoolVar(&f.privilegedPaths, "privileged-paths", false, "allow to mount the host's / and our own directories")
+}
+
+func (f *containerFlags) registerLimits(flags *pflag.FlagSet) {
+	flags.StringVarP(&f.memory, "memory", "m", "", "memory, such as 512m")
+	flags.StringVar(&f.memorySwap, "memory-swap", "", "memory and swap together, -1 for no limit; default: twice the memory")
+	flags.StringVar(&f.cpus, "cpus", "", "number of CPUs, such as 1.5")
+	flags.Uint64Var(&f.cpuShares, "cpu-shares", 0, "weight among containers (1024 is usual)")
+	flags.StringVar(&f.cpuSet, "cpuset-cpus", "", "CPUs to run on, such as 0-2,7")
+	flags.Int64Var(&f.pids, "pids-limit", 0, "number of processes, -1 for no limit (default 2048)")
+	flags.StringVar(&f.shmSize, "shm-size", "", "size of /dev/shm (default 64m)")
+	flags.StringArrayVar(&f.ulimits, "ulimit", nil, "limit of a process, as NAME=SOFT[:HARD]")
+}
+
+// checkArgs: an image, unless --rootfs stands for one.
+func (f *containerFlags) checkArgs(cmd *cobra.Command, given []string) error {
+	if len(f.rootfs) > 0 {
+		return nil
+	}
+	return args(1, -1)(cmd, given)
+}
+
+// newConfig turns the flags into a container to be made. Mistakes are usage
+// errors and name the flag; nothing has been touched.
+func (c containers) newConfig(f *containerFlags, args []string) (*runner.Config, error) {
+	cfg := &runner.Config{
+		Name: f.name, Hostname: f.hostname, Domainname: f.domainname, AutoRemove: f.remove,
+		ReadOnlyRoot: f.readOnly, CapAdd: f.capAdd, CapDrop: f.capDrop,
+		Process: runner.Process{TTY: f.tty, OpenStdin: f.stdin, Dir: f.workdir, User: f.user},
+	}
+	command, err := f.image(cfg, args)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Process.Args = f.commandLine(command)
+	for _, step := range []func(*runner.Config) error{
+		f.fillProgram, f.fillSecurity, f.fillLimits, c.fillMounts(f), c.fillNetwork(f),
+	} {
+		if err := step(cfg); err != nil {
+			return nil, err
+		}
+	}
+	return cfg, nil
+}
+
+// image finds the directories of the root file system, and returns the rest of
+// the arguments: the command.
+func (f *containerFlags) image(cfg *runner.Config, args []string) ([]string, error) {
+	if len(f.rootfs) > 0 {
+		cfg.Image = strings.Join(f.rootfs, ":")
+		for _, list := range f.rootfs {
+			for dir := range strings.SplitSeq(list, ":") {
+				if err := addLayer(cfg, dir); err != nil {
+					return nil, err
+				}
+			}
+		}
+		return args, nil
+	}
+	image := args[0]
+	cfg.Image = image
+	switch {
+	case image == "host":
+		cfg.Layers = []string{"/"}
+		return args[1:], nil
+	case strings.Contains(image, "/"):
+		return args[1:], addLayer(cfg, image)
+	}
+	return nil, &Error{
+		Status: ExitUsage,
+		Err:    fmt.Errorf("no such image: %s", image),
+		Hint:   "an image is 'host' (this machine's root, copy-on-write) or a directory with a slash in its name, such as ./" + image,
+	}
+}
+
+func addLayer(cfg *runner.Config, dir string) error {
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	if st, err := os.Stat(path); err != nil {
+		return usageError("root file system: %w", err)
+	} else if !st.IsDir() {
+		return usageError("root file system %s is not a directory", path)
+	}
+	cfg.Layers = append(cfg.Layers, path)
+	return nil
+}
+
+// commandLine joins the entry point and the command; a shell if there is
+// neither.
+func (f *containerFlags) commandLine(command []string) []string {
+	if f.entrypoint != "" {
+		return append([]string{f.entrypoint}, command...)
+	}
+	if len(command) == 0 {
+		return []string{"/bin/sh"}
+	}
+	return command
+}
+
+func (f *containerFlags) fillProgram(cfg *runner.Config) error {
+	var err error
+	if cfg.Process.Env, err = environmentOf(f.envFiles, f.env, os.LookupEnv); err != nil {
+		return err
+	}
+	if f.workdir != "" && !filepath.IsAbs(f.workdir) {
+		return usageError("--workdir %s: must be an absolute path", f.workdir)
+	}
+	if f.stopSignal != "" {
+		if _, err := parseSignal(f.stopSignal); err != nil {
+			return usageError("--stop-signal: %w", err)
+		}
+	}
+	cfg.StopSignal = f.stopSignal
+	cfg.Labels, err = keyValues("--label", f.labels, true)
+	return err
+}
+
+// keyValues reads KEY=VALUE pairs; where it is optional a missing value is
+// empty.
+func keyValues(flag string, pairs []string, optional bool) (map[string]string, error) {
+	if len(pairs) == 0 {
+		return nil, nil
+	}
+	m := map[string]string{}
+	for _, pair := range pairs {
+		key, value, given := strings.Cut(pair, "=")
+		if key == "" || !given && !optional {
+			return nil, usageError("%s %q: want KEY=VALUE", flag, pair)
+		}
+		m[key] = value
+	}
+	return m, nil
+}
+
+// environmentOf collects variables: files first, then flags. A name without a
+// value takes ours, or nothing if we have none.
+func environmentOf(files, pairs []string, lookup func(string) (string, bool)) ([]string, error) {
+	var lines []string
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, usageError("--env-file: %w", err)
+		}
+		for line := range strings.Lines(string(text)) {
+			line = strings.TrimSpace(line)
+			if line != "" && !strings.HasPrefix(line, "#") {
+				lines = append(lines, line)
+			}
+		}
+	}
+	var env []string
+	for _, pair := range slices.Concat(lines, pairs) {
+		name, _, given := strings.Cut(pair, "=")
+		if name == "" || strings.ContainsRune(pair, 0) {
+			return nil, usageError("invalid variable %q: want NAME=VALUE or NAME", pair)
+		}
+		if given {
+			env = append(env, pair)
+		} else if value, ok := lookup(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env, nil
+}
+
+func (f *containerFlags) fillSecurity(cfg *runner.Config) error {
+	if err := checkCapabilities(append(slices.Clone(f.capAdd), f.capDrop...)); err != nil {
+		return err
+	}
+	for _, o := range f.securityOptions {
+		key, value, given := strings.Cut(o, "=")
+		if !given { // docker's older spelling
+			key, value, given = strings.Cut(o, ":")
+		}
+		switch {
+		case key == "no-new-privileges" && (!given || value == "true"):
+			cfg.Security.NewPrivileges = false
+		case key == "no-new-privileges" && value == "false":
+			cfg.Security.NewPrivileges = true
+		case key == "seccomp" && (value == "unconfined" || value == "compat"):
+			cfg.Security.Seccomp = value
+		case key == "seccomp" && value != "":
+			profile, err := os.ReadFile(value)
+			if err != nil {
+				return usageError("--security-opt seccomp: %w", err)
+			}
+			cfg.Security.Seccomp = string(profile)
+		default:
+			return usageError("--security-opt %s: not supported (known: seccomp=unconfined|compat|FILE, no-new-privileges[=false])", o)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,146 @@
+package netctl
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/docker/go-units"
+	"github.com/moby/sys/capability"
+	"golang.org/x/sys/unix"
+
+	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/spec"
+)
+
+// minMemory is docker's: with less a container can't even be started.
+const minMemory = 6 << 20
+
+func (f *containerFlags) fillLimits(cfg *runner.Config) error {
+	l := &cfg.Limits
+	l.CPUShares, l.CPUSet, l.Pids = f.cpuShares, f.cpuSet, f.pids
+	for _, size := range []struct {
+		flag, text string
+		into       *int64
+	}{
+		{"--memory", f.memory, &l.Memory}, {"--memory-swap", f.memorySwap, &l.MemorySwap}, {"--shm-size", f.shmSize, &l.ShmSize},
+	} {
+		if err := parseSize(size.flag, size.text, size.into); err != nil {
+			return err
+		}
+	}
+	if l.Memory != 0 && l.Memory < minMemory {
+		return usageError("--memory %s: at least 6m is needed", f.memory)
+	}
+	if l.MemorySwap > 0 && l.MemorySwap < l.Memory {
+		return usageError("--memory-swap %s: is memory and swap together, so at least --memory %s", f.memorySwap, f.memory)
+	}
+	var err error
+	if l.NanoCPUs, err = parseCPUs(f.cpus); err != nil {
+		return err
+	}
+	for _, text := range f.ulimits {
+		u, err := parseUlimit(text)
+		if err != nil {
+			return err
+		}
+		l.Ulimits = append(l.Ulimits, u)
+	}
+	return nil
+}
+
+func parseSize(flag, text string, into *int64) error {
+	if text == "" {
+		return nil
+	}
+	if flag == "--memory-swap" && text == "-1" {
+		*into = -1
+		return nil
+	}
+	n, err := units.RAMInBytes(text)
+	if err != nil || n <= 0 {
+		return usageError("%s %s: want a number with b, k, m or g", flag, text)
+	}
+	*into = n
+	return nil
+}
+
+func parseCPUs(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(n >= 0.01) || n > 1e4 { // not-a-number is neither
+		return 0, usageError("--cpus %s: want a number of CPUs such as 1.5, at least 0.01", text)
+	}
+	return int64(math.Round(n * 1e9)), nil
+}
+
+func parseUlimit(text string) (runner.Ulimit, error) {
+	name, values, _ := strings.Cut(text, "=")
+	soft, hard, given := strings.Cut(values, ":")
+	if !given {
+		hard = soft
+	}
+	u := runner.Ulimit{Name: strings.ToLower(name)}
+	var err1, err2 error
+	u.Soft, err1 = parseLimit(soft)
+	u.Hard, err2 = parseLimit(hard)
+	if !slices.Contains(ulimitNames(), u.Name) || err1 != nil || err2 != nil || u.Soft > u.Hard {
+		return u, usageError("--ulimit %s: want NAME=SOFT[:HARD] with one of %s", text, strings.Join(ulimitNames(), ", "))
+	}
+	return u, nil
+}
+
+// parseLimit: -1 means none.
+func parseLimit(text string) (uint64, error) {
+	if text == "-1" || text == "unlimited" {
+		return unix.RLIM_INFINITY, nil
+	}
+	return strconv.ParseUint(text, 10, 64)
+}
+
+func ulimitNames() []string {
+	return []string{
+		"core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
+		"rtprio", "rttime", "sigpending", "stack",
+	}
+}
+
+// checkCapabilities refuses names the kernel doesn't know.
+func checkCapabilities(names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	known, err := capability.ListSupported()
+	if err != nil {
+		return fmt.Errorf("list capabilities: %w", err)
+	}
+	var all []string
+	for _, c := range known {
+		all = append(all, "CAP_"+strings.ToUpper(c.String()))
+	}
+	for _, n := range names {
+		if err := spec.CheckCapability(n, all); err != nil {
+			return usageError("%w", err)
+		}
+	}
+	return nil
+}
+
+// parseSignal reads a name with or without SIG, or a number.
+func parseSignal(text string) (unix.Signal, error) {
+	if n, err := strconv.Atoi(text); err == nil && n > 0 && n <= 64 {
+		return unix.Signal(n), nil
+	}
+	name := strings.ToUpper(text)
+	if !strings.HasPrefix(name, "SIG") {
+		name = "SIG" + name
+	}
+	if s := unix.SignalNum(name); s != 0 {
+		return s, nil
+	}
+	return 0, fmt.Errorf("invalid signal: %s", text)
+}

@@ -1,0 +1,358 @@
+package netctl
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/netctl/netctl/netctl/network"
+	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/spec"
+)
+
+// fillNetwork reads everything about networks and names.
+func (c containers) fillNetwork(f *containerFlags) func(*runner.Config) error {
+	return func(cfg *runner.Config) error {
+		if err := f.fillPorts(cfg); err != nil {
+			return err
+		}
+		if err := c.fillMode(f, cfg); err != nil {
+			return err
+		}
+		if err := f.checkMode(cfg.Network.Kind, c.app.Stderr); err != nil {
+			return err
+		}
+		if cfg.Network.Kind == runner.NetworkAttached {
+			if err := f.fillEndpoints(cfg); err != nil {
+				return err
+			}
+		}
+		if err := f.fillNames(cfg); err != nil {
+			return err
+		}
+		return f.fillSysctls(cfg)
+	}
+}
+
+// fillMode finds out what kind of network is meant, and which.
+func (c containers) fillMode(f *containerFlags, cfg *runner.Config) error {
+	wishes := f.networks
+	if len(wishes) == 0 {
+		wishes = []string{network.Default}
+	}
+	for _, text := range wishes {
+		e, special, err := parseNetwork(text)
+		if err != nil {
+			return usageError("--network %s: %w", text, err)
+		}
+		if special.Kind != "" {
+			if len(wishes) > 1 {
+				return usageError("--network %s: can't be combined with other networks", text)
+			}
+			return c.joinMode(special, cfg)
+		}
+		n, err := networkCommands{c.app}.store().Find(e.Network)
+		if err != nil {
+			return c.networkFailure(err)
+		}
+		if slices.ContainsFunc(cfg.Endpoints, func(o runner.Endpoint) bool { return o.Network == n.Name }) {
+			return usageError("network %s is specified multiple times", n.Name)
+		}
+		e.Network = n.Name
+		cfg.Endpoints = append(cfg.Endpoints, e)
+	}
+	cfg.Network.Kind = runner.NetworkAttached
+	return nil
+}
+
+// networkFailure: a mistake in run's flags is status 125, with the hint that
+// the network commands give.
+func (c containers) networkFailure(err error) error {
+	err = networkError(err)
+	var own *Error
+	if errors.As(err, &own) {
+		own.Status = ExitUsage
+	}
+	return err
+}
+
+// joinMode sets a mode that is not a network. Who joins a container has its
+// host name, and if that one has itself joined another, the other's namespace.
+func (c containers) joinMode(m runner.NetworkMode, cfg *runner.Config) error {
+	cfg.Network = m
+	switch m.Kind {
+	case runner.NetworkContainer:
+		other, err := c.all().Find(context.Background(), m.Target)
+		if err != nil {
+			return &Error{Status: ExitUsage, Err: fmt.Errorf("--network container:%s: %w", m.Target, err)}
+		}
+		cfg.Network.Target = string(other.Config.ID)
+		if other.Network.Kind == runner.NetworkContainer {
+			cfg.Network = other.Network
+		}
+		if cfg.Hostname == "" {
+			cfg.Hostname = other.Hostname
+		}
+	case runner.NetworkPath:
+		if _, err := os.Stat(m.Target); err != nil || !filepath.IsAbs(m.Target) {
+			return usageError("--network ns:%s: want the path of a network namespace", m.Target)
+		}
+	}
+	return nil
+}
+
+// parseNetwork reads one --network: a special mode, or a network in docker's
+// long form (name=NAME,alias=...,ip=...), podman's (NAME:ip=...,mac=...) or
+// just its name.
+func parseNetwork(text string) (runner.Endpoint, runner.NetworkMode, error) {
+	var none runner.NetworkMode
+	switch kind, target, _ := strings.Cut(text, ":"); {
+	case text == "host", text == "none":
+		return runner.Endpoint{}, runner.NetworkMode{Kind: runner.NetworkKind(text)}, nil
+	case kind == "container", kind == "ns":
+		if target == "" {
+			return runner.Endpoint{}, none, fmt.Errorf("want %s: and a name", kind)
+		}
+		return runner.Endpoint{}, runner.NetworkMode{Kind: runner.NetworkKind(kind), Target: target}, nil
+	}
+	name, options, podman := strings.Cut(text, ":")
+	if !podman && strings.Contains(text, "=") {
+		name, options = "", text
+	}
+	e := runner.Endpoint{Network: name}
+	if options == "" {
+		return e, none, nil
+	}
+	fields, err := csv.NewReader(strings.NewReader(options)).Read()
+	if err != nil {
+		return e, none, err
+	}
+	for _, field := range fields {
+		if err := readNetworkOption(&e, field); err != nil {
+			return e, none, err
+		}
+	}
+	if e.Network == "" {
+		return e, none, errors.New("name= is missing")
+	}
+	return e, none, nil
+}
+
+func readNetworkOption(e *runner.Endpoint, field string) error {
+	key, value, given := strings.Cut(field, "=")
+	if !given || value == "" {
+		return fmt.Errorf("%q: want KEY=VALUE", field)
+	}
+	switch strings.ToLower(key) {
+	case "name":
+		e.Network = value // its case is kept, unlike in docker (docker/cli#7317)
+	case "alias":
+		e.Aliases = append(e.Aliases, value)
+	case "ip", "ip6":
+		return addIP(e, value, key == "ip6")
+	case "mac", "mac-address":
+		return setMAC(e, value)
+	case "interface_name":
+		if len(value) > 15 || strings.ContainsAny(value, "/ ") {
+			return fmt.Errorf("invalid interface name %q: at most 15 characters", value)
+		}
+		e.IfName = value
+	default:
+		return fmt.Errorf("option %q is not supported (known: alias, interface_name, ip, ip6, mac-address)", key)
+	}
+	return nil
+}
+
+// addIP adds an address to ask for. podman's ip= takes both families.
+func addIP(e *runner.Endpoint, text string, six bool) error {
+	a, err := netip.ParseAddr(text)
+	if err != nil || a.Zone() != "" {
+		return fmt.Errorf("invalid IP address: %s", text)
+	}
+	if six && !a.Is6() {
+		return fmt.Errorf("invalid IPv6 address: %s", text)
+	}
+	if slices.ContainsFunc(e.IPs, func(o netip.Addr) bool { return o.Is4() == a.Is4() }) {
+		return fmt.Errorf("a second address of the same family: %s", text)
+	}
+	e.IPs = append(e.IPs, a)
+	return nil
+}
+
+func setMAC(e *runner.Endpoint, text string) error {
+	hw, err := net.ParseMAC(text)
+	if err != nil || len(hw) != 6 || hw[0]&1 != 0 || hw.String() == "00:00:00:00:00:00" {
+		return fmt.Errorf("invalid MAC address %s: want six bytes of a unicast address", text)
+	}
+	e.MAC = hw.String()
+	return nil
+}
+
+// fillEndpoints applies the flags that are not part of --network.
+func (f *containerFlags) fillEndpoints(cfg *runner.Config) error {
+	if len(cfg.Endpoints) > 1 && f.ip+f.ip6+f.mac != "" {
+		return usageError("--ip, --ip6 and --mac-address don't say which network is meant: use --network name=NETWORK,ip=ADDRESS")
+	}
+	first := &cfg.Endpoints[0]
+	for _, a := range []struct {
+		flag, text string
+		set        func() error
+	}{
+		{"--ip", f.ip, func() error { return addIP(first, f.ip, false) }},
+		{"--ip6", f.ip6, func() error { return addIP(first, f.ip6, true) }},
+		{"--mac-address", f.mac, func() error { return setMAC(first, f.mac) }},
+	} {
+		if a.text == "" {
+			continue
+		}
+		if err := a.set(); err != nil {
+			return usageError("%s: %w", a.flag, err)
+		}
+	}
+	servers, err := parseAll(f.dns, netip.ParseAddr)
+	if err != nil {
+		return usageError("--dns: %w", err)
+	}
+	for i := range cfg.Endpoints {
+		e := &cfg.Endpoints[i]
+		e.Aliases = append(e.Aliases, f.aliases...)
+		e.DNS = servers
+	}
+	if err := nameInterfaces(cfg.Endpoints); err != nil {
+		return err
+	}
+	first.Ports = append(first.Ports, publishOf(f)...)
+	return nil
+}
+
+// nameInterfaces gives eth0, eth1 ... in the order of the flags to those that
+// have no name.
+func nameInterfaces(endpoints []runner.Endpoint) error {
+	taken := map[string]bool{"lo": true}
+	for _, e := range endpoints {
+		if e.IfName != "" && taken[e.IfName] {
+			return usageError("--network: the interface name %s is used twice", e.IfName)
+		}
+		taken[e.IfName] = true
+	}
+	n := 0
+	for i := range endpoints {
+		for endpoints[i].IfName == "" {
+			if name := "eth" + strconv.Itoa(n); !taken[name] {
+				endpoints[i].IfName = name
+			}
+			n++
+		}
+	}
+	return nil
+}
+
+// fillPorts reads -p and --expose before anything else, so that a mistake in
+// them is found whatever the network.
+func (f *containerFlags) fillPorts(cfg *runner.Config) error {
+	for _, text := range f.publish {
+		if _, err := parsePublish(text); err != nil {
+			return usageError("--publish %s: %w", text, err)
+		}
+	}
+	for _, text := range f.expose {
+		ports, err := parseExpose(text)
+		if err != nil {
+			return usageError("--expose %s: %w", text, err)
+		}
+		cfg.Exposed = append(cfg.Exposed, ports...)
+	}
+	return nil
+}
+
+// publishOf is what is published: -p, and with -P all exposed ports that -p
+// doesn't name. fillPorts has seen that all can be read.
+func publishOf(f *containerFlags) []runner.PortSpec {
+	var ports []runner.PortSpec
+	for _, text := range f.publish {
+		p, _ := parsePublish(text)
+		ports = append(ports, p...)
+	}
+	if !f.publishAll {
+		return ports
+	}
+	for _, text := range f.expose {
+		exposed, _ := parseExpose(text)
+		for _, e := range exposed {
+			if !slices.ContainsFunc(ports, func(p runner.PortSpec) bool {
+				return p.ContainerPort == e.ContainerPort && p.Protocol == e.Protocol
+			}) {
+				ports = append(ports, e)
+			}
+		}
+	}
+	return ports
+}
+
+func (f *containerFlags) fillNames(cfg *runner.Config) error {
+	var err error
+	if cfg.Names.Servers, err = parseAll(f.dns, netip.ParseAddr); err != nil {
+		return usageError("--dns: %w", err)
+	}
+	cfg.Names.Search, cfg.Names.Options = f.dnsSearch, f.dnsOptions
+	for _, text := range f.hosts {
+		h, err := parseAddHost(text)
+		if err != nil {
+			return usageError("--add-host %s: %w", text, err)
+		}
+		cfg.Names.Hosts = append(cfg.Names.Hosts, h...)
+	}
+	if len(cfg.Hostname) > 64 { // sethostname(2)
+		return usageError("--hostname %s: longer than 64 characters", cfg.Hostname)
+	}
+	if cfg.Network.Kind == runner.NetworkHost && cfg.Hostname == "" {
+		cfg.Hostname, err = os.Hostname()
+	}
+	return err
+}
+
+// parseAddHost reads NAME:ADDRESS or NAME=ADDRESS, podman's NAME;NAME:ADDRESS,
+// and host-gateway in place of an address, which becomes the zero Addr.
+func parseAddHost(text string) ([]runner.HostName, error) {
+	i := strings.IndexAny(text, ":=")
+	if i <= 0 {
+		return nil, errors.New("want NAME:ADDRESS")
+	}
+	names, address := text[:i], text[i+1:]
+	var addr netip.Addr
+	if address != "host-gateway" {
+		var err error
+		if addr, err = netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(address, "["), "]")); err != nil {
+			return nil, fmt.Errorf("invalid IP address: %s", address)
+		}
+	}
+	var out []runner.HostName
+	for name := range strings.SplitSeq(names, ";") {
+		if name == "" || strings.ContainsAny(name, " \t\n#") {
+			return nil, fmt.Errorf("invalid host name %q", name)
+		}
+		out = append(out, runner.HostName{Name: name, Addr: addr})
+	}
+	return out, nil
+}
+
+func (f *containerFlags) fillSysctls(cfg *runner.Config) error {
+	var err error
+	if cfg.Sysctls, err = keyValues("--sysctl", f.sysctls, false); err != nil {
+		return err
+	}
+	for name := range cfg.Sysctls {
+		if err := spec.CheckSysctl(name, cfg.Network); err != nil {
+			return usageError("%w", err)
+		}
+	}
+	return nil
+}

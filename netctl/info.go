@@ -1,0 +1,109 @@
+package netctl
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/store"
+)
+
+// hostInfo is what `info --format` knows.
+type hostInfo struct {
+	Version                      string
+	Name                         string // of the host
+	KernelVersion                string
+	CgroupVersion                string
+	Containers                   int
+	ContainersRunning            int
+	ContainersStopped            int
+	Networks                     int
+	Firewall                     string
+	StateDir, DataDir, ConfigDir string
+	CNIPath                      []string
+}
+
+const infoText = `Version:         {{.Version}}
+Host:            {{.Name}}
+Kernel:          {{.KernelVersion}}
+Cgroup version:  {{.CgroupVersion}}
+Firewall:        {{.Firewall}}
+Containers:      {{.Containers}} ({{.ContainersRunning}} running, {{.ContainersStopped}} stopped)
+Networks:        {{.Networks}}
+State:           {{.StateDir}}
+Data:            {{.DataDir}}
+Networks in:     {{.ConfigDir}}
+CNI plugins in:  {{join .CNIPath ", "}}`
+
+func infoCommand(app *App) *cobra.Command {
+	var format string
+	cmd := &cobra.Command{
+		Use:               "info",
+		Short:             "Show what netctl works with on this host",
+		Args:              args(0, 0),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(*cobra.Command, []string) error {
+			info, err := newHostInfo(app)
+			if err != nil {
+				return err
+			}
+			text := infoText
+			switch format {
+			case "":
+			case "json":
+				text = "{{json .}}"
+			default:
+				text = format
+			}
+			return showTemplate(app.Stdout, text, []hostInfo{info})
+		},
+	}
+	cmd.Flags().StringVarP(&format, "format", "f", "", "'json' or a Go template")
+	return cmd
+}
+
+func newHostInfo(app *App) (hostInfo, error) {
+	info := hostInfo{
+		Version: version(), CgroupVersion: cgroupVersion(), Firewall: app.Firewall,
+		StateDir: app.StateDir, DataDir: app.DataDir, ConfigDir: app.ConfDir, CNIPath: app.CNIPath,
+	}
+	if info.Firewall == "" {
+		info.Firewall = "automatic"
+	}
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return info, fmt.Errorf("uname: %w", err)
+	}
+	info.Name, info.KernelVersion = unix.ByteSliceToString(name.Nodename[:]), unix.ByteSliceToString(name.Release[:])
+	networks, err := networkCommands{app}.store().List()
+	if err != nil {
+		return info, err
+	}
+	containers, err := store.Open(app.StateDir, app.DataDir).List()
+	if err != nil {
+		return info, err
+	}
+	info.Networks, info.Containers = len(networks), len(containers)
+	for _, c := range containers {
+		if c.State.Status == runner.StatusRunning {
+			info.ContainersRunning++
+		}
+	}
+	info.ContainersStopped = info.Containers - info.ContainersRunning
+	return info, nil
+}
+
+// cgroupVersion tells the unified hierarchy by the file that only it has.
+func cgroupVersion() string {
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
+		return "2"
+	}
+	if mounts, err := os.ReadFile("/proc/self/mounts"); err == nil && strings.Contains(string(mounts), " cgroup ") {
+		return "1"
+	}
+	return "none"
+}

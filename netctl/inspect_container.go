@@ -1,0 +1,411 @@
+package netctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/netctl/netctl/netctl/runner"
+)
+
+// containerObject is a container as inspect shows it: docker's JSON.
+type containerObject struct {
+	ID              string `json:"Id"`
+	Created         time.Time
+	Path            string
+	Args            []string
+	State           stateObject
+	Image           string
+	ResolvConfPath  string
+	HostnamePath    string
+	HostsPath       string
+	LogPath         string
+	Name            string
+	Driver          string
+	Platform        string
+	HostConfig      hostConfigObject
+	Mounts          []mountObject
+	Config          configObject
+	NetworkSettings networkSettingsObject
+
+	// Id is how docker's own templates spell it.
+	Id string `json:"-"`
+}
+
+type stateObject struct {
+	Status     string
+	Running    bool
+	Paused     bool
+	OOMKilled  bool
+	Dead       bool
+	Pid        int
+	ExitCode   int
+	Error      string
+	StartedAt  time.Time
+	FinishedAt time.Time
+}
+
+type hostConfigObject struct {
+	NetworkMode    string
+	PortBindings   map[string][]bindingObject
+	AutoRemove     bool
+	Binds          []string
+	CapAdd         []string
+	CapDrop        []string
+	Dns            []string
+	DnsOptions     []string
+	DnsSearch      []string
+	ExtraHosts     []string
+	ReadonlyRootfs bool
+	SecurityOpt    []string
+	Sysctls        map[string]string
+	Memory         int64
+	MemorySwap     int64
+	NanoCpus       int64
+	CpuShares      uint64
+	CpusetCpus     string
+	PidsLimit      int64
+	ShmSize        int64
+	CgroupParent   string
+}
+
+type mountObject struct {
+	Type        string
+	Name        string `json:",omitempty"`
+	Source      string
+	Destination string
+	Mode        string
+	RW          bool
+}
+
+type configObject struct {
+	Hostname     string
+	Domainname   string
+	User         string
+	Tty          bool
+	OpenStdin    bool
+	Env          []string
+	Cmd          []string
+	Image        string
+	WorkingDir   string
+	Labels       map[string]string
+	ExposedPorts map[string]struct{} `json:",omitempty"`
+	StopSignal   string              `json:",omitempty"`
+}
+
+// networkSettingsObject has, beside Networks, the first network's values at
+// its top: docker has dropped these, but thousands of guides use them.
+type networkSettingsObject struct {
+	SandboxID           string
+	SandboxKey          string
+	Ports               map[string][]bindingObject
+	EndpointID          string
+	Gateway             string
+	GlobalIPv6Address   string
+	GlobalIPv6PrefixLen int
+	IPAddress           string
+	IPPrefixLen         int
+	IPv6Gateway         string
+	MacAddress          string
+	Networks            map[string]endpointObject
+}
+
+type bindingObject struct{ HostIp, HostPort string }
+
+type endpointObject struct {
+	Aliases             []string
+	DNSNames            []string
+	NetworkID           string
+	EndpointID          string
+	Gateway             string
+	IPAddress           string
+	IPPrefixLen         int
+	IPv6Gateway         string
+	GlobalIPv6Address   string
+	GlobalIPv6PrefixLen int
+	MacAddress          string
+	GwPriority          int
+	// InterfaceName is ours.
+	InterfaceName string
+}
+
+// inspect is `container inspect`.
+func (c containers) inspect() *cobra.Command {
+	var format string
+	cmd := &cobra.Command{
+		Use:               "inspect [OPTIONS] CONTAINER...",
+		Short:             "Show containers in full",
+		Args:              args(1, -1),
+		ValidArgsFunction: c.completion(anyStatus),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.inspectRefs(cmd.Context(), format, "container", args)
+		},
+	}
+	cmd.Flags().StringVarP(&format, "format", "f", "", "'json' or a Go template")
+	return cmd
+}
+
+// inspectAny is the top-level inspect: a container, or else a network.
+func (c containers) inspectAny() *cobra.Command {
+	var format, kind string
+	cmd := &cobra.Command{
+		Use:   "inspect [OPTIONS] NAME...",
+		Short: "Show containers or networks in full",
+		Args:  args(1, -1),
+		ValidArgsFunction: func(cmd *cobra.Command, given []string, typed string) ([]string, cobra.ShellCompDirective) {
+			names, directive := c.completion(anyStatus)(cmd, given, typed)
+			more, _ := networkCommands{c.app}.completeNetworks(cmd, given, typed)
+			return append(names, more...), directive
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if kind != "" && kind != "container" && kind != "network" {
+				return usageError("--type %s: want container or network", kind)
+			}
+			return c.inspectRefs(cmd.Context(), format, kind, args)
+		},
+	}
+	cmd.Flags().StringVarP(&format, "format", "f", "", "'json' or a Go template")
+	cmd.Flags().StringVar(&kind, "type", "", "container or network")
+	return cmd
+}
+
+// inspectRefs shows what it finds and reports what it doesn't. The empty kind
+// means both.
+func (c containers) inspectRefs(ctx context.Context, format, kind string, refs []string) error {
+	var objects []any
+	var failures []error
+	for _, ref := range refs {
+		o, err := c.inspectOne(ctx, kind, ref)
+		if err != nil {
+			failures = append(failures, err)
+			continue
+		}
+		objects = append(objects, o)
+	}
+	return errors.Join(showObjects(c.app.Stdout, format, objects), errors.Join(failures...))
+}
+
+func (c containers) inspectOne(ctx context.Context, kind, ref string) (any, error) {
+	if kind != "network" {
+		rec, err := c.all().Find(ctx, ref)
+		if err == nil {
+			return c.newObject(rec), nil
+		}
+		if kind == "container" || !isMissing(err) {
+			return nil, c.explain(err, ref)
+		}
+	}
+	found, err := networkCommands{c.app}.inspectAll([]string{ref})
+	if err != nil && kind == "" {
+		return nil, &Error{Status: ExitFailed, Err: fmt.Errorf("no such container or network: %s", ref)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return found[0], nil
+}
+
+func (c containers) newObject(rec runner.Container) containerObject {
+	s := c.all().Store
+	id := rec.Config.ID
+	path, arguments := rec.Process.Entrypoint()
+	file := func(name string) string { return s.File(id, name) }
+	return containerObject{
+		ID: string(id), Id: string(id), Created: rec.Created, Path: path, Args: orNone(arguments),
+		State: newStateObject(rec.State), Image: rec.Image, Name: rec.Name, Driver: "overlay", Platform: "linux",
+		ResolvConfPath: file("resolv.conf"), HostnamePath: file("hostname"), HostsPath: file("hosts"), LogPath: s.LogPath(id),
+		HostConfig: newHostConfigObject(rec), Mounts: c.mountObjects(rec), Config: newConfigObject(rec),
+		NetworkSettings: newNetworkSettings(rec),
+	}
+}
+
+func newStateObject(st runner.State) stateObject {
+	return stateObject{
+		Status: string(st.Status), Running: st.Status == runner.StatusRunning || st.Status == runner.StatusPaused,
+		Paused: st.Status == runner.StatusPaused, OOMKilled: st.OOMKilled, Pid: st.Pid, ExitCode: st.ExitCode,
+		Error: st.Error, StartedAt: st.Started, FinishedAt: st.Finished,
+	}
+}
+
+func newHostConfigObject(rec runner.Container) hostConfigObject {
+	o := hostConfigObject{
+		NetworkMode: networkModeText(rec), PortBindings: map[string][]bindingObject{}, AutoRemove: rec.AutoRemove,
+		CapAdd: rec.CapAdd, CapDrop: rec.CapDrop, DnsOptions: orNone(rec.Names.Options), DnsSearch: orNone(rec.Names.Search),
+		Dns: []string{}, ReadonlyRootfs: rec.ReadOnlyRoot, SecurityOpt: securityTexts(rec.Security), Sysctls: rec.Sysctls,
+		Memory: rec.Limits.Memory, MemorySwap: rec.Limits.MemorySwap, NanoCpus: rec.Limits.NanoCPUs,
+		CpuShares: rec.Limits.CPUShares, CpusetCpus: rec.Limits.CPUSet, PidsLimit: rec.Limits.Pids,
+		ShmSize: rec.Limits.ShmSize, CgroupParent: rec.CgroupParent,
+	}
+	for _, e := range rec.Endpoints {
+		addBindings(o.PortBindings, e.Ports)
+	}
+	for _, a := range rec.Names.Servers {
+		o.Dns = append(o.Dns, a.String())
+	}
+	for _, h := range rec.Names.Hosts {
+		o.ExtraHosts = append(o.ExtraHosts, h.Name+":"+addrOr(h.Addr, "host-gateway"))
+	}
+	for _, m := range rec.Mounts {
+		if m.Kind != runner.MountTmpfs {
+			o.Binds = append(o.Binds, strings.TrimSuffix(m.Source+":"+m.Target+":"+mountMode(m), ":"))
+		}
+	}
+	return o
+}
+
+func networkModeText(rec runner.Container) string {
+	switch rec.Network.Kind {
+	case runner.NetworkAttached:
+		return rec.Endpoints[0].Network
+	case runner.NetworkContainer, runner.NetworkPath:
+		return string(rec.Network.Kind) + ":" + rec.Network.Target
+	}
+	return string(rec.Network.Kind)
+}
+
+func securityTexts(s runner.Security) []string {
+	var out []string
+	if s.NewPrivileges {
+		out = append(out, "no-new-privileges=false")
+	}
+	if s.Seccomp != "" {
+		out = append(out, "seccomp="+s.Seccomp)
+	}
+	return out
+}
+
+func mountMode(m runner.Mount) string {
+	if m.ReadOnly {
+		return "ro"
+	}
+	return ""
+}
+
+func (c containers) mountObjects(rec runner.Container) []mountObject {
+	out := []mountObject{}
+	for _, m := range rec.Mounts {
+		o := mountObject{Type: string(m.Kind), Source: m.Source, Destination: m.Target, Mode: mountMode(m), RW: !m.ReadOnly}
+		if m.Kind == runner.MountVolume {
+			o.Name, o.Source = m.Source, c.all().Store.VolumePath(m.Source)
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+func newConfigObject(rec runner.Container) configObject {
+	o := configObject{
+		Hostname: rec.Hostname, Domainname: rec.Domainname, User: rec.Process.User, Tty: rec.Process.TTY,
+		OpenStdin: rec.Process.OpenStdin, Env: orNone(rec.Process.Env), Cmd: orNone(rec.Process.Args), Image: rec.Image,
+		WorkingDir: rec.Process.Dir, Labels: orEmpty(rec.Labels), StopSignal: rec.StopSignal,
+	}
+	for _, e := range rec.Endpoints {
+		o.expose(e.Ports)
+	}
+	o.expose(rec.Exposed)
+	return o
+}
+
+func (o *configObject) expose(ports []runner.PortSpec) {
+	for _, p := range ports {
+		if o.ExposedPorts == nil {
+			o.ExposedPorts = map[string]struct{}{}
+		}
+		o.ExposedPorts[portKey(p)] = struct{}{}
+	}
+}
+
+func newNetworkSettings(rec runner.Container) networkSettingsObject {
+	o := networkSettingsObject{
+		SandboxID: string(rec.Config.ID), SandboxKey: rec.State.Netns,
+		Ports: map[string][]bindingObject{}, Networks: map[string]endpointObject{},
+	}
+	for i, e := range rec.Endpoints {
+		n := newEndpointObject(rec, e)
+		o.Networks[e.Network] = n
+		if i == 0 {
+			o.EndpointID, o.Gateway, o.IPAddress, o.IPPrefixLen = n.EndpointID, n.Gateway, n.IPAddress, n.IPPrefixLen
+			o.GlobalIPv6Address, o.GlobalIPv6PrefixLen = n.GlobalIPv6Address, n.GlobalIPv6PrefixLen
+			o.IPv6Gateway, o.MacAddress = n.IPv6Gateway, n.MacAddress
+		}
+	}
+	if rec.Network.Kind == runner.NetworkHost || rec.Network.Kind == runner.NetworkNone {
+		o.Networks[string(rec.Network.Kind)] = endpointObject{Aliases: []string{}, DNSNames: []string{}}
+	}
+	for _, p := range rec.Exposed {
+		o.Ports[portKey(p)] = nil
+	}
+	addBindings(o.Ports, published(rec))
+	return o
+}
+
+func newEndpointObject(rec runner.Container, e runner.Endpoint) endpointObject {
+	o := endpointObject{Aliases: orNone(e.Aliases), DNSNames: orNone(e.Names), InterfaceName: e.IfName, MacAddress: e.MAC}
+	a := rec.State.Network(e.Network)
+	if a == nil {
+		return o
+	}
+	o.NetworkID, o.MacAddress = a.NetworkID, a.MAC
+	if a.NetworkID != "" {
+		o.EndpointID = endpointID(a.NetworkID, string(rec.Config.ID), a.IfName)
+	}
+	for _, p := range a.Addresses {
+		if p.Addr().Is4() {
+			o.IPAddress, o.IPPrefixLen = p.Addr().String(), p.Bits()
+		} else {
+			o.GlobalIPv6Address, o.GlobalIPv6PrefixLen = p.Addr().String(), p.Bits()
+		}
+	}
+	for _, g := range a.Gateways {
+		switch {
+		case g.Is4():
+			o.Gateway = g.String()
+		case g.Is6():
+			o.IPv6Gateway = g.String()
+		}
+	}
+	return o
+}
+
+func portKey(p runner.PortSpec) string {
+	return strconv.Itoa(int(p.ContainerPort)) + "/" + p.Protocol
+}
+
+// addBindings adds ports as docker shows them: without an address, one entry
+// for each family.
+func addBindings(to map[string][]bindingObject, ports []runner.PortSpec) {
+	for _, p := range sortedPorts(ports) {
+		host := ""
+		if p.HostPort != 0 {
+			host = strconv.Itoa(int(p.HostPort))
+		}
+		addresses := []string{"0.0.0.0", "::"}
+		if p.HostIP.IsValid() {
+			addresses = []string{p.HostIP.String()}
+		}
+		for _, a := range addresses {
+			to[portKey(p)] = append(to[portKey(p)], bindingObject{a, host})
+		}
+	}
+}
+
+func addrOr(a netip.Addr, otherwise string) string {
+	if a.IsValid() {
+		return a.String()
+	}
+	return otherwise
+}
+
+// orNone makes an empty list of no list, which JSON shows as null.
+func orNone(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}

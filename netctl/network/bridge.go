@@ -1,0 +1,76 @@
+package network
+
+// bridgeEntry are the keys of the bridge plugin. Those up to hairpinMode are
+// the reference plugin's; the others are ours, and a reference plugin that is
+// given the list ignores them.
+type bridgeEntry struct {
+	Type             string `json:"type"`
+	Bridge           string `json:"bridge"`
+	IsGateway        bool   `json:"isGateway"`
+	IsDefaultGateway bool   `json:"isDefaultGateway"`
+	IPMasq           bool   `json:"ipMasq"`
+	HairpinMode      bool   `json:"hairpinMode"`
+	MTU              int    `json:"mtu,omitempty"`
+	PortIsolation    bool   `json:"portIsolation,omitempty"`
+
+	Names    bool `json:"names"`
+	Internal bool `json:"internal,omitempty"`
+	Isolate  bool `json:"isolate,omitempty"`
+
+	DNS          *dnsEntry       `json:"dns,omitempty"`
+	IPAM         *ipamEntry      `json:"ipam,omitempty"`
+	Capabilities map[string]bool `json:"capabilities"`
+}
+
+func bridgeDriver() driver {
+	return driver{
+		name: driverBridge,
+		options: []option{optMTU, optIsolate, optMetric, optNoDefault, optPeers,
+			optMasquerade, optHostIP, optIfPrefix, optBridge},
+		names:      true,
+		ownsSubnet: true,
+		check: func(r Request, _ settings) error {
+			return onePerFamily(driverBridge, r.Subnets)
+		},
+		entry: func(d definition) any { return newBridgeEntry(d) },
+	}
+}
+
+// newBridgeEntry keeps the gateway on an internal network's bridge: names are
+// resolved there too. What must not leave is kept in by `internal`, and, where
+// a plugin doesn't know that key, by the missing default route.
+func newBridgeEntry(d definition) bridgeEntry {
+	gateway := !d.NoIPAM
+	leaves := gateway && !d.Internal
+	e := bridgeEntry{
+		Type:             driverBridge,
+		Bridge:           d.device,
+		IsGateway:        gateway,
+		IsDefaultGateway: leaves && !d.noDefault && d.metric == 0,
+		IPMasq:           leaves && !d.noMasq,
+		HairpinMode:      !d.noPeers,
+		MTU:              d.mtu,
+		PortIsolation:    d.noPeers,
+		Names:            gateway && !d.NoNames,
+		Internal:         d.Internal,
+		Isolate:          d.isolate,
+		DNS:              d.dns(),
+		Capabilities:     capabilities("portMappings", "aliases", "hostname", "ips", "mac", "dns", "bandwidth"),
+	}
+	// isDefaultGateway can't carry a metric; an explicit route can.
+	if leaves && !d.noDefault && d.metric != 0 {
+		e.IPAM = d.ipam(d.defaultRoutes()...)
+	} else {
+		e.IPAM = d.ipam()
+	}
+	return e
+}
+
+// bridgeName is what the bridge is called unless the request says so. It shows
+// the network's ID, so that a line of `ip link` can be traced to its network.
+func bridgeName(name, id string) string {
+	if name == Default {
+		return "netctl0"
+	}
+	return "nb-" + id[:12]
+}

@@ -1,0 +1,198 @@
+package netctl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/netctl/netctl/netctl/network"
+	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/plugins"
+)
+
+// plumbing attaches containers to networks with the CNI plugins, in this
+// process. It is what the runner knows of networking.
+type plumbing struct {
+	store *network.Store
+	host  plugins.Host
+}
+
+// newPlumbing takes the directories from the app when it is called, so that
+// the global flags have been read.
+func newPlumbing(app *App) plumbing {
+	return plumbing{
+		store: network.Open(app.ConfDir, app.Log),
+		host:  plugins.Host{StateDir: app.StateDir, CNIPath: app.CNIPath, Firewall: app.Firewall, Log: app.Log},
+	}
+}
+
+// undo is what Detach needs of an attachment, kept by the runner: the list as
+// it was at ADD, and what the list answered.
+type undo struct {
+	List         json.RawMessage `json:"list"`
+	Result       json.RawMessage `json:"result"`
+	Capabilities map[string]any  `json:"capabilities,omitempty"`
+}
+
+// Attach implements runner.Networks.
+func (p plumbing) Attach(ctx context.Context, container, netns string, endpoints []runner.Endpoint) ([]runner.Attached, error) {
+	if len(endpoints) == 0 {
+		endpoints = []runner.Endpoint{{Network: network.None, IfName: "lo"}}
+	}
+	var done []runner.Attached
+	for _, e := range endpoints {
+		a, err := p.attachOne(ctx, container, netns, e)
+		if err != nil {
+			return nil, errors.Join(err, p.Detach(context.WithoutCancel(ctx), container, netns, done))
+		}
+		done = append(done, a)
+	}
+	return done, nil
+}
+
+// attachOne attaches to one network. Where any free host port will do, another
+// one is tried if somebody was faster.
+func (p plumbing) attachOne(ctx context.Context, container, netns string, e runner.Endpoint) (runner.Attached, error) {
+	n, err := p.store.Load(e.Network)
+	if err != nil {
+		return runner.Attached{}, err
+	}
+	list, err := p.host.Parse(n.List)
+	if err != nil {
+		return runner.Attached{}, err
+	}
+	const tries = 16
+	for try := 1; ; try++ {
+		ports, err := choosePorts(e.Ports)
+		if err != nil {
+			return runner.Attached{}, err
+		}
+		call := callOf(container, netns, e, ports)
+		result, err := list.Add(ctx, call)
+		var failure *plugins.Error
+		if errors.As(err, &failure) && failure.Code == plugins.CodePort && anyFree(e.Ports) && try < tries {
+			continue
+		}
+		if err != nil {
+			return runner.Attached{}, err
+		}
+		return attached(n, call, e, ports, result)
+	}
+}
+
+func anyFree(ports []runner.PortSpec) bool {
+	return slices.ContainsFunc(ports, func(p runner.PortSpec) bool { return p.HostPort == 0 })
+}
+
+// callOf turns an endpoint into a plugin call.
+func callOf(container, netns string, e runner.Endpoint, ports []runner.PortSpec) plugins.Call {
+	capabilities := map[string]any{}
+	set := func(name string, value any, present bool) {
+		if present {
+			capabilities[name] = value
+		}
+	}
+	set("portMappings", portMappings(ports), len(ports) > 0)
+	set("aliases", e.Names, len(e.Names) > 0)
+	set("hostname", e.Host, e.Host != "")
+	set("ips", e.IPs, len(e.IPs) > 0)
+	set("mac", e.MAC, e.MAC != "")
+	set("dns", map[string]any{"servers": e.DNS}, len(e.DNS) > 0)
+	return plugins.Call{ContainerID: container, Netns: netns, IfName: e.IfName, Capabilities: capabilities}
+}
+
+// portMapping is an entry of the portMappings capability.
+type portMapping struct {
+	HostPort      uint16 `json:"hostPort"`
+	ContainerPort uint16 `json:"containerPort"`
+	Protocol      string `json:"protocol"`
+	HostIP        string `json:"hostIP,omitempty"`
+}
+
+func portMappings(ports []runner.PortSpec) []portMapping {
+	var result []portMapping
+	for _, p := range ports {
+		m := portMapping{HostPort: p.HostPort, ContainerPort: p.ContainerPort, Protocol: p.Protocol}
+		if p.HostIP.IsValid() {
+			m.HostIP = p.HostIP.String()
+		}
+		result = append(result, m)
+	}
+	return result
+}
+
+// attached tells the runner what an endpoint got.
+func attached(n network.Network, call plugins.Call, e runner.Endpoint, ports []runner.PortSpec, result *plugins.Result) (runner.Attached, error) {
+	a := runner.Attached{Network: n.Name, NetworkID: n.ID, IfName: e.IfName, Ports: ports}
+	for _, link := range result.Interfaces {
+		if link.Sandbox == call.Netns && link.Name == e.IfName {
+			a.MAC = link.Mac
+		}
+	}
+	for _, ip := range result.IPs {
+		addr, _ := netip.AddrFromSlice(ip.Address.IP)
+		ones, _ := ip.Address.Mask.Size()
+		a.Addresses = append(a.Addresses, netip.PrefixFrom(addr.Unmap(), ones))
+		gateway, _ := netip.AddrFromSlice(ip.Gateway)
+		a.Gateways = append(a.Gateways, gateway.Unmap())
+	}
+	if n.Names {
+		for _, server := range result.DNS.Nameservers {
+			addr, err := netip.ParseAddr(server)
+			if err != nil {
+				return a, fmt.Errorf("network %s: name server %q in the result: %w", n.Name, server, err)
+			}
+			a.Resolver = append(a.Resolver, addr)
+		}
+		a.Search = result.DNS.Search
+	}
+	answer, err := json.Marshal(result)
+	if err != nil {
+		return a, fmt.Errorf("network %s: keep result: %w", n.Name, err)
+	}
+	a.Undo, err = json.Marshal(undo{List: n.List, Result: answer, Capabilities: call.Capabilities})
+	return a, err
+}
+
+// Detach implements runner.Networks. It goes on after a failure.
+func (p plumbing) Detach(ctx context.Context, container, netns string, attached []runner.Attached) error {
+	var failures []error
+	for _, a := range slices.Backward(attached) {
+		if err := p.detachOne(ctx, container, netns, a); err != nil {
+			failures = append(failures, fmt.Errorf("detach from network %s: %w", a.Network, err))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+func (p plumbing) detachOne(ctx context.Context, container, netns string, a runner.Attached) error {
+	var u undo
+	if err := json.Unmarshal(a.Undo, &u); err != nil {
+		return fmt.Errorf("record of the attachment: %w", err)
+	}
+	list, err := p.host.Parse(u.List)
+	if err != nil {
+		return err
+	}
+	result := new(plugins.Result)
+	if err := json.Unmarshal(u.Result, result); err != nil {
+		result = nil // DEL does without
+	}
+	return list.Del(ctx, plugins.Call{ContainerID: container, Netns: netns, IfName: a.IfName, Capabilities: u.Capabilities}, result)
+}
+
+// RemoveNetwork takes away what the network's attachments shared: rules and
+// bridge. It fails while there are attachments.
+func (p plumbing) RemoveNetwork(ctx context.Context, n network.Network) error {
+	if n.List == nil {
+		return nil
+	}
+	list, err := p.host.Parse(n.List)
+	if err != nil {
+		return err
+	}
+	return list.RemoveShared(ctx)
+}

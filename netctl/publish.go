@@ -1,0 +1,126 @@
+package netctl
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/netctl/netctl/netctl/runner"
+)
+
+// parsePublish reads one -p in docker's short form (spec cli 1.4):
+//
+//	[[HOST-IP:][HOST-PORT]:]CONTAINER-PORT[/PROTOCOL]
+//
+// Ports may be ranges of equal length; a host port that is missing or 0 stands
+// for any free one. The words of the errors are those docker users know.
+func parsePublish(text string) ([]runner.PortSpec, error) {
+	rest, protocol, err := cutProtocol(text)
+	if err != nil {
+		return nil, err
+	}
+	rest, inside, _ := cutLast(rest, ":")
+	ip, outside, err := cutHostIP(rest)
+	if err != nil {
+		return nil, err
+	}
+	container, err := parsePortRange(inside)
+	if err != nil || container.first == 0 {
+		return nil, fmt.Errorf("invalid containerPort: %s", inside)
+	}
+	var host portRange
+	if outside != "" {
+		if host, err = parsePortRange(outside); err != nil {
+			return nil, fmt.Errorf("invalid hostPort: %s", outside)
+		}
+		if host.first != 0 && host.len() != container.len() {
+			return nil, fmt.Errorf("invalid ranges specified for container and host ports: %s and %s (they differ in length)", inside, outside)
+		}
+	}
+	var specs []runner.PortSpec
+	for i := range container.len() {
+		p := runner.PortSpec{Protocol: protocol, HostIP: ip, ContainerPort: container.first + uint16(i)}
+		if host.first != 0 {
+			p.HostPort = host.first + uint16(i)
+		}
+		specs = append(specs, p)
+	}
+	return specs, nil
+}
+
+// parseExpose reads PORT[-PORT][/PROTOCOL].
+func parseExpose(text string) ([]runner.PortSpec, error) {
+	if strings.Contains(text, ":") {
+		return nil, fmt.Errorf("invalid port %q: want PORT[-PORT][/PROTOCOL]", text)
+	}
+	return parsePublish(text)
+}
+
+// cutProtocol takes /PROTOCOL off the end.
+func cutProtocol(text string) (rest, protocol string, err error) {
+	rest, protocol, given := strings.Cut(text, "/")
+	if !given {
+		return rest, "tcp", nil
+	}
+	switch p := strings.ToLower(protocol); p {
+	case "tcp", "udp", "sctp":
+		return rest, p, nil
+	}
+	return "", "", fmt.Errorf("invalid proto: %s", protocol)
+}
+
+// cutHostIP splits what is left of the container's port. An IPv6 address needs
+// its brackets: without them 1::80 could mean two things.
+func cutHostIP(text string) (ip netip.Addr, port string, err error) {
+	address, port, given := cutLast(text, ":")
+	if !given {
+		return netip.Addr{}, text, nil
+	}
+	if address == "" {
+		return ip, port, nil
+	}
+	inner, bracketed := strings.CutPrefix(address, "[")
+	if bracketed {
+		if inner, bracketed = strings.CutSuffix(inner, "]"); !bracketed {
+			return ip, "", fmt.Errorf("invalid IP address: %s", address)
+		}
+	}
+	ip, err = netip.ParseAddr(inner)
+	if err != nil || ip.Is4() == bracketed {
+		return ip, "", fmt.Errorf("invalid IP address: %s", address)
+	}
+	return ip, port, nil
+}
+
+// cutLast is strings.Cut at the last separator; without one all is after.
+func cutLast(s, sep string) (before, after string, found bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return "", s, false
+	}
+	return s[:i], s[i+len(sep):], true
+}
+
+type portRange struct{ first, last uint16 }
+
+func (r portRange) len() int { return int(r.last) - int(r.first) + 1 }
+
+func parsePortRange(text string) (portRange, error) {
+	from, to, ranged := strings.Cut(text, "-")
+	if !ranged {
+		to = from
+	}
+	first, err := strconv.ParseUint(from, 10, 16)
+	if err != nil {
+		return portRange{}, err
+	}
+	last, err := strconv.ParseUint(to, 10, 16)
+	if err != nil {
+		return portRange{}, err
+	}
+	if last < first {
+		return portRange{}, fmt.Errorf("descending range %s", text)
+	}
+	return portRange{uint16(first), uint16(last)}, nil
+}

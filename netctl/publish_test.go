@@ -1,0 +1,95 @@
+package netctl
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/netctl/netctl/netctl/runner"
+)
+
+// Every row of spec cli 1.4.
+func TestParsePublish(t *testing.T) {
+	port := func(ip string, host, container uint16, protocol string) runner.PortSpec {
+		p := runner.PortSpec{Protocol: protocol, HostPort: host, ContainerPort: container}
+		if ip != "" {
+			p.HostIP = netip.MustParseAddr(ip)
+		}
+		return p
+	}
+	for text, want := range map[string][]runner.PortSpec{
+		"80":                        {port("", 0, 80, "tcp")},
+		"8080:80":                   {port("", 8080, 80, "tcp")},
+		"127.0.0.1:8080:80":         {port("127.0.0.1", 8080, 80, "tcp")},
+		"[::1]:8080:80":             {port("::1", 8080, 80, "tcp")},
+		"[fd00::1]::80/udp":         {port("fd00::1", 0, 80, "udp")},
+		"127.0.0.1::80":             {port("127.0.0.1", 0, 80, "tcp")},
+		"0:80":                      {port("", 0, 80, "tcp")},
+		":80":                       {port("", 0, 80, "tcp")},
+		"8080:80/udp":               {port("", 8080, 80, "udp")},
+		"8080:80/sctp":              {port("", 8080, 80, "sctp")},
+		"8080:80/TCP":               {port("", 8080, 80, "tcp")},
+		"0.0.0.0:8080:80":           {port("0.0.0.0", 8080, 80, "tcp")},
+		"8000-8002:80-82":           {port("", 8000, 80, "tcp"), port("", 8001, 81, "tcp"), port("", 8002, 82, "tcp")},
+		"3000-3002":                 {port("", 0, 3000, "tcp"), port("", 0, 3001, "tcp"), port("", 0, 3002, "tcp")},
+		"127.0.0.1:53-54:53-54/udp": {port("127.0.0.1", 53, 53, "udp"), port("127.0.0.1", 54, 54, "udp")},
+		"65535:65535":               {port("", 65535, 65535, "tcp")},
+	} {
+		got, err := parsePublish(text)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, %v; want %v", text, got, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"":                    "invalid containerPort: ",
+		"x":                   "invalid containerPort: x",
+		"8080:0":              "invalid containerPort: 0",
+		"8080:65536":          "invalid containerPort: 65536",
+		"8080:82-80":          "invalid containerPort: 82-80",
+		"8080:":               "invalid containerPort: ",
+		"x:80":                "invalid hostPort: x",
+		"-1:80":               "invalid hostPort: -1",
+		"70000:80":            "invalid hostPort: 70000",
+		"8002-8000:80-82":     "invalid hostPort: 8002-8000",
+		"8000-8001:80-82":     "invalid ranges specified",
+		"8000:80-82":          "invalid ranges specified",
+		"8080:80/xyz":         "invalid proto: xyz",
+		"8080:80/":            "invalid proto: ",
+		"localhost:8080:80":   "invalid IP address: localhost",
+		"1.2.3:8080:80":       "invalid IP address: 1.2.3",
+		"::1:8080:80":         "invalid IP address: ::1",
+		"[::1:8080:80":        "invalid IP address: [::1",
+		"[127.0.0.1]:8080:80": "invalid IP address: [127.0.0.1]",
+	} {
+		if _, err := parsePublish(text); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: got %v, want %s", text, err, want)
+		}
+	}
+}
+
+// What is printed for a published port is read as the same port again.
+func FuzzParsePublish(f *testing.F) {
+	for _, seed := range []string{"80", "8080:80", "127.0.0.1:8080:80/udp", "[::1]::80", "8000-8002:80-82", "a:b:c/d"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		specs, err := parsePublish(text)
+		if err != nil || len(specs) > 100 {
+			return
+		}
+		for _, p := range specs {
+			host := ""
+			if p.HostIP.Is4() {
+				host = p.HostIP.String() + ":"
+			} else if p.HostIP.IsValid() {
+				host = "[" + p.HostIP.String() + "]:"
+			}
+			again, err := parsePublish(fmt.Sprintf("%s%d:%d/%s", host, p.HostPort, p.ContainerPort, p.Protocol))
+			if err != nil || len(again) != 1 || again[0] != p {
+				t.Errorf("%q: %v became %v, %v", text, p, again, err)
+			}
+		}
+	})
+}

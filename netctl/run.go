@@ -1,0 +1,236 @@
+package netctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/containerd/console"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/attach"
+	"github.com/netctl/netctl/netctl/runner/lifecycle"
+)
+
+const imageHelp = `IMAGE is 'host', this machine's own root file system (copy-on-write: the
+container sees all of it and changes nothing), or a directory, which has a slash
+in its name and is not changed either.`
+
+// sessionFlags are about the terminal, not about the container.
+type sessionFlags struct {
+	detach, noSignals bool
+	detachKeys        string
+}
+
+func (f *sessionFlags) register(flags *pflag.FlagSet) {
+	proxy := flags.Bool("sig-proxy", true, "pass signals to the container")
+	_ = proxy
+	flags.StringVar(&f.detachKeys, "detach-keys", "ctrl-p,ctrl-q", "keys that end the session and leave the container running")
+}
+
+func (c containers) run() *cobra.Command {
+	var (
+		flags   containerFlags
+		session sessionFlags
+		cidFile string
+	)
+	cmd := &cobra.Command{
+		Use:   "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
+		Short: "Run a program in a new container",
+		Long:  "Run a program in a new container.\n\n" + imageHelp,
+		Example: `  netctl run -d --name web -p 8080:80 host python3 -m http.server 80
+  netctl run --rm -it host sh`,
+		Args:              flags.checkArgs,
+		ValidArgsFunction: completeImage,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			session.noSignals = !boolFlag(cmd, "sig-proxy")
+			return asRunFailure(c.runNew(cmd.Context(), &flags, session, cidFile, args))
+		},
+	}
+	// Flags end at the first positional: the rest is the container's.
+	cmd.Flags().SetInterspersed(false)
+	cmd.Flags().SortFlags = false
+	cmd.Flags().BoolVarP(&session.detach, "detach", "d", false, "run in the background and print the ID")
+	flags.register(cmd.Flags())
+	cmd.Flags().StringVar(&cidFile, "cidfile", "", "write the ID to this file, which must not exist")
+	session.register(cmd.Flags())
+	c.completeRun(cmd)
+	return cmd
+}
+
+// create makes a container that `start` runs. At the top level the word is a
+// network's (spec cli 1.1).
+func (c containers) create() *cobra.Command {
+	var flags containerFlags
+	cmd := &cobra.Command{
+		Use:               "create [OPTIONS] IMAGE [COMMAND] [ARG...]",
+		Short:             "Make a container without running it",
+		Long:              "Make a container without running it.\n\n" + imageHelp,
+		Args:              flags.checkArgs,
+		ValidArgsFunction: completeImage,
+		RunE: func(_ *cobra.Command, args []string) error {
+			cfg, err := c.newConfig(&flags, args)
+			if err == nil {
+				err = c.all().Create(cfg)
+			}
+			if err != nil {
+				return asRunFailure(err)
+			}
+			_, err = fmt.Fprintln(c.app.Stdout, cfg.ID)
+			return err
+		},
+	}
+	cmd.Flags().SetInterspersed(false)
+	cmd.Flags().SortFlags = false
+	flags.register(cmd.Flags())
+	c.completeRun(cmd)
+	return cmd
+}
+
+// asRunFailure: what goes wrong before the program runs is 125, so that it can
+// be told from the program's own statuses.
+func asRunFailure(err error) error {
+	var own *Error
+	var status statusError
+	if err == nil || errors.As(err, &own) || errors.As(err, &status) {
+		return err
+	}
+	var start *lifecycle.StartError
+	if errors.As(err, &start) {
+		return &Error{Status: start.Status, Err: err}
+	}
+	return &Error{Status: ExitUsage, Err: err}
+}
+
+func (c containers) runNew(ctx context.Context, f *containerFlags, session sessionFlags, cidFile string, args []string) error {
+	keys, err := parseDetachKeys(session.detachKeys)
+	if err != nil {
+		return usageError("--detach-keys: %w", err)
+	}
+	if f.stdin && f.tty && !session.detach && !isTerminal(c.app.Stdin) {
+		return &Error{Status: ExitFailed, Err: errors.New("cannot attach stdin to a terminal-enabled container because stdin is not a terminal"), Hint: "leave out -t"}
+	}
+	cfg, err := c.newConfig(f, args)
+	if err != nil {
+		return err
+	}
+	all := c.all()
+	if err := all.Create(cfg); err != nil {
+		return err
+	}
+	running, err := c.startNew(ctx, all, cfg, cidFile, !session.detach)
+	if err != nil {
+		return err
+	}
+	if session.detach {
+		_, err := fmt.Fprintln(c.app.Stdout, cfg.ID)
+		return err
+	}
+	client := attach.Client{
+		Out: c.app.Stdout, Err: c.app.Stderr,
+		TTY: f.tty && f.stdin, DetachKeys: keys, ProxySignals: !session.noSignals,
+	}
+	if f.stdin {
+		client.In = c.app.Stdin
+	}
+	return c.session(ctx, client, running)
+}
+
+// startNew starts a container that was just made, and removes it if that fails
+// or is interrupted.
+func (c containers) startNew(ctx context.Context, all *lifecycle.Containers, cfg *runner.Config, cidFile string, attached bool) (*lifecycle.Running, error) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	err := writeCIDFile(cidFile, cfg.ID)
+	var running *lifecycle.Running
+	if err == nil {
+		running, err = all.Start(ctx, cfg.ID, attached)
+	}
+	if err == nil {
+		return running, nil
+	}
+	if ctx.Err() != nil {
+		err = errors.New("interrupted; nothing was left behind")
+	}
+	rec := runner.Container{Config: *cfg}
+	return nil, errors.Join(err, all.Remove(context.WithoutCancel(ctx), &rec, true))
+}
+
+// session shows the container's output until it ends; its status becomes ours.
+func (c containers) session(ctx context.Context, client attach.Client, running *lifecycle.Running) error {
+	code, err := client.Run(ctx, running.Conn)
+	if errors.Is(err, attach.ErrDetached) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	running.Wait()
+	if code != 0 {
+		return statusError(code)
+	}
+	return nil
+}
+
+func writeCIDFile(path string, id runner.ID) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return fmt.Errorf("--cidfile: %w", err)
+	}
+	_, err = f.WriteString(string(id))
+	return errors.Join(err, f.Close())
+}
+
+func isTerminal(r io.Reader) bool {
+	f, ok := r.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := console.ConsoleFromFile(f)
+	return err == nil
+}
+
+// parseDetachKeys reads docker's notation: letters, and ctrl- before one, with
+// commas between. The empty text means that no keys detach.
+func parseDetachKeys(text string) ([]byte, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var keys []byte
+	for key := range strings.SplitSeq(text, ",") {
+		name, control := strings.CutPrefix(key, "ctrl-")
+		switch {
+		case len(name) != 1:
+			return nil, fmt.Errorf("invalid key %q: want a character or ctrl- and one", key)
+		case !control:
+			keys = append(keys, name[0])
+		case strings.Contains(`@[\]^_`, name) || name >= "a" && name <= "z":
+			keys = append(keys, strings.ToUpper(name)[0]&0x1f)
+		default:
+			return nil, fmt.Errorf("invalid key %q", key)
+		}
+	}
+	return keys, nil
+}
+
+func boolFlag(cmd *cobra.Command, name string) bool {
+	v, _ := cmd.Flags().GetBool(name)
+	return v
+}
+
+func completeImage(_ *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(given) > 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return []string{"host"}, cobra.ShellCompDirectiveDefault
+}

@@ -1,0 +1,145 @@
+package attach
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrLost: the monitor is gone without having said how the container ended.
+var ErrLost = errors.New("the container's monitor has died")
+
+// RunError is what the monitor said when the container could not be run.
+type RunError struct{ Text string }
+
+func (e *RunError) Error() string { return e.Text }
+
+// Client is the terminal's end of a connection.
+type Client struct {
+	In       io.Reader // nil: no input is sent
+	Out, Err io.Writer
+	// TTY: In is a terminal and is switched to raw mode.
+	TTY bool
+	// DetachKeys end the session and leave the container running.
+	DetachKeys []byte
+	// Signals that we get are passed to the container.
+	ProxySignals bool
+}
+
+// Run shows output and sends input until the container ends, and returns its
+// exit code, or ErrDetached.
+func (c Client) Run(ctx context.Context, conn *Conn) (int, error) {
+	defer conn.Close()
+	in := c.In
+	if c.TTY && in != nil {
+		term, err := OpenTerminal(in)
+		if err != nil {
+			return 0, err
+		}
+		defer term.Restore()
+		defer term.Resizes(func(s Size) { _ = conn.Send(Resize, s.encode()) })()
+		in = NewDetacher(in, c.DetachKeys)
+	}
+	if c.ProxySignals {
+		defer proxySignals(conn)()
+	}
+	detached := make(chan error, 1)
+	if in != nil {
+		go func() {
+			if err := sendInput(conn, in); errors.Is(err, ErrDetached) {
+				detached <- err
+			}
+		}()
+	}
+	type result struct {
+		code int
+		err  error
+	}
+	ended := make(chan result, 1)
+	go func() {
+		code, err := c.receive(conn)
+		ended <- result{code, err}
+	}()
+	select {
+	case r := <-ended:
+		return r.code, r.err
+	case err := <-detached:
+		return 0, err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// receive shows output until the last message.
+func (c Client) receive(conn *Conn) (int, error) {
+	buf := make([]byte, MaxPayload+1)
+	for {
+		kind, payload, err := conn.Receive(buf)
+		if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
+			return 0, ErrLost
+		}
+		if err != nil {
+			return 0, fmt.Errorf("attach: %w", err)
+		}
+		switch kind {
+		case Stdout:
+			_, _ = c.Out.Write(payload) // a closed pipe of ours must not stop the container
+		case Stderr:
+			_, _ = c.Err.Write(payload)
+		case Exit:
+			if code, ok := decodeExit(payload); ok {
+				return code, nil
+			}
+			return 0, errors.New("attach: malformed exit message")
+		case Error:
+			return 0, &RunError{string(payload)}
+		}
+	}
+}
+
+func sendInput(conn *Conn, in io.Reader) error {
+	buf := make([]byte, MaxPayload)
+	for {
+		n, err := in.Read(buf)
+		if n > 0 {
+			if err := conn.Send(Stdin, buf[:n]); err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			if !errors.Is(err, ErrDetached) {
+				_ = conn.Send(StdinClosed, nil)
+			}
+			return err
+		}
+	}
+}
+
+// proxySignals passes on what we get, but for the signals that are about
+// ourselves: children, a closed pipe, the terminal's size, Go's preemption.
+func proxySignals(conn *Conn) (stop func()) {
+	got := make(chan os.Signal, 16)
+	signal.Notify(got)
+	go func() {
+		for s := range got {
+			switch s {
+			case unix.SIGCHLD, unix.SIGPIPE, unix.SIGWINCH, unix.SIGURG:
+				continue
+			}
+			if n, ok := s.(unix.Signal); ok {
+				_ = conn.Send(Signal, []byte{byte(n)})
+			}
+		}
+	}()
+	return func() { signal.Stop(got); close(got) }
+}
+
+// Wait reads and discards output until the container ends.
+func Wait(ctx context.Context, conn *Conn) (int, error) {
+	return Client{Out: io.Discard, Err: io.Discard}.Run(ctx, conn)
+}

@@ -1,0 +1,153 @@
+package runner
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is what was asked for. It is written once, when the container is
+// made, and never changed; State is what became of it.
+type Config struct {
+	ID      ID        `json:"id"`
+	Name    string    `json:"name"`
+	Created time.Time `json:"created"`
+
+	// Image is what the user wrote; Layers are the host directories it stands
+	// for, topmost first. They are never written to.
+	Image  string   `json:"image"`
+	Layers []string `json:"layers"`
+
+	Process    Process           `json:"process"`
+	Hostname   string            `json:"hostname,omitempty"`
+	Domainname string            `json:"domainname,omitempty"`
+	Labels     map[string]string `json:"labels,omitempty"`
+
+	Network   NetworkMode `json:"network"`
+	Endpoints []Endpoint  `json:"endpoints,omitempty"`
+	Names     NameConfig  `json:"names,omitzero"`
+	// Exposed ports are for showing, and for publishing them all (-P).
+	Exposed []PortSpec `json:"exposed,omitempty"`
+
+	Mounts       []Mount           `json:"mounts,omitempty"`
+	ReadOnlyRoot bool              `json:"readOnlyRoot,omitempty"`
+	CapAdd       []string          `json:"capAdd,omitempty"`
+	CapDrop      []string          `json:"capDrop,omitempty"`
+	Limits       Limits            `json:"limits,omitzero"`
+	Sysctls      map[string]string `json:"sysctls,omitempty"`
+	Security     Security          `json:"security,omitzero"`
+
+	// AutoRemove: the record goes with the process (--rm).
+	AutoRemove bool `json:"autoRemove,omitempty"`
+	// StopSignal is what stop sends first; empty means SIGTERM.
+	StopSignal string `json:"stopSignal,omitempty"`
+	// CgroupParent is the cgroup below which the container's own is made.
+	CgroupParent string `json:"cgroupParent"`
+}
+
+// Process is the program of a container.
+type Process struct {
+	Args []string `json:"args"`
+	// Env are NAME=value pairs on top of the defaults; nothing of the
+	// caller's own environment is passed on.
+	Env []string `json:"env,omitempty"`
+	// Dir is the working directory; empty means /.
+	Dir string `json:"dir,omitempty"`
+	// User is UID[:GID] or names, looked up in the container's own files.
+	User string `json:"user,omitempty"`
+	TTY  bool   `json:"tty,omitempty"`
+	// OpenStdin keeps standard input open for attached clients.
+	OpenStdin bool `json:"openStdin,omitempty"`
+}
+
+// Entrypoint of a container, for showing: the program and its arguments.
+func (p Process) Entrypoint() (path string, args []string) {
+	if len(p.Args) == 0 {
+		return "", nil
+	}
+	return p.Args[0], p.Args[1:]
+}
+
+// NetworkKind is where a container's network namespace comes from.
+type NetworkKind string
+
+const (
+	NetworkAttached  NetworkKind = "attached"  // a new one, attached to Endpoints
+	NetworkNone      NetworkKind = "none"      // a new one with lo only
+	NetworkHost      NetworkKind = "host"      // the host's
+	NetworkContainer NetworkKind = "container" // that of another container
+	NetworkPath      NetworkKind = "ns"        // one bound at a path
+)
+
+// NetworkMode is a kind with its object: the other container's ID, or a path.
+type NetworkMode struct {
+	Kind   NetworkKind `json:"kind"`
+	Target string      `json:"target,omitempty"`
+}
+
+// OwnNamespace tells whether the container gets a namespace made for it.
+func (m NetworkMode) OwnNamespace() bool {
+	return m.Kind == NetworkAttached || m.Kind == NetworkNone
+}
+
+// NameConfig are the wishes about name resolution inside.
+type NameConfig struct {
+	Servers []netip.Addr `json:"servers,omitempty"`
+	// Search replaces the host's search list; the single entry "." empties it.
+	Search  []string   `json:"search,omitempty"`
+	Options []string   `json:"options,omitempty"`
+	Hosts   []HostName `json:"hosts,omitempty"`
+}
+
+// HostName is one --add-host. The zero Addr stands for the gateway.
+type HostName struct {
+	Name string     `json:"name"`
+	Addr netip.Addr `json:"addr,omitzero"`
+}
+
+// MountKind is bind, volume or tmpfs.
+type MountKind string
+
+const (
+	MountBind   MountKind = "bind"
+	MountVolume MountKind = "volume"
+	MountTmpfs  MountKind = "tmpfs"
+)
+
+// Mount is one -v, --mount or --tmpfs.
+type Mount struct {
+	Kind MountKind `json:"kind"`
+	// Source is a host path, a volume's name, or empty.
+	Source   string   `json:"source,omitempty"`
+	Target   string   `json:"target"`
+	ReadOnly bool     `json:"readOnly,omitempty"`
+	Options  []string `json:"options,omitempty"`
+}
+
+// Limits on resources. Zero means none, but for Pids, where it means the
+// default and -1 means none.
+type Limits struct {
+	Memory     int64    `json:"memory,omitempty"`     // bytes
+	MemorySwap int64    `json:"memorySwap,omitempty"` // bytes of memory and swap together, -1 unlimited; 0: as Memory
+	NanoCPUs   int64    `json:"nanoCPUs,omitempty"`   // 1e9 is one CPU
+	CPUShares  uint64   `json:"cpuShares,omitempty"`  // relative weight, 1024 is usual
+	CPUSet     string   `json:"cpuSet,omitempty"`     // as "0-2,7"
+	Pids       int64    `json:"pids,omitempty"`
+	ShmSize    int64    `json:"shmSize,omitempty"` // bytes of /dev/shm
+	Ulimits    []Ulimit `json:"ulimits,omitempty"`
+}
+
+// Ulimit is one --ulimit.
+type Ulimit struct {
+	Name string `json:"name"` // as in "nofile"
+	Soft uint64 `json:"soft"`
+	Hard uint64 `json:"hard"`
+}
+
+// Security options.
+type Security struct {
+	// Seccomp is "" for the default profile on the machine's own ABI, "compat"
+	// for all its ABIs, "unconfined", or a profile in docker's JSON form.
+	Seccomp string `json:"seccomp,omitempty"`
+	// NewPrivileges allows set-user-ID programs to work (off by default).
+	NewPrivileges bool `json:"newPrivileges,omitempty"`
+}

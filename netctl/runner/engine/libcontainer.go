@@ -1,0 +1,188 @@
+//go:build linux && cgo && seccomp
+
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	_ "github.com/opencontainers/cgroups/devices" // device rules; without it they are refused
+	"github.com/opencontainers/runc/libcontainer"
+	_ "github.com/opencontainers/runc/libcontainer/nsenter" // the C constructor that enters namespaces
+	"github.com/opencontainers/runc/libcontainer/specconv"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/sirupsen/logrus"
+)
+
+func init() {
+	// "init" alone may be a user's mistake; with the pipe it is libcontainer.
+	if len(os.Args) > 1 && os.Args[1] == "init" && os.Getenv("_LIBCONTAINER_INITPIPE") != "" {
+		libcontainer.Init() // does not return
+	}
+}
+
+type container struct{ c *libcontainer.Container }
+
+// Create prepares a container; nothing runs yet.
+func (e Engine) Create(id string, spec *specs.Spec) (Container, error) {
+	config, err := specconv.CreateLibcontainerConfig(&specconv.CreateOpts{
+		CgroupName:   id,
+		Spec:         spec,
+		NoNewKeyring: false,
+	})
+	if err != nil {
+		return nil, err
+	}
+	c, err := libcontainer.Create(e.Root, id, config)
+	if err != nil {
+		return nil, err
+	}
+	return container{c}, nil
+}
+
+// Load finds a container that was started, by this or another process. The
+// error is ErrNotRunning if there is none.
+func (e Engine) Load(id string) (Container, error) {
+	c, err := libcontainer.Load(e.Root, id)
+	if errors.Is(err, libcontainer.ErrNotExist) {
+		return nil, ErrNotRunning
+	}
+	if err != nil {
+		return nil, err
+	}
+	return container{c}, nil
+}
+
+func (c container) Start(p Process) (*Started, error) {
+	unlock, err := holdCgroups()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return start(c.c.Start, p, true)
+}
+
+func (c container) Exec(p Process) (*Started, error) {
+	started, err := start(c.c.Run, p, false)
+	if err != nil {
+		if status, serr := c.c.Status(); serr == nil && status == libcontainer.Stopped {
+			return nil, ErrNotRunning
+		}
+	}
+	return started, err
+}
+
+// start runs p by one of libcontainer's two ways.
+func start(begin func(*libcontainer.Process) error, p Process, first bool) (*Started, error) {
+	lp, err := process(p)
+	if err != nil {
+		return nil, err
+	}
+	lp.Init = first
+	s := &Started{}
+	if p.Spec.Terminal {
+		console, err := newConsole(lp)
+		if err != nil {
+			return nil, err
+		}
+		defer console.Close()
+		if err := begin(lp); err != nil {
+			return nil, err
+		}
+		if s.Terminal, err = console.receive(); err != nil {
+			return nil, errors.Join(err, lp.Signal(os.Kill))
+		}
+	} else if err := begin(lp); err != nil {
+		return nil, err
+	}
+	s.wait = func() (int, error) { return wait(lp) }
+	s.Pid, err = lp.Pid()
+	return s, err
+}
+
+func wait(p *libcontainer.Process) (int, error) {
+	state, err := p.Wait()
+	if state == nil {
+		return 0, err
+	}
+	return exitCode(state), nil
+}
+
+func (c container) Release() error { return c.c.Exec() }
+func (c container) Pause() error   { return c.c.Pause() }
+func (c container) Resume() error  { return c.c.Resume() }
+
+func (c container) Signal(sig os.Signal) error {
+	err := c.c.Signal(sig)
+	if errors.Is(err, libcontainer.ErrNotRunning) || errors.Is(err, os.ErrProcessDone) {
+		return ErrNotRunning
+	}
+	return err
+}
+
+func (c container) Pids() ([]int, error) { return c.c.Processes() }
+
+// process converts the OCI form. libcontainer's own conversion is part of the
+// runc command, not of the library.
+func process(p Process) (*libcontainer.Process, error) {
+	s := p.Spec
+	lp := &libcontainer.Process{
+		Args:            s.Args,
+		Env:             s.Env,
+		UID:             int(s.User.UID),
+		GID:             int(s.User.GID),
+		Cwd:             s.Cwd,
+		Label:           s.SelinuxLabel,
+		AppArmorProfile: s.ApparmorProfile,
+		NoNewPrivileges: &s.NoNewPrivileges,
+		LogLevel:        strconv.Itoa(int(logrus.WarnLevel)),
+		Capabilities:    capabilities(s.Capabilities),
+	}
+	for _, g := range s.User.AdditionalGids {
+		lp.AdditionalGroups = append(lp.AdditionalGroups, int(g))
+	}
+	if size := s.ConsoleSize; size != nil {
+		lp.ConsoleWidth, lp.ConsoleHeight = uint16(size.Width), uint16(size.Height)
+	}
+	var err error
+	if lp.Rlimits, err = rlimits(s.Rlimits); err != nil {
+		return nil, err
+	}
+	if !s.Terminal {
+		err = streams(lp, p)
+	}
+	return lp, err
+}
+
+// streams sets the standard streams. A pipe belongs to the user that made it;
+// the program must be able to open /dev/stdout again, so it is given the pipe.
+func streams(lp *libcontainer.Process, p Process) error {
+	for _, f := range []*os.File{p.Stdin, p.Stdout, p.Stderr} {
+		if f == nil || lp.UID == 0 {
+			continue
+		}
+		st, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if st.Mode()&os.ModeNamedPipe == 0 { // the user's own files stay theirs
+			continue
+		}
+		if err := f.Chown(lp.UID, lp.GID); err != nil {
+			return fmt.Errorf("give pipe to user %d: %w", lp.UID, err)
+		}
+	}
+	// A nil *os.File in an interface is not a nil interface.
+	if p.Stdin != nil {
+		lp.Stdin = p.Stdin
+	}
+	if p.Stdout != nil {
+		lp.Stdout = p.Stdout
+	}
+	if p.Stderr != nil {
+		lp.Stderr = p.Stderr
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+// Package lifecycle is what commands call: create, start, stop, remove, list.
+// Each call works on the record of one container and on the kernel; where a
+// monitor is alive it does the work, where one has died its work is finished
+// here.
+//
+// The rule for that: a record that says a monitor should be alive, and a lock
+// nobody holds, is a container whose monitor was killed. The next command that
+// sees it kills what is left of it, gives back its network, and writes down that
+// nobody knows how it ended. There is no attempt to adopt it.
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/engine"
+	"github.com/netctl/netctl/netctl/runner/monitor"
+	"github.com/netctl/netctl/netctl/runner/store"
+)
+
+// Containers are the containers of a pair of state directories.
+type Containers struct {
+	Store    *store.Store
+	Networks runner.Networks
+	// MonitorEnv is the whole environment of monitors, and so of the network
+	// plugins they execute.
+	MonitorEnv []string
+	Log        *slog.Logger
+}
+
+// DefaultCgroupParent is where containers' cgroups are made.
+const DefaultCgroupParent = "/netctl"
+
+// Create makes a container that does not run yet. It fills in what cfg leaves
+// open: ID, name, time, host name.
+func (c *Containers) Create(cfg *runner.Config) error {
+	named := cfg.Name != ""
+	if named {
+		if err := runner.CheckName(cfg.Name); err != nil {
+			return err
+		}
+	}
+	if cfg.CgroupParent == "" {
+		cfg.CgroupParent = DefaultCgroupParent
+	}
+	cfg.ID, cfg.Created = runner.NewID(), time.Now()
+	if cfg.Hostname == "" {
+		cfg.Hostname = cfg.ID.Short()
+	}
+	for {
+		if !named {
+			cfg.Name = runner.RandomName()
+		}
+		nameEndpoints(cfg)
+		err := c.Store.Create(cfg)
+		var taken *store.NameTakenError
+		if !named && errors.As(err, &taken) {
+			continue
+		}
+		return err
+	}
+}
+
+// nameEndpoints gives each endpoint the names it is known by: the container's,
+// the aliases asked for, the short ID.
+func nameEndpoints(cfg *runner.Config) {
+	for i := range cfg.Endpoints {
+		e := &cfg.Endpoints[i]
+		aliases := slices.DeleteFunc(slices.Clone(e.Aliases), func(a string) bool { return a == cfg.Name })
+		e.Names = append(append([]string{cfg.Name}, aliases...), cfg.ID.Short())
+		e.Host = cfg.Hostname
+	}
+}
+
+// Find returns the container with the name, ID or ID prefix.
+func (c *Containers) Find(ctx context.Context, ref string) (runner.Container, error) {
+	id, err := c.Store.Lookup(ref)
+	if err != nil {
+		return runner.Container{}, err
+	}
+	rec, err := c.load(ctx, id)
+	var missing *store.NotFoundError
+	if errors.As(err, &missing) {
+		return rec, &store.NotFoundError{Ref: ref}
+	}
+	return rec, err
+}
+
+// List returns all containers, newest first.
+func (c *Containers) List(ctx context.Context) ([]runner.Container, error) {
+	all, err := c.Store.List()
+	if err != nil {
+		return nil, err
+	}
+	var out []runner.Container
+	for _, rec := range all {
+		if c.orphaned(&rec) {
+			rec, err = c.load(ctx, rec.Config.ID)
+			var missing *store.NotFoundError
+			if errors.As(err, &missing) {
+				continue // it was to be removed at its end
+			}
+			if err != nil {
+				c.Log.Warn("clean up after a dead monitor", "container", rec.Name, "err", err)
+			}
+		}
+		out = append(out, rec)
+	}
+	slices.SortFunc(out, func(a, b runner.Container) int { return b.Created.Compare(a.Created) })
+	return out, nil
+}
+
+// load reads a record and finishes the work of a dead monitor.
+func (c *Containers) load(ctx context.Context, id runner.ID) (runner.Container, error) {
+	rec, err := c.Store.Load(id)
+	if err != nil || !c.orphaned(&rec) {
+		return rec, err
+	}
+	lock, err := c.Store.Lock(id)
+	if errors.Is(err, store.ErrBusy) {
+		return rec, nil // somebody else is at it
+	}
+	if err != nil {
+		return rec, err
+	}
+	defer lock.Close()
+	return c.bury(ctx, id)
+}
+
+func (c *Containers) orphaned(rec *runner.Container) bool {
+	return rec.State.Status.Active() && !c.Store.Locked(rec.Config.ID)
+}
+
+// bury finishes the work of a dead monitor. The caller holds the lock.
+func (c *Containers) bury(ctx context.Context, id runner.ID) (runner.Container, error) {
+	rec, err := c.Store.Load(id)
+	if err != nil || !rec.State.Status.Active() {
+		return rec, err // it ended properly between our looking and locking
+	}
+	if err := monitor.Release(ctx, c.Store, c.Networks, nil, &rec); err != nil {
+		return rec, fmt.Errorf("clean up container %s, whose monitor has died: %w", rec.Name, err)
+	}
+	if rec.AutoRemove {
+		if err := c.Store.Remove(id, rec.Name); err != nil {
+			return rec, err
+		}
+		return rec, &store.NotFoundError{Ref: string(id)}
+	}
+	rec.State = runner.State{
+		Status: runner.StatusExited, Started: rec.State.Started, Finished: time.Now(),
+		ExitCode: runner.UnknownExit, Error: "its monitor died",
+	}
+	return rec, c.Store.SetState(id, rec.State)
+}
+
+func (c *Containers) engine() engine.Engine { return engine.Engine{Root: c.Store.EngineRoot()} }

@@ -1,0 +1,192 @@
+package lifecycle_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/lifecycle"
+	"github.com/netctl/netctl/netctl/runner/store"
+)
+
+func TestRunPassesOutputAndStatus(t *testing.T) {
+	h := newHost(t)
+	r := h.mustRun(shell("echo out; echo err >&2; exit 7"))
+	if r.code != 7 || r.stdout != "out\n" || r.stderr != "err\n" {
+		t.Errorf("got %v", r)
+	}
+}
+
+func TestRunReportsTheSignal(t *testing.T) {
+	h := newHost(t)
+	// As PID 1 a shell cannot kill itself, so its child does, and it says so.
+	if r := h.mustRun(shell("sh -c 'kill -9 $$'; exit $?")); r.code != 128+9 {
+		t.Errorf("got %v", r)
+	}
+}
+
+func TestRunPassesInput(t *testing.T) {
+	h := newHost(t)
+	cfg := shell("cat")
+	cfg.Process.OpenStdin = true
+	r, err := h.run(cfg, "one\ntwo\n")
+	if err != nil || r.code != 0 || r.stdout != "one\ntwo\n" {
+		t.Errorf("got %v, %v", r, err)
+	}
+}
+
+func TestAutoRemoveLeavesNothing(t *testing.T) {
+	h := newHost(t)
+	cfg := shell("exit 3")
+	cfg.AutoRemove = true
+	if r := h.mustRun(cfg); r.code != 3 {
+		t.Errorf("got %v", r)
+	}
+	var missing *store.NotFoundError
+	if _, err := h.Find(context.Background(), string(cfg.ID)); !errors.As(err, &missing) {
+		t.Errorf("container is still there: %v", err)
+	}
+	h.checkNoCgroup(cfg.ID)
+	h.checkClean()
+}
+
+func TestProgramThatCannotRun(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		args   []string
+		status int
+		text   string
+	}{
+		{"not in PATH", []string{"no-such-program"}, 127, "executable file not found"},
+		{"no such path", []string{"/no/such/program"}, 127, "no such file"},
+		{"not executable", []string{"/etc/passwd"}, 126, "permission denied"},
+		{"a directory", []string{"/etc"}, 126, "is a directory"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHost(t)
+			cfg := shell("")
+			cfg.Process.Args = c.args
+			_, err := h.run(cfg, "")
+			var failed *lifecycle.StartError
+			if !errors.As(err, &failed) || failed.Status != c.status || !strings.Contains(failed.Text, c.text) {
+				t.Errorf("got %v, want status %d and %q", err, c.status, c.text)
+			}
+			if st := h.find(string(cfg.ID)).State; st.Status != runner.StatusCreated || st.Error == "" {
+				t.Errorf("state %+v, want created with the error", st)
+			}
+		})
+	}
+}
+
+func TestFailedNetworkLeavesNothing(t *testing.T) {
+	h := newHost(t)
+	cfg := shell("true")
+	cfg.Network.Kind = runner.NetworkAttached
+	cfg.Endpoints = []runner.Endpoint{{Network: "broken", IfName: "eth0"}}
+	cfg.AutoRemove = true
+	_, err := h.run(cfg, "")
+	if err == nil || !strings.Contains(err.Error(), "no address left") {
+		t.Fatalf("got %v", err)
+	}
+	h.checkNoCgroup(cfg.ID)
+	rec := h.find(string(cfg.ID))
+	if err := h.Remove(context.Background(), &rec, false); err != nil {
+		t.Fatal(err)
+	}
+	h.checkClean()
+}
+
+func TestInterruptedStartIsUndone(t *testing.T) {
+	h := newHost(t)
+	cfg := shell("true")
+	cfg.Network.Kind = runner.NetworkAttached
+	cfg.Endpoints = []runner.Endpoint{{Network: "slow", IfName: "eth0"}}
+	if err := h.Create(cfg); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := h.Start(ctx, cfg.ID, false); err == nil {
+		t.Fatal("the start went through")
+	}
+	h.checkNoCgroup(cfg.ID)
+	rec := h.find(string(cfg.ID))
+	if rec.State.Status != runner.StatusCreated {
+		t.Errorf("status %s, want created", rec.State.Status)
+	}
+}
+
+func TestNoneHasOnlyLoopback(t *testing.T) {
+	h := newHost(t)
+	r := h.mustRun(shell("cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d ' '; cat /sys/class/net/lo/flags"))
+	if r.stdout != "lo\n0x9\n" { // up and loopback
+		t.Errorf("got %v", r)
+	}
+}
+
+func TestStopGivesGrace(t *testing.T) {
+	h := newHost(t)
+	polite := h.start(shell("trap 'exit 5' TERM; while :; do sleep 0.05; done"))
+	deaf := h.start(shell("trap '' TERM; while :; do sleep 0.05; done"))
+	for _, c := range []struct {
+		rec   runner.Container
+		grace time.Duration
+		code  int
+	}{
+		{polite, 10 * time.Second, 5},
+		{deaf, 200 * time.Millisecond, 128 + 9},
+	} {
+		if err := h.Stop(context.Background(), &c.rec, unix.SIGTERM, c.grace); err != nil {
+			t.Fatal(err)
+		}
+		if st := h.find(c.rec.Name).State; st.Status != runner.StatusExited || st.ExitCode != c.code {
+			t.Errorf("state %+v, want exited with %d", st, c.code)
+		}
+	}
+}
+
+func TestStartAgain(t *testing.T) {
+	h := newHost(t)
+	cfg := shell("echo x >> /var/tmp/count; wc -l < /var/tmp/count")
+	first := h.mustRun(cfg)
+	running, err := h.Start(context.Background(), cfg.ID, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	running.Wait()
+	if first.stdout != "1\n" {
+		t.Errorf("first run: %v", first)
+	}
+	if got := h.log(cfg.ID); got != "1\n2\n" {
+		t.Errorf("log %q: what the container wrote did not outlive a restart", got)
+	}
+}
+
+func TestWaitTellsTheExitCode(t *testing.T) {
+	h := newHost(t)
+	cfg := shell("sleep 0.2; exit 9")
+	cfg.AutoRemove = true
+	rec := h.start(cfg)
+	code, err := h.Wait(context.Background(), &rec)
+	if err != nil || code != 9 {
+		t.Errorf("got %d, %v", code, err)
+	}
+}
+
+func TestRemoveRefusesARunningContainer(t *testing.T) {
+	h := newHost(t)
+	rec := h.start(shell("sleep 100"))
+	if err := h.Remove(context.Background(), &rec, false); !errors.Is(err, lifecycle.ErrRunning) {
+		t.Errorf("got %v", err)
+	}
+	if err := h.Remove(context.Background(), &rec, true); err != nil {
+		t.Error(err)
+	}
+	h.checkNoCgroup(rec.Config.ID)
+	h.checkClean()
+}

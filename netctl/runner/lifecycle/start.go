@@ -1,0 +1,114 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/attach"
+	"github.com/netctl/netctl/netctl/runner/monitor"
+	"github.com/netctl/netctl/netctl/runner/namespace"
+	"github.com/netctl/netctl/netctl/runner/store"
+)
+
+// StartError is a failure to run the program, with the status run exits with.
+type StartError struct {
+	Status int
+	Text   string
+}
+
+func (e *StartError) Error() string { return e.Text }
+
+// Running is a container that was just started.
+type Running struct {
+	// Conn is the connection to the monitor, if one was asked for.
+	Conn *attach.Conn
+	done chan struct{}
+}
+
+// Wait returns when the monitor process is gone, and everything of it.
+func (r *Running) Wait() { <-r.done }
+
+// Start runs the container's program and returns when it is running and its
+// network attached. With attached, the caller gets a connection that misses no
+// output. If ctx ends first, the start is undone.
+func (c *Containers) Start(ctx context.Context, id runner.ID, attached bool) (*Running, error) {
+	lock, err := c.Store.Lock(id)
+	if errors.Is(err, store.ErrBusy) {
+		return nil, fmt.Errorf("start container %s: it is running already, or being removed", id.Short())
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	rec, err := c.bury(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if rec.Network.OwnNamespace() {
+		// Here and not in the monitor, whose mount namespace is about to
+		// become a copy of ours: so both see it.
+		if err := namespace.NewNet(c.Store.NetnsPath(id)); err != nil {
+			return nil, err
+		}
+	}
+	run, err := c.startMonitor(ctx, id, lock, attached)
+	if err != nil {
+		// The monitor has cleaned up behind itself, unless it was killed; and
+		// if it never ran there is only the namespace.
+		err = errors.Join(err, monitor.Release(context.WithoutCancel(ctx), c.Store, c.Networks, nil, &rec))
+	}
+	return run, err
+}
+
+func (c *Containers) startMonitor(ctx context.Context, id runner.ID, lock *store.Lock, attached bool) (*Running, error) {
+	run := &Running{done: make(chan struct{})}
+	var theirs *os.File
+	if attached {
+		var err error
+		if run.Conn, theirs, err = attach.Pair(); err != nil {
+			return nil, err
+		}
+	}
+	cmd, report, err := monitor.Start(c.Store, id, lock, theirs, c.MonitorEnv)
+	if theirs != nil {
+		theirs.Close()
+	}
+	if err != nil {
+		return nil, errors.Join(err, run.close())
+	}
+	defer report.Close()
+	go func() { _ = cmd.Wait(); close(run.done) }()
+	if err := awaitReport(ctx, cmd, report); err != nil {
+		<-run.done
+		return nil, errors.Join(err, run.close())
+	}
+	return run, nil
+}
+
+func (r *Running) close() error {
+	if r.Conn == nil {
+		return nil
+	}
+	return r.Conn.Close()
+}
+
+// awaitReport waits for the monitor to say how the start went. When ctx ends it
+// asks the monitor to undo the start and goes on waiting: for that answer.
+func awaitReport(ctx context.Context, cmd *exec.Cmd, pipe *os.File) error {
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(unix.SIGTERM) })
+	defer stop()
+	r, err := monitor.ReadReport(pipe)
+	if err != nil {
+		return err
+	}
+	if r.Error != "" {
+		return &StartError{Status: r.Status, Text: r.Error}
+	}
+	return nil
+}

@@ -1,0 +1,156 @@
+package monitor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/attach"
+	"github.com/netctl/netctl/netctl/runner/engine"
+	"github.com/netctl/netctl/netctl/runner/namespace"
+	"github.com/netctl/netctl/netctl/runner/store"
+)
+
+const (
+	argument = "monitor"
+	// environment is set for monitors only, so that a user who types the
+	// argument gets an ordinary "unknown command". Its value tells whether
+	// there is a client.
+	environment = "_NETCTL_MONITOR"
+
+	fdLock, fdReport, fdMount, fdClient = 3, 4, 5, 6
+)
+
+// Report is what the monitor says about the start.
+type Report struct {
+	// Error is empty when the program runs.
+	Error string `json:"error,omitempty"`
+	// Status is the exit status for run: 125, 126 or 127.
+	Status int `json:"status,omitempty"`
+}
+
+// Start executes the monitor of a container and returns at once. The lock passes
+// to it. client may be nil. env is its whole environment. The report arrives at
+// the returned pipe, one JSON object; end of file without one means that the
+// monitor died.
+func Start(s *store.Store, id runner.ID, lock *store.Lock, client *os.File, env []string) (*exec.Cmd, *os.File, error) {
+	report, theirs, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer theirs.Close()
+	mnt, err := namespace.OpenMount()
+	if err != nil {
+		return nil, nil, errors.Join(err, report.Close())
+	}
+	defer mnt.Close()
+	cmd := exec.Command("/proc/self/exe", argument, s.StateRoot(), s.DataRoot(), string(id))
+	cmd.Args[0] = "netctl"
+	cmd.ExtraFiles = []*os.File{lock.File, theirs, mnt}
+	cmd.Env = append(env, environment+"=detached")
+	if client != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, client)
+		cmd.Env[len(cmd.Env)-1] = environment + "=attached"
+	}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_NEWNS}
+	if err := cmd.Start(); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("start monitor: %w", err), report.Close())
+	}
+	return cmd, report, nil
+}
+
+// ReadReport waits for the report.
+func ReadReport(pipe io.Reader) (Report, error) {
+	var r Report
+	err := json.NewDecoder(pipe).Decode(&r)
+	if errors.Is(err, io.EOF) {
+		return r, attach.ErrLost
+	}
+	return r, err
+}
+
+// reporter writes the report, once.
+type reporter struct{ pipe *os.File }
+
+func (r *reporter) failed(err error) {
+	status, text := engine.Explain(err)
+	r.send(Report{Error: text, Status: status})
+}
+
+func (r *reporter) started() { r.send(Report{}) }
+
+// send ignores a reader that has gone: the container does not depend on it.
+func (r *reporter) send(rep Report) {
+	if r.pipe == nil {
+		return
+	}
+	_ = json.NewEncoder(r.pipe).Encode(rep)
+	_ = r.pipe.Close()
+	r.pipe = nil
+}
+
+// inherit takes over what Start passed.
+func inherit(args []string, networks func(*slog.Logger) runner.Networks) (*monitor, error) {
+	for fd := fdLock; fd <= fdClient; fd++ {
+		unix.CloseOnExec(fd) // plugins and the container get none of these
+	}
+	id, err := runner.ParseID(args[3])
+	if err != nil {
+		return nil, err
+	}
+	s := store.Open(args[1], args[2])
+	log := newLog(s.File(id, "monitor.log"))
+	m := &monitor{
+		store:    s,
+		networks: networks(log),
+		reporter: &reporter{os.NewFile(fdReport, "report")},
+		hostMnt:  os.NewFile(fdMount, "mount namespace"),
+		log:      log,
+		ready:    make(chan struct{}),
+	}
+	engine.LogTo(m.log)
+	m.hub = attach.NewHub(m)
+	c, err := s.Load(id)
+	if err != nil {
+		m.reporter.failed(err)
+		return nil, err
+	}
+	m.cfg, m.state = c.Config, c.State
+	m.overlay = overlayOf(s, &m.cfg)
+	if os.Getenv(environment) == "attached" {
+		if m.client, err = attach.FromFile(os.NewFile(fdClient, "client")); err != nil {
+			m.reporter.failed(err)
+			return nil, err
+		}
+	}
+	return m, os.Unsetenv(environment)
+}
+
+// newLog writes to a file that comes into being with the first message, since
+// most monitors never say anything.
+func newLog(path string) *slog.Logger {
+	return slog.New(slog.NewTextHandler(&lazyFile{path: path}, &slog.HandlerOptions{Level: slog.LevelInfo}))
+}
+
+type lazyFile struct{ path string }
+
+func (l *lazyFile) Write(p []byte) (int, error) {
+	if _, err := os.Stat(filepath.Dir(l.path)); err != nil {
+		return 0, err // the container was removed
+	}
+	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return f.Write(p)
+}

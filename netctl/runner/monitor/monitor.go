@@ -1,0 +1,152 @@
+// Package monitor is the process that makes one container, stays with it as the
+// parent of its first process, and undoes it.
+//
+// It is our own binary, executed again by the command that starts the container,
+// in a session and a mount namespace of its own:
+//
+//	netctl monitor STATE DATA ID        fd 3  the container's lock
+//	                                    fd 4  pipe for the report: started, or why not
+//	                                    fd 5  the host's mount namespace
+//	                                    fd 6  an attached client, if there is one
+//
+// The lock is its life: held means alive. The mount namespace keeps the
+// container's root file system out of the host's mount table and takes it away
+// whatever happens. Nothing else is in memory only: the state says what has to
+// be released *before* it is made, so any later command can finish the work of a
+// monitor that was killed (Release).
+package monitor
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/attach"
+	"github.com/netctl/netctl/netctl/runner/engine"
+	"github.com/netctl/netctl/netctl/runner/rootfs"
+	"github.com/netctl/netctl/netctl/runner/store"
+)
+
+// Requested tells whether this process was started as a monitor; args are
+// without the program's name.
+func Requested(args []string) bool {
+	return len(args) == 4 && args[0] == argument && os.Getenv(environment) != ""
+}
+
+// Main is the monitor's main function. The binary calls it before anything else
+// when Requested says so. networks is asked once for how to attach containers;
+// it may log to the container's own log of trouble. Main returns the process's
+// exit status, which nobody looks at.
+func Main(args []string, networks func(*slog.Logger) runner.Networks) int {
+	m, err := inherit(args, networks)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "netctl monitor:", err)
+		return 1
+	}
+	if err := m.isolate(); err != nil {
+		m.reporter.failed(err)
+		return 1
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	m.handleSignals(cancel)
+	if err := m.run(ctx); err != nil {
+		m.log.Error("container failed", "err", err)
+		return 1
+	}
+	return 0
+}
+
+// monitor is everything one container needs at run time.
+type monitor struct {
+	cfg      runner.Config
+	store    *store.Store
+	networks runner.Networks
+	log      *slog.Logger
+	reporter *reporter
+	hostMnt  *os.File
+	hub      *attach.Hub
+	client   *attach.Conn // the command that waits in the foreground, or nil
+	overlay  rootfs.Overlay
+
+	abort context.CancelFunc // ends the start
+	// ready is closed when io is set, or will never be.
+	ready chan struct{}
+	io    *stdio
+
+	mu        sync.Mutex // guards what signals and clients reach
+	state     runner.State
+	container engine.Container // nil until the process exists
+	size      attach.Size      // of the terminal, as last wished
+}
+
+// isolate makes the process fit to live for days: no terminal's directory, no
+// world-readable files, last to be killed for memory, and mounts that come from
+// the host but do not go there.
+func (m *monitor) isolate() error {
+	unix.Umask(0o077)
+	if err := os.Chdir("/"); err != nil {
+		return err
+	}
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("-999"), 0); err != nil {
+		m.log.Warn("cannot lower our chance to be killed for memory", "err", err)
+	}
+	// Slave, not private: a private copy would keep the host from unmounting.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("make mounts private to the monitor: %w", err)
+	}
+	return nil
+}
+
+// handleSignals: the end of a session is nothing to us; a polite request to end
+// goes to the container, or ends its start.
+func (m *monitor) handleSignals(abort context.CancelFunc) {
+	m.abort = abort
+	signal.Ignore(unix.SIGHUP, unix.SIGPIPE)
+	got := make(chan os.Signal, 1)
+	signal.Notify(got, unix.SIGTERM, unix.SIGINT)
+	go func() {
+		for s := range got {
+			m.Signal(s.(unix.Signal))
+		}
+	}()
+}
+
+// Signal passes a signal to the container's process, or ends the start.
+func (m *monitor) Signal(s unix.Signal) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.state.Status != runner.StatusRunning {
+		if s == unix.SIGTERM || s == unix.SIGINT || s == unix.SIGKILL {
+			m.abort()
+		}
+		return
+	}
+	if err := m.container.Signal(s); err != nil {
+		m.log.Warn("signal", "signal", s, "err", err)
+	}
+}
+
+func (m *monitor) setState(change func(*runner.State)) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change(&m.state)
+	return m.store.SetState(m.cfg.ID, m.state)
+}
+
+func overlayOf(s *store.Store, c *runner.Config) rootfs.Overlay {
+	dir := s.Dir(c.ID)
+	return rootfs.Overlay{
+		Lower:   c.Layers,
+		Work:    filepath.Join(dir, "rw"),
+		Merged:  filepath.Join(dir, "merged"),
+		Discard: c.AutoRemove,
+	}
+}

@@ -1,0 +1,60 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/engine"
+	"github.com/netctl/netctl/netctl/runner/namespace"
+	"github.com/netctl/netctl/netctl/runner/spec"
+	"github.com/netctl/netctl/netctl/runner/store"
+)
+
+// detachTimeout bounds the removal of attachments, which plugins may do that we
+// do not know.
+const detachTimeout = 30 * time.Second
+
+// Release takes away all that a container has outside its own directory:
+// processes, cgroup, attachments, network namespace. It goes by the record alone
+// and may be repeated, so the monitor uses it at the end and after a failed
+// start, and any command when the monitor is dead. The caller holds the lock.
+// hostMounts is the host's mount namespace, nil for a caller that is in it.
+func Release(ctx context.Context, s *store.Store, networks runner.Networks, hostMounts *os.File, c *runner.Container) error {
+	ctx, cancel := context.WithTimeout(ctx, detachTimeout)
+	defer cancel()
+	id := c.Config.ID
+	errs := []error{(engine.Engine{Root: s.EngineRoot()}).Remove(string(id), spec.CgroupPath(&c.Config))}
+	if len(c.State.Attached) > 0 {
+		if err := networks.Detach(ctx, string(id), s.NetnsPath(id), c.State.Attached); err != nil {
+			errs = append(errs, fmt.Errorf("detach container %s: %w", c.Name, err))
+		}
+	}
+	if c.Network.OwnNamespace() {
+		errs = append(errs, namespace.InMount(hostMounts, func() error {
+			return namespace.RemoveNet(s.NetnsPath(id))
+		}))
+	}
+	return errors.Join(errs...)
+}
+
+// release is Release for our own container, and the unmounting of what only we
+// can see.
+func (m *monitor) release() error {
+	m.mu.Lock()
+	c := runner.Container{Config: m.cfg, State: m.state}
+	m.mu.Unlock()
+	return errors.Join(
+		Release(context.Background(), m.store, m.networks, m.hostMnt, &c),
+		m.overlay.Unmount())
+}
+
+// remove deletes the record (--rm), seen from the host.
+func (m *monitor) remove() error {
+	return namespace.InMount(m.hostMnt, func() error {
+		return m.store.Remove(m.cfg.ID, m.cfg.Name)
+	})
+}

@@ -1,0 +1,144 @@
+package namespace
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// A bound namespace must be visible to everybody who is given its path: the
+// command line, plugins, and monitors, which live in mount namespaces of their
+// own that are slaves of the host's. And it must vanish for all of them at
+// once, or a monitor's private copy of the mount would keep a dead container's
+// namespace and its links alive. Both follow if the mounts lie on a *shared*
+// mount; so their directory is bound onto itself and made shared, as `ip netns`
+// does with /run/netns. It is unbound again with the last namespace.
+
+// NewNet makes a network namespace and binds it to path, in the mount namespace
+// of the caller. A stale file at path is replaced. Safe for concurrent use by
+// several processes.
+func NewNet(path string) error {
+	unlock, err := lockDir(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := shareDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	if err := unbind(path); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o444)
+	if err != nil {
+		return fmt.Errorf("create network namespace: %w", err)
+	}
+	f.Close()
+	if err := onThread(func() error { return newNetAt(path) }); err != nil {
+		return errors.Join(fmt.Errorf("create network namespace: %w", err), os.Remove(path))
+	}
+	return nil
+}
+
+func newNetAt(path string) error {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("unshare: %w", err)
+	}
+	if err := unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("bind to %s: %w", path, err)
+	}
+	return nil
+}
+
+// RemoveNet unbinds the namespace at path; it may be repeated. The kernel takes
+// the namespace away with its last process, and the links in it with it.
+func RemoveNet(path string) error {
+	dir := filepath.Dir(path)
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	unlock, err := lockDir(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := unbind(path); err != nil {
+		return err
+	}
+	return unshareDir(dir)
+}
+
+func unbind(path string) error {
+	err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("unbind network namespace %s: %w", path, err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove network namespace: %w", err)
+	}
+	return nil
+}
+
+// lockDir excludes other processes that add to or take from dir. The lock file
+// lies beside it, since dir itself comes and goes.
+func lockDir(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o711); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(dir+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	return func() { f.Close() }, nil
+}
+
+// shareDir makes dir a shared mount point.
+func shareDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return err
+	}
+	err := unix.Mount("", dir, "", unix.MS_SHARED, "")
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, unix.EINVAL) { // EINVAL: not a mount point
+		return fmt.Errorf("share %s: %w", dir, err)
+	}
+	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("bind %s: %w", dir, err)
+	}
+	// Private first: bound on a shared parent, the new mount would be in the
+	// parent's peer group.
+	for _, flag := range []uintptr{unix.MS_PRIVATE, unix.MS_SHARED} {
+		if err := unix.Mount("", dir, "", flag, ""); err != nil {
+			return errors.Join(fmt.Errorf("share %s: %w", dir, err), unix.Unmount(dir, 0))
+		}
+	}
+	return nil
+}
+
+// unshareDir undoes shareDir if dir is empty.
+func unshareDir(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) > 0 {
+		return err
+	}
+	if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("unbind %s: %w", dir, err)
+	}
+	return os.Remove(dir)
+}

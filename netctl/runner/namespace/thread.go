@@ -1,0 +1,58 @@
+// Package namespace makes, binds and enters Linux namespaces on threads that
+// are thrown away afterwards.
+//
+// A namespace belongs to a thread, and Go moves goroutines between threads.
+// So everything here runs in a fresh goroutine locked to its thread and never
+// unlocked: the Go runtime ends such a thread with its goroutine, and no other
+// code ever runs on a thread that was somewhere else. The process's first
+// thread is avoided, because /proc/self shows *its* namespaces for the whole
+// process and because it cannot end before the process does.
+package namespace
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// onThread runs f on a thread of its own and throws the thread away.
+func onThread(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// While this goroutine waits here it occupies the first thread, so
+			// that the next one gets another.
+			done <- onThread(f)
+			runtime.UnlockOSThread()
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}
+
+// InMount runs f on a thread inside the mount namespace that mnt refers to.
+// Paths given to f's system calls are those of that namespace; f must not start
+// goroutines or processes. A nil mnt means where the caller is.
+func InMount(mnt *os.File, f func() error) error {
+	if mnt == nil {
+		return f()
+	}
+	return onThread(func() error {
+		// setns(2): a thread that shares root and working directory with
+		// others may not change its mount namespace.
+		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			return fmt.Errorf("unshare file system attributes: %w", err)
+		}
+		if err := unix.Setns(int(mnt.Fd()), unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("enter mount namespace: %w", err)
+		}
+		return f()
+	})
+}
+
+// OpenMount opens the caller's own mount namespace, to be used with InMount.
+func OpenMount() (*os.File, error) { return os.Open("/proc/thread-self/ns/mnt") }

@@ -1,0 +1,180 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/netctl/netctl/netctl/runner"
+)
+
+// NameTakenError says who has the name.
+type NameTakenError struct {
+	Name   string
+	Holder runner.ID
+}
+
+func (e *NameTakenError) Error() string {
+	return fmt.Sprintf("the name %s is already used by container %s", e.Name, e.Holder.Short())
+}
+
+// Create makes the record of a new container and takes its name. On an error
+// nothing is left.
+func (s *Store) Create(cfg *runner.Config) error {
+	dir := s.Dir(cfg.ID)
+	if err := mkdirs(s.containersDir(), filepath.Dir(s.namePath(cfg.Name))); err != nil {
+		return err
+	}
+	// The directory comes before the name: a name whose directory is missing
+	// is then always a leftover and may be taken.
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fmt.Errorf("create container %s: %w", cfg.ID.Short(), err)
+	}
+	if err := s.takeName(cfg.Name, cfg.ID); err != nil {
+		return errors.Join(err, os.Remove(dir))
+	}
+	// A record that is meant to stay must survive a power cut.
+	err := errors.Join(
+		writeJSON(s.statePath(cfg.ID), runner.State{Status: runner.StatusCreated}, false),
+		writeJSON(s.configPath(cfg.ID), cfg, !cfg.AutoRemove))
+	if err != nil {
+		return errors.Join(err, s.dropName(cfg.Name, cfg.ID), os.RemoveAll(dir))
+	}
+	return nil
+}
+
+// Load reads one record.
+func (s *Store) Load(id runner.ID) (runner.Container, error) {
+	var c runner.Container
+	err := readJSON(s.configPath(id), &c.Config)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, &NotFoundError{Ref: string(id)}
+	}
+	if err != nil {
+		return c, fmt.Errorf("read container %s: %w", id.Short(), err)
+	}
+	// A state cut short by a power cut is the state of a process that died
+	// with it, so it reads as "running"; the free lock tells the rest.
+	if err := readJSON(s.statePath(id), &c.State); err != nil {
+		c.State = runner.State{Status: runner.StatusRunning}
+	}
+	if c.State.Status == runner.StatusRunning {
+		if _, err := os.Lstat(s.pausedPath(id)); err == nil {
+			c.State.Status = runner.StatusPaused
+		}
+	}
+	return c, nil
+}
+
+// SetPaused notes that the processes of a running container are frozen. It is
+// not part of the state, which is the monitor's to write, and which a monitor
+// that ends overrides.
+func (s *Store) SetPaused(id runner.ID, paused bool) error {
+	if paused {
+		return os.WriteFile(s.pausedPath(id), nil, 0o600)
+	}
+	if err := os.Remove(s.pausedPath(id)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// SetState replaces the state. The caller holds the container's lock.
+func (s *Store) SetState(id runner.ID, st runner.State) error {
+	// States that claim a process are void after a power cut; an end is not.
+	return writeJSON(s.statePath(id), st, st.Status == runner.StatusExited)
+}
+
+// SetSpec keeps the specification the container is run with.
+func (s *Store) SetSpec(id runner.ID, spec any) error {
+	return writeJSON(s.SpecPath(id), spec, false)
+}
+
+// Spec reads what SetSpec wrote into spec.
+func (s *Store) Spec(id runner.ID, spec any) error { return readJSON(s.SpecPath(id), spec) }
+
+// List reads all records, in no particular order. A directory without a
+// record is a container in the making, or a leftover of one; it is not listed.
+func (s *Store) List() ([]runner.Container, error) {
+	ids, err := s.ids()
+	if err != nil {
+		return nil, err
+	}
+	list := make([]runner.Container, 0, len(ids))
+	for _, id := range ids {
+		c, err := s.Load(id)
+		var missing *NotFoundError
+		if errors.As(err, &missing) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+func (s *Store) ids() ([]runner.ID, error) {
+	entries, err := os.ReadDir(s.containersDir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	var ids []runner.ID
+	for _, e := range entries {
+		if id, err := runner.ParseID(e.Name()); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+func readJSON(path string, v any) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// writeJSON replaces path in one step. With sync the content is on the disk
+// before the name points to it.
+func writeJSON(path string, v any, sync bool) error {
+	b, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(b, '\n'))
+	if err == nil && sync {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
+	}
+	return nil
+}
+
+func mkdirs(dirs ...string) error {
+	for _, d := range dirs {
+		if err := os.MkdirAll(d, 0o711); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package netctl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+
+	"github.com/netctl/netctl/netctl/runner"
+)
+
+// TestMain lets the test binary play netctl in the scripts.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"netctl": func() {
+			os.Exit(Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+		},
+		"attach": attachNamespace,
+		"detach": detachNamespace,
+	})
+}
+
+// testPlumbing is the script's own.
+func testPlumbing() plumbing {
+	return newPlumbing(&App{StateDir: os.Getenv("STATE"), ConfDir: os.Getenv("CONF"), Log: silent()})
+}
+
+// attachNamespace stands in for a container that starts: attach NETWORK
+// CONTAINER NETNS prints what detach needs.
+func attachNamespace() {
+	endpoints := []runner.Endpoint{{Network: os.Args[1], IfName: "eth0"}}
+	attached, err := testPlumbing().Attach(context.Background(), os.Args[2], os.Args[3], endpoints)
+	endTestCommand(errors.Join(err, json.NewEncoder(os.Stdout).Encode(attached)))
+}
+
+// detachNamespace is its end: detach CONTAINER NETNS takes attach's output.
+func detachNamespace() {
+	var attached []runner.Attached
+	err := json.NewDecoder(os.Stdin).Decode(&attached)
+	endTestCommand(errors.Join(err, testPlumbing().Detach(context.Background(), os.Args[1], os.Args[2], attached)))
+}
+
+func endTestCommand(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// TestScripts runs testdata/script: each script has directories and a network
+// namespace of its own. Beside testscript's commands there are
+//
+//	status N netctl ARGS...    the exit status must be N
+//	same stdout|stderr FILE    the output must be FILE, where ID stands for 64,
+//	                           SHORT for 12 hex digits, DATE for a time
+func TestScripts(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("needs root, to make network namespaces")
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                "testdata/script",
+		RequireUniqueNames: true,
+		Setup:              setUpScript,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status": scriptStatus,
+			"same":   scriptSame,
+		},
+	})
+}
+
+// setUpScript moves the script's thread into a new network namespace. The
+// programs that the script runs are started from this thread and inherit it;
+// the thread is never unlocked, so it ends with the script.
+func setUpScript(env *testscript.Env) error {
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("unshare: %w", err)
+	}
+	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	for _, name := range []string{"STATE", "DATA", "CONF"} {
+		dir := filepath.Join(env.WorkDir, strings.ToLower(name))
+		env.Setenv("NETCTL_"+name+"_DIR", dir)
+		env.Setenv(name, dir)
+	}
+	env.Setenv("NETCTL_CNI_PATH", filepath.Join(env.WorkDir, "cni"))
+	env.Setenv("TZ", "UTC")
+	// A race detector's process waits a second before it ends.
+	env.Setenv("GORACE", "atexit_sleep_ms=0")
+	return nil
+}
+
+func scriptStatus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N PROGRAM ARGS...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+var varying = []struct {
+	pattern *regexp.Regexp
+	word    string
+}{
+	{regexp.MustCompile(`\b[0-9a-f]{64}\b`), "ID"},
+	{regexp.MustCompile(`\b[0-9a-f]{12}\b`), "SHORT"},
+	{regexp.MustCompile(`\b20\d\d-\d\d-\d\d[T ][0-9:.]+(Z| \+0000 UTC)`), "DATE"},
+}
+
+func scriptSame(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: same stdout|stderr FILE")
+	}
+	got, want := ts.ReadFile(args[0]), ts.ReadFile(args[1])
+	for _, v := range varying {
+		got = v.pattern.ReplaceAllString(got, v.word)
+	}
+	if got != want {
+		ts.Fatalf("%s is\n%s\nwant\n%s", args[0], got, want)
+	}
+}

@@ -1,0 +1,122 @@
+package netctl
+
+import (
+	"errors"
+	"fmt"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/attach"
+	"github.com/netctl/netctl/netctl/runner/lifecycle"
+)
+
+func (c containers) start() *cobra.Command {
+	var attached, interactive bool
+	var session sessionFlags
+	cmd := &cobra.Command{
+		Use:               "start [OPTIONS] CONTAINER...",
+		Short:             "Run stopped containers again",
+		Args:              args(1, -1),
+		ValidArgsFunction: c.completion(isStartable),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !attached && !interactive {
+				ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+				defer stop()
+				return c.each(ctx, args, func(all *lifecycle.Containers, rec *runner.Container) error {
+					if rec.State.Status.Active() {
+						return nil // as in docker
+					}
+					_, err := all.Start(ctx, rec.Config.ID, false)
+					return err
+				})
+			}
+			if len(args) > 1 {
+				return usageError("only one container can be attached to")
+			}
+			session.noSignals = !boolFlag(cmd, "sig-proxy")
+			return c.explain(c.startAttached(cmd, args[0], interactive, session), args[0])
+		},
+	}
+	cmd.Flags().BoolVarP(&attached, "attach", "a", false, "show the output until the container ends")
+	cmd.Flags().BoolVarP(&interactive, "interactive", "i", false, "pass standard input on as well")
+	session.register(cmd.Flags())
+	return cmd
+}
+
+func (c containers) startAttached(cmd *cobra.Command, ref string, interactive bool, session sessionFlags) error {
+	keys, err := parseDetachKeys(session.detachKeys)
+	if err != nil {
+		return usageError("--detach-keys: %w", err)
+	}
+	all := c.all()
+	rec, err := all.Find(cmd.Context(), ref)
+	if err != nil {
+		return err
+	}
+	if rec.State.Status.Active() {
+		return fmt.Errorf("container %s is running already; see 'netctl attach'", rec.Name)
+	}
+	running, err := all.Start(cmd.Context(), rec.Config.ID, true)
+	if err != nil {
+		return err
+	}
+	return c.session(cmd.Context(), c.client(&rec, interactive && rec.Process.OpenStdin, keys, session), running)
+}
+
+// client is our end of a session with an existing container.
+func (c containers) client(rec *runner.Container, input bool, keys []byte, session sessionFlags) attach.Client {
+	client := attach.Client{Out: c.app.Stdout, Err: c.app.Stderr, DetachKeys: keys, ProxySignals: !session.noSignals}
+	if input {
+		client.In = c.app.Stdin
+		client.TTY = rec.Process.TTY && isTerminal(c.app.Stdin)
+	}
+	return client
+}
+
+func (c containers) attach() *cobra.Command {
+	var noStdin bool
+	var session sessionFlags
+	cmd := &cobra.Command{
+		Use:               "attach [OPTIONS] CONTAINER",
+		Short:             "Connect this terminal to a running container",
+		Args:              args(1, 1),
+		ValidArgsFunction: one(c.completion(isActive)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			session.noSignals = !boolFlag(cmd, "sig-proxy")
+			return c.explain(c.attachTo(cmd, args[0], !noStdin, session), args[0])
+		},
+	}
+	cmd.Flags().BoolVar(&noStdin, "no-stdin", false, "do not pass standard input on")
+	session.register(cmd.Flags())
+	return cmd
+}
+
+func (c containers) attachTo(cmd *cobra.Command, ref string, input bool, session sessionFlags) error {
+	keys, err := parseDetachKeys(session.detachKeys)
+	if err != nil {
+		return usageError("--detach-keys: %w", err)
+	}
+	all := c.all()
+	rec, err := all.Find(cmd.Context(), ref)
+	if err != nil {
+		return err
+	}
+	if !rec.State.Status.Active() {
+		return fmt.Errorf("container %s is not running", rec.Name)
+	}
+	conn, err := attach.Dial(all.Store.SocketPath(rec.Config.ID))
+	if err != nil {
+		return fmt.Errorf("attach to container %s: %w", rec.Name, err)
+	}
+	code, err := c.client(&rec, input && rec.Process.OpenStdin, keys, session).Run(cmd.Context(), conn)
+	if errors.Is(err, attach.ErrDetached) {
+		return nil
+	}
+	if err == nil && code != 0 {
+		return statusError(code)
+	}
+	return err
+}

@@ -1,0 +1,197 @@
+package netctl
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+
+	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/lifecycle"
+)
+
+// stopFlags are how long and how politely to stop.
+type stopFlags struct {
+	seconds int
+	signal  string
+}
+
+func (f *stopFlags) register(flags *pflag.FlagSet) {
+	flags.IntVarP(&f.seconds, "time", "t", 10, "seconds until the container is killed; -1: never")
+	flags.IntVar(&f.seconds, "timeout", 10, "")
+	_ = flags.MarkHidden("timeout")
+	flags.StringVarP(&f.signal, "signal", "s", "", "signal to send first (default: the container's, or SIGTERM)")
+}
+
+// stop stops one container as the flags say.
+func (f *stopFlags) stop(cmd *cobra.Command, all *lifecycle.Containers, rec *runner.Container) error {
+	text := f.signal
+	if text == "" {
+		text = rec.StopSignal
+	}
+	sig := unix.SIGTERM
+	if text != "" {
+		var err error
+		if sig, err = parseSignal(text); err != nil {
+			return usageError("%w", err)
+		}
+	}
+	grace := time.Duration(f.seconds) * time.Second
+	if f.seconds < 0 {
+		grace = 1<<63 - 1
+	}
+	return all.Stop(cmd.Context(), rec, sig, grace)
+}
+
+func (c containers) stop() *cobra.Command {
+	var f stopFlags
+	cmd := &cobra.Command{
+		Use:               "stop [OPTIONS] CONTAINER...",
+		Short:             "Ask containers to end, then kill them",
+		Args:              args(1, -1),
+		ValidArgsFunction: c.completion(isActive),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.each(cmd.Context(), args, func(all *lifecycle.Containers, rec *runner.Container) error {
+				return f.stop(cmd, all, rec)
+			})
+		},
+	}
+	f.register(cmd.Flags())
+	return cmd
+}
+
+func (c containers) restart() *cobra.Command {
+	var f stopFlags
+	cmd := &cobra.Command{
+		Use:               "restart [OPTIONS] CONTAINER...",
+		Short:             "Stop containers and run them again",
+		Args:              args(1, -1),
+		ValidArgsFunction: c.completion(anyStatus),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.each(cmd.Context(), args, func(all *lifecycle.Containers, rec *runner.Container) error {
+				if rec.AutoRemove {
+					return fmt.Errorf("container %s was run with --rm: it is gone when it stops", rec.Name)
+				}
+				if err := f.stop(cmd, all, rec); err != nil {
+					return err
+				}
+				_, err := all.Start(cmd.Context(), rec.Config.ID, false)
+				return err
+			})
+		},
+	}
+	f.register(cmd.Flags())
+	return cmd
+}
+
+func (c containers) kill() *cobra.Command {
+	var text string
+	cmd := &cobra.Command{
+		Use:               "kill [OPTIONS] CONTAINER...",
+		Short:             "Kill containers, or send them a signal",
+		Args:              args(1, -1),
+		ValidArgsFunction: c.completion(isActive),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			sig, err := parseSignal(text)
+			if err != nil {
+				return usageError("%w", err)
+			}
+			return c.each(cmd.Context(), args, func(all *lifecycle.Containers, rec *runner.Container) error {
+				switch {
+				case !rec.State.Status.Active():
+					return fmt.Errorf("container %s is not running", rec.Name)
+				case sig == unix.SIGKILL:
+					return all.Kill(cmd.Context(), rec)
+				}
+				return all.Signal(rec, sig)
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&text, "signal", "s", "KILL", "signal to send")
+	return cmd
+}
+
+func (c containers) remove() *cobra.Command {
+	var force, volumes bool
+	cmd := &cobra.Command{
+		Use:               "rm [OPTIONS] CONTAINER...",
+		Aliases:           []string{"remove"},
+		Short:             "Remove containers",
+		Args:              args(1, -1),
+		ValidArgsFunction: c.completion(anyStatus),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.removeAll(cmd, args, force, volumes)
+		},
+	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "kill what is running; no error for what does not exist")
+	cmd.Flags().BoolVarP(&volumes, "volumes", "v", false, "remove the containers' nameless volumes too")
+	return cmd
+}
+
+func (c containers) removeAll(cmd *cobra.Command, refs []string, force, volumes bool) error {
+	var present []string
+	all := c.all()
+	for _, ref := range refs {
+		if _, err := all.Find(cmd.Context(), ref); force && isMissing(err) {
+			continue
+		}
+		present = append(present, ref)
+	}
+	return c.each(cmd.Context(), present, func(all *lifecycle.Containers, rec *runner.Container) error {
+		err := all.Remove(cmd.Context(), rec, force)
+		if err == nil && volumes {
+			err = all.RemoveVolumes(rec)
+		}
+		return err
+	})
+}
+
+func (c containers) wait() *cobra.Command {
+	return &cobra.Command{
+		Use:               "wait CONTAINER...",
+		Short:             "Wait until containers end and print their exit codes",
+		Args:              args(1, -1),
+		ValidArgsFunction: c.completion(isActive),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			all := c.all()
+			var failures []error
+			for _, ref := range args {
+				rec, err := all.Find(cmd.Context(), ref)
+				code := 0
+				if err == nil {
+					code, err = all.Wait(cmd.Context(), &rec)
+				}
+				if err != nil {
+					failures = append(failures, c.explain(err, ref))
+					continue
+				}
+				fmt.Fprintln(c.app.Stdout, code)
+			}
+			return errors.Join(failures...)
+		},
+	}
+}
+
+func (c containers) pause() *cobra.Command {
+	return c.simple("pause CONTAINER...", "Freeze containers", isRunningNow, (*lifecycle.Containers).Pause)
+}
+
+func (c containers) unpause() *cobra.Command {
+	return c.simple("unpause CONTAINER...", "Let frozen containers run on", isPaused, (*lifecycle.Containers).Unpause)
+}
+
+// simple is a verb without flags.
+func (c containers) simple(use, short string, fits func(runner.Status) bool, do func(*lifecycle.Containers, *runner.Container) error) *cobra.Command {
+	return &cobra.Command{
+		Use:               use,
+		Short:             short,
+		Args:              args(1, -1),
+		ValidArgsFunction: c.completion(fits),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.each(cmd.Context(), args, do)
+		},
+	}
+}

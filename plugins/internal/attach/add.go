@@ -1,0 +1,203 @@
+package attach
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	current "github.com/containernetworking/cni/pkg/types/100"
+	"golang.org/x/sys/unix"
+
+	"github.com/netctl/netctl/ipam/ledger"
+	"github.com/netctl/netctl/plugins/internal/cni"
+	"github.com/netctl/netctl/plugins/internal/firewall"
+	"github.com/netctl/netctl/plugins/internal/kernel"
+	"github.com/netctl/netctl/plugins/internal/wire"
+)
+
+// Add makes the attachment that the request asks for, or leaves nothing.
+func (a *Attacher) Add(ctx context.Context, req *cni.Request) (*current.Result, error) {
+	p, err := a.parse(req)
+	if err != nil {
+		return nil, err
+	}
+	if a.Mode.Chained {
+		if previous, err := p.idle(); previous != nil || err != nil {
+			return previous, err
+		}
+	}
+	container, err := openContainer(a.Mode, req)
+	if err != nil {
+		return nil, err
+	}
+	defer container.Close()
+	if err := a.admit(ctx, p, container); err != nil {
+		return nil, err
+	}
+	var u undo
+	result, err := a.add(ctx, p, container, &u)
+	if err != nil {
+		return nil, u.unwind(ctx, err)
+	}
+	return result, nil
+}
+
+// openContainer opens the namespace, and refuses the wrong one before anything
+// has been touched.
+func openContainer(mode Mode, req *cni.Request) (*kernel.Container, error) {
+	container, err := kernel.OpenContainer(req.Netns, mode.SharesHost || req.AllowOwnNetns)
+	switch {
+	case errors.Is(err, kernel.ErrOwnNamespace):
+		return nil, cni.Errorf(cni.CodeOwnNetns, "CNI_NETNS %s: %w", req.Netns, kernel.ErrOwnNamespace).
+			WithHint("the container needs a network namespace of its own, or network mode host")
+	case errors.Is(err, kernel.ErrNoNamespace):
+		return nil, cni.Errorf(cni.CodeNoContainer, "CNI_NETNS %w", err)
+	case err != nil:
+		return nil, cni.Wrap(cni.CodeNoContainer, err)
+	}
+	if mode.SharesHost && !container.IsOwn() {
+		container.Close()
+		return nil, cni.Errorf(cni.CodeConfig, "CNI_NETNS %s is a private network namespace, and mode %s makes no network: it shares the host's", req.Netns, mode.Name).
+			WithHint("start the container in the host's namespace, or choose another network")
+	}
+	return container, nil
+}
+
+// admit refuses what can be known to fail, and clears away what an earlier ADD
+// of the same name left when it was killed.
+func (a *Attacher) admit(ctx context.Context, p *plan, container *kernel.Container) error {
+	if !a.Mode.SharesHost && !a.Mode.Chained {
+		exists, err := container.HasLink(p.req.IfName)
+		if err != nil {
+			return cni.Wrap(cni.CodeKernel, err)
+		}
+		if exists && p.req.IfName != "lo" {
+			return cni.Errorf(cni.CodeExists, "interface %s exists already in %s", p.req.IfName, p.req.Netns).
+				WithHint("DEL the earlier attachment first, or choose another CNI_IFNAME")
+		}
+	}
+	key := ledger.Key(p.at)
+	var stale bool
+	err := a.Ledger.View(func(tx *ledger.Tx) error {
+		_, found, err := tx.Attachment(key)
+		stale = found
+		return err
+	})
+	if err != nil {
+		return refused(err)
+	}
+	if stale {
+		if err := a.remove(ctx, wire.Attachment(key)); err != nil {
+			return fmt.Errorf("clear away an unfinished attachment: %w", err)
+		}
+	}
+	return testBind(p.ports)
+}
+
+// add is the transaction. What it did before it failed is in u.
+func (a *Attacher) add(ctx context.Context, p *plan, container *kernel.Container, u *undo) (*current.Result, error) {
+	if err := a.reserve(ctx, p, u); err != nil {
+		return nil, err
+	}
+	host, err := kernel.OpenHost()
+	if err != nil {
+		return nil, cni.Wrap(cni.CodeKernel, err)
+	}
+	defer host.Close()
+	unlock, err := lock(a.bridgeLock(), unix.LOCK_SH)
+	if err != nil {
+		return nil, cni.Wrap(cni.CodeStore, err)
+	}
+	defer unlock()
+	if err := realize(host, container, p.wiring, u); err != nil {
+		return nil, cni.Wrap(cni.CodeKernel, err)
+	}
+	if err := a.applyRules(ctx, p, host, u); err != nil {
+		return nil, err
+	}
+	if err := a.publishNames(ctx, p, u); err != nil {
+		return nil, err
+	}
+	return a.result(p, host, container)
+}
+
+// realize has the kernel do its part of a Wiring.
+func realize(host *kernel.Host, container *kernel.Container, w wire.Wiring, u *undo) error {
+	if w.Shared.Bridge != nil {
+		if err := host.EnsureBridge(*w.Shared.Bridge); err != nil {
+			return err
+		}
+	}
+	if err := host.SetSysctls(w.Shared.Sysctls); err != nil {
+		return err
+	}
+	if w.Owned.Link != nil {
+		err := host.CreateLink(container, w.Owned.Link)
+		if errors.Is(err, kernel.ErrLinkExists) {
+			return cni.Wrap(cni.CodeExists, err) // somebody else's: it stays
+		}
+		// A request that failed half-way may have made the link, and deleting
+		// what is absent is no error.
+		u.push("link", func(context.Context) error { return deleteMade(host, container, w) })
+		if err != nil {
+			return err
+		}
+	}
+	return container.Configure(w.Owned)
+}
+
+// deleteMade takes the link away that CreateLink made.
+func deleteMade(host *kernel.Host, container *kernel.Container, w wire.Wiring) error {
+	if veth, ok := w.Owned.Link.(wire.Veth); ok {
+		return host.DeleteLink(veth.Host)
+	}
+	return container.DeleteLink(w.Owned.Link.ContainerName())
+}
+
+func (p *plan) rules() firewall.Rules {
+	return firewall.Rules{
+		Attachment: p.wiring.Attachment,
+		Network:    p.wiring.Shared.Network,
+		Publish:    p.wiring.Owned.Publish,
+	}
+}
+
+func (a *Attacher) applyRules(ctx context.Context, p *plan, host *kernel.Host, u *undo) error {
+	if p.record.Firewall == "" {
+		return nil
+	}
+	backend, err := a.backend(p.record.Firewall)
+	if err != nil {
+		return err
+	}
+	if err := prepareHost(host, p.rules()); err != nil {
+		return cni.Wrap(cni.CodeKernel, err)
+	}
+	u.push("rules", func(ctx context.Context) error { return a.removeRules(ctx, p.wiring.Attachment, &p.record) })
+	return rulesError(backend.Apply(ctx, p.rules()))
+}
+
+// prepareHost sets what the rules need of the kernel to have an effect.
+func prepareHost(host *kernel.Host, rules firewall.Rules) error {
+	if err := host.SetSysctls(firewall.Sysctls(rules)); err != nil {
+		return err
+	}
+	for _, r := range firewall.LocalRoutes(rules) {
+		if err := host.EnsureLocalRoute(r.Prefix, r.Device, r.Metric); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publishNames returns when every query sent from now on gets the new names.
+func (a *Attacher) publishNames(ctx context.Context, p *plan, u *undo) error {
+	if p.record.Names.IsZero() {
+		return nil
+	}
+	u.push("names", func(ctx context.Context) error { return a.withdraw(ctx, p.record) })
+	if err := a.Resolver.Sync(ctx, p.generation, p.record.Network); err != nil {
+		return cni.Errorf(cni.CodeNames, "publish names of network %s: %w", p.record.Network, err)
+	}
+	return nil
+}

@@ -1,0 +1,149 @@
+// Package attach is the life of an attachment, written once for every mode:
+// ADD, DEL, CHECK, GC, STATUS. A mode only says what it needs, as a Wiring; this
+// package reserves addresses, ports and names in the ledger, has package kernel
+// and package firewall make the Wiring true, tells the resolver, and takes
+// everything back if a step fails.
+//
+// ADD is a transaction: each step pushes how to undo it (see undo.go). DEL and
+// GC need nothing but the attachment's name: what there is to undo is in the
+// ledger, and the names of host-side objects are computed.
+package attach
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/netctl/netctl/ipam/ledger"
+	"github.com/netctl/netctl/plugins/internal/cni"
+	"github.com/netctl/netctl/plugins/internal/firewall"
+	"github.com/netctl/netctl/plugins/internal/wire"
+)
+
+// A Mode is what differs between bridge, macvlan, host and the others.
+type Mode struct {
+	Name string
+	// Parse checks the mode's own keys and touches nothing.
+	Parse func(*cni.Request) (Conf, error)
+	// SharesHost means that the container lives in the host's namespace and
+	// nothing is made for it.
+	SharesHost bool
+	// Chained means that the plugin comes after the one that made the link: it
+	// adds to what is there, and its result is the one before.
+	Chained bool
+}
+
+// Conf is a mode's checked configuration.
+type Conf interface {
+	// Wire says what the attachment needs, given what IPAM granted. It is
+	// pure: the same arguments always give the same Wiring.
+	Wire(wire.Attachment, Grant) (wire.Wiring, error)
+}
+
+// Grant is what IPAM gave.
+type Grant struct {
+	Addresses []wire.Address
+	Routes    []wire.Route
+	DNS       types.DNS
+}
+
+// Gateway gives the first gateway of an address's family, or the zero Addr.
+func (g Grant) Gateway(is4 bool) netip.Addr {
+	for _, a := range g.Addresses {
+		if a.Gateway.IsValid() && a.Gateway.Is4() == is4 {
+			return a.Gateway
+		}
+	}
+	return netip.Addr{}
+}
+
+// ThroughGateways gives each route without a gateway its family's.
+func ThroughGateways(routes []wire.Route, g Grant) []wire.Route {
+	var result []wire.Route
+	for _, r := range routes {
+		if !r.Via.IsValid() {
+			r.Via = g.Gateway(r.To.Addr().Is4())
+		}
+		result = append(result, r)
+	}
+	return result
+}
+
+// Resolver is told when the ledger's names have changed. The calls return when
+// what the ledger says at that generation is what it answers.
+type Resolver interface {
+	// Sync starts the resolver if need be, and has it listen for the network.
+	Sync(ctx context.Context, generation uint64, network string) error
+	Withdraw(ctx context.Context, generation uint64) error
+	// Dismiss ends the resolver if it has nothing to serve any more.
+	Dismiss(ctx context.Context) error
+}
+
+// An Attacher carries a mode's attachments out with the given ledger and
+// resolver.
+type Attacher struct {
+	Mode     Mode
+	Ledger   *ledger.Ledger
+	Resolver Resolver
+	Log      *slog.Logger
+	Firewall firewall.BackendName
+}
+
+// Options say where an Attacher keeps its state and what it may use.
+type Options struct {
+	// StateDir holds the ledger and the resolver's socket; "" is /run/netctl.
+	StateDir string
+	// Firewall chooses the mechanism; Auto looks at the host.
+	Firewall firewall.BackendName
+	Log      *slog.Logger
+}
+
+// New opens the attacher of a mode on this host.
+func New(mode Mode, o Options) (*Attacher, error) {
+	if o.StateDir == "" {
+		o.StateDir = ledger.DefaultDir
+	}
+	store, err := ledger.Open(o.StateDir)
+	if err != nil {
+		return nil, cni.Wrap(cni.CodeStore, err)
+	}
+	return &Attacher{Mode: mode, Ledger: store, Resolver: dnsd{stateDir: o.StateDir}, Log: o.Log, Firewall: o.Firewall}, nil
+}
+
+// A Chooser is a Conf that names the packet filter to use, or "".
+type Chooser interface{ Firewall() string }
+
+// choose gives the name of the packet filter for a configuration: what the
+// configuration says, else what this Attacher was told.
+func (a *Attacher) choose(conf Conf) string {
+	if c, ok := conf.(Chooser); ok && c.Firewall() != "" {
+		return c.Firewall()
+	}
+	return string(a.Firewall)
+}
+
+// backend opens the packet filter of that name; "" stands for the host's.
+func (a *Attacher) backend(name string) (firewall.Backend, error) {
+	b, err := firewall.Open(firewall.BackendName(name), a.Log)
+	return b, cni.Wrap(cni.CodeFirewall, err)
+}
+
+// bridgeLock is held shared while an attachment is made, and exclusively while
+// a network's bridge is deleted.
+func (a *Attacher) bridgeLock() string { return filepath.Join(a.Ledger.Dir(), "bridge.lock") }
+
+// attachment names what the request is about; for a chained plugin, its part.
+func (a *Attacher) attachment(req *cni.Request) wire.Attachment {
+	at := attachmentOf(req)
+	if a.Mode.Chained {
+		at.Part = a.Mode.Name
+	}
+	return at
+}
+
+func attachmentOf(req *cni.Request) wire.Attachment {
+	return wire.Attachment{Network: req.Conf.Name, Container: req.ContainerID, IfName: req.IfName}
+}

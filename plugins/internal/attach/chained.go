@@ -1,0 +1,88 @@
+package attach
+
+import (
+	"net/netip"
+
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/netctl/netctl/plugins/internal/cni"
+	"github.com/netctl/netctl/plugins/internal/wire"
+)
+
+// Chained is the Conf of a chained plugin.
+type Chained interface {
+	Conf
+	Previous() Previous
+}
+
+// idle gives the result to pass on if the plugin has nothing to do.
+func (p *plan) idle() (*current.Result, error) {
+	if err := p.wire(); err != nil {
+		return nil, err
+	}
+	w := p.wiring
+	if !w.Shared.Network.IsZero() || len(w.Owned.Publish) > 0 {
+		return nil, nil
+	}
+	return p.conf.(Chained).Previous().Result, nil
+}
+
+// idle tells whether a request leaves a chained plugin nothing to do.
+func (a *Attacher) idle(req *cni.Request) (bool, error) {
+	p, err := a.parse(req)
+	if err != nil {
+		return false, err
+	}
+	previous, err := p.idle()
+	return previous != nil, err
+}
+
+// Previous is what a chained plugin needs of the result before it.
+type Previous struct {
+	Result *current.Result
+	// Addresses of the container's interface CNI_IFNAME.
+	Addresses []wire.Address
+	// Bridge is the host's interface that leads to the container: the first
+	// of the result, as every interface plugin lists them.
+	Bridge string
+}
+
+// ReadPrevious takes the result apart. It is an error if there is none.
+func ReadPrevious(req *cni.Request) (Previous, error) {
+	result, err := req.PrevResult()
+	if err != nil {
+		return Previous{}, err
+	}
+	if result == nil {
+		return Previous{}, cni.Errorf(cni.CodeConfig, "key prevResult is missing: this plugin comes after one that makes an interface")
+	}
+	p := Previous{Result: result}
+	if len(result.Interfaces) > 0 && result.Interfaces[0].Sandbox == "" {
+		p.Bridge = result.Interfaces[0].Name
+	}
+	for _, ip := range result.IPs {
+		if !ofInterface(result, ip, req.IfName) {
+			continue
+		}
+		addr, _ := netip.AddrFromSlice(ip.Address.IP)
+		ones, _ := ip.Address.Mask.Size()
+		gateway, _ := netip.AddrFromSlice(ip.Gateway)
+		p.Addresses = append(p.Addresses, wire.Address{
+			Prefix: netip.PrefixFrom(addr.Unmap(), ones), Gateway: gateway.Unmap(),
+		})
+	}
+	return p, nil
+}
+
+// ofInterface tells whether an address belongs to the container's interface of
+// that name. One without an index does (results of old versions, -1 included).
+func ofInterface(result *current.Result, ip *current.IPConfig, name string) bool {
+	if ip.Interface == nil || *ip.Interface < 0 {
+		return true
+	}
+	if *ip.Interface >= len(result.Interfaces) {
+		return false
+	}
+	link := result.Interfaces[*ip.Interface]
+	return link.Sandbox != "" && link.Name == name
+}

@@ -1,0 +1,116 @@
+package attach
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/netctl/netctl/ipam/ledger"
+	"github.com/netctl/netctl/plugins/internal/cni"
+	"github.com/netctl/netctl/plugins/internal/kernel"
+	"github.com/netctl/netctl/plugins/internal/wire"
+)
+
+// Check compares the attachment with what its Wiring asks for and changes
+// nothing. What others have added is none of its business.
+func (a *Attacher) Check(ctx context.Context, req *cni.Request) error {
+	previous, err := req.PrevResult()
+	if err != nil {
+		return err
+	}
+	if previous == nil {
+		return cni.Errorf(cni.CodeConfig, "CHECK: key prevResult is missing: want the result of ADD")
+	}
+	if a.Mode.Chained {
+		if idle, err := a.idle(req); idle || err != nil {
+			return err
+		}
+	}
+	container, err := openContainer(a.Mode, req)
+	if err != nil {
+		return err
+	}
+	defer container.Close()
+	p, err := a.recorded(req)
+	if err != nil {
+		return err
+	}
+	host, err := kernel.OpenHost()
+	if err != nil {
+		return cni.Wrap(cni.CodeKernel, err)
+	}
+	defer host.Close()
+	if err := kernel.Check(host, container, p.wiring); err != nil {
+		return cni.Wrap(cni.CodeCheck, err)
+	}
+	if p.record.Firewall == "" {
+		return nil
+	}
+	backend, err := a.backend(p.record.Firewall)
+	if err != nil {
+		return err
+	}
+	return cni.Wrap(cni.CodeCheck, backend.Check(ctx, p.rules()))
+}
+
+// recorded computes the Wiring anew from what the ledger remembers of ADD.
+func (a *Attacher) recorded(req *cni.Request) (*plan, error) {
+	var record ledger.Record
+	var found bool
+	err := a.Ledger.View(func(tx *ledger.Tx) (err error) {
+		record, found, err = tx.Attachment(ledger.Key(a.attachment(req)))
+		return err
+	})
+	if err != nil {
+		return nil, refused(err)
+	}
+	if !found {
+		return nil, cni.Errorf(cni.CodeCheck, "attachment %s is not in the ledger", a.attachment(req)).
+			WithHint("DEL it and ADD it again")
+	}
+	return a.replay(record)
+}
+
+// replay computes the Wiring of a record as ADD computed it.
+func (a *Attacher) replay(record ledger.Record) (*plan, error) {
+	req, err := requestOf(record)
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.parse(req)
+	if err != nil {
+		return nil, err
+	}
+	p.record, p.grant = record, grantFrom(record)
+	if req.Conf.IPAM.Type == LedgerIPAM {
+		pool, err := ParsePool(req)
+		if err != nil {
+			return nil, err
+		}
+		p.grant.Routes = pool.Routes
+	}
+	return p, p.wire()
+}
+
+// requestOf brings the request of ADD back.
+func requestOf(record ledger.Record) (*cni.Request, error) {
+	args, err := cni.ParseArgs("IgnoreUnknown=1;" + record.Args)
+	if err != nil {
+		return nil, cni.Wrap(cni.CodeStore, err)
+	}
+	req := &cni.Request{
+		ContainerID: record.Container, Netns: record.Netns, IfName: record.IfName,
+		Args: args, Stdin: record.Request,
+	}
+	if err := json.Unmarshal(record.Request, &req.Conf); err != nil {
+		return nil, cni.Errorf(cni.CodeStore, "request of %s in the ledger: %w", record.Key, err)
+	}
+	return req, nil
+}
+
+func grantFrom(record ledger.Record) Grant {
+	var grant Grant
+	for _, a := range record.Addresses {
+		grant.Addresses = append(grant.Addresses, wire.Address(a))
+	}
+	return grant
+}

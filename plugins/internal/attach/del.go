@@ -1,0 +1,169 @@
+package attach
+
+import (
+	"context"
+	"errors"
+
+	"github.com/netctl/netctl/ipam/ledger"
+	"github.com/netctl/netctl/plugins/internal/cni"
+	"github.com/netctl/netctl/plugins/internal/firewall"
+	"github.com/netctl/netctl/plugins/internal/kernel"
+	"github.com/netctl/netctl/plugins/internal/wire"
+)
+
+// Del takes the attachment away. It needs neither the namespace nor a previous
+// result nor the configuration as it was at ADD, and an attachment that is not
+// there is no error.
+func (a *Attacher) Del(ctx context.Context, req *cni.Request) error {
+	err := a.remove(ctx, a.attachment(req))
+	return errors.Join(err, a.releaseForeign(ctx, req))
+}
+
+// releaseForeign tells an IPAM plugin that is not ours.
+func (a *Attacher) releaseForeign(ctx context.Context, req *cni.Request) error {
+	if kind := req.Conf.IPAM.Type; kind == "" || kind == LedgerIPAM {
+		return nil
+	}
+	d, err := findDelegate(req)
+	if err != nil {
+		return err
+	}
+	return d.run(ctx, cni.Del)
+}
+
+// remove takes away all that an attachment has, in the order that lets nobody
+// see a wrong state: its names first, so that no answer leads to an address
+// that somebody else may get; then its rules; then its link; last the
+// reservation of address and ports. It goes on after an error, and keeps the
+// reservation then, so that what is left stays accounted for and DEL can be
+// repeated.
+func (a *Attacher) remove(ctx context.Context, at wire.Attachment) error {
+	record, err := a.lookUp(at)
+	if err != nil {
+		return err
+	}
+	if record != nil {
+		if err := a.withdraw(ctx, *record); err != nil {
+			return err
+		}
+	}
+	host, err := kernel.OpenHost()
+	if err != nil {
+		return cni.Wrap(cni.CodeKernel, err)
+	}
+	defer host.Close()
+	err = errors.Join(
+		a.removeRules(ctx, at, record),
+		cni.Wrap(cni.CodeKernel, deleteLinks(host, at, record)),
+	)
+	if err != nil {
+		return err
+	}
+	return a.forget(ledger.Key(at))
+}
+
+// lookUp reads the record of an attachment; nil if there is none.
+func (a *Attacher) lookUp(at wire.Attachment) (*ledger.Record, error) {
+	var record *ledger.Record
+	err := a.Ledger.View(func(tx *ledger.Tx) error {
+		found, ok, err := tx.Attachment(ledger.Key(at))
+		if ok {
+			record = &found
+		}
+		return err
+	})
+	return record, refused(err)
+}
+
+// deleteLinks takes away the host's end, and with it the container's. A link
+// without a host's end is deleted in the container's namespace, if that is
+// still there and the ledger says that the link is ours.
+func deleteLinks(host *kernel.Host, at wire.Attachment, record *ledger.Record) error {
+	if at.Part != "" {
+		return nil // a chained plugin makes no link
+	}
+	if err := host.DeleteLink(at.HostName(wire.VethPrefix)); err != nil {
+		return err
+	}
+	if record == nil || !record.LinkInside {
+		return nil
+	}
+	container, err := kernel.OpenContainer(record.Netns, false)
+	if errors.Is(err, kernel.ErrNoNamespace) || errors.Is(err, kernel.ErrOwnNamespace) {
+		return nil // the link has gone with its namespace
+	}
+	if err != nil {
+		return err
+	}
+	defer container.Close()
+	return container.DeleteLink(at.IfName)
+}
+
+// withdraw marks the attachment as leaving, takes its names out of the ledger,
+// and waits until the resolver has forgotten them.
+func (a *Attacher) withdraw(ctx context.Context, record ledger.Record) error {
+	named := !record.Names.IsZero()
+	record.Names, record.Leaving = ledger.Names{}, true
+	var generation uint64
+	err := a.Ledger.Update(func(tx *ledger.Tx) error {
+		err := tx.Put(record)
+		generation = tx.Generation()
+		return err
+	})
+	if err != nil || !named {
+		return refused(err)
+	}
+	if err := a.Resolver.Withdraw(ctx, generation); err != nil {
+		// A resolver that can't be reached answers nobody; DEL goes on.
+		a.Log.Warn("resolver did not take a withdrawal", "attachment", record.Key, "error", err)
+	}
+	return nil
+}
+
+// removeRules takes the attachment's rules away, and the network's with them
+// if no other attachment is left.
+func (a *Attacher) removeRules(ctx context.Context, at wire.Attachment, record *ledger.Record) error {
+	if record != nil && record.Firewall == "" {
+		return nil
+	}
+	recorded := string(a.Firewall)
+	if record != nil {
+		recorded = record.Firewall
+	}
+	backend, err := a.backend(recorded)
+	if err != nil {
+		return err
+	}
+	return rulesError(backend.Remove(ctx, a.rulesOf(at, record), a.othersOf(at)))
+}
+
+// rulesOf computes what was applied for an attachment. Where that can't be
+// known any more, its name is enough for the packet filter to find it.
+func (a *Attacher) rulesOf(at wire.Attachment, record *ledger.Record) firewall.Rules {
+	if record != nil {
+		if p, err := a.replay(*record); err == nil {
+			return p.rules()
+		}
+	}
+	return firewall.Rules{Attachment: at, Network: wire.NetworkPolicy{Network: at.NetworkLabel()}}
+}
+
+// othersOf tells whether the network has an attachment beside this one that
+// stays.
+func (a *Attacher) othersOf(at wire.Attachment) firewall.InUse {
+	return func() (others bool, err error) {
+		err = a.Ledger.View(func(tx *ledger.Tx) error {
+			others, err = tx.InUse(ledger.Key(at))
+			return err
+		})
+		return others, err
+	}
+}
+
+// rulesError gives the packet filter's errors their codes.
+func rulesError(err error) error {
+	if errors.Is(err, firewall.ErrBusy) {
+		return cni.Wrap(cni.CodeTryAgain, err)
+	}
+	return cni.Wrap(cni.CodeFirewall, err)
+}

@@ -1,0 +1,76 @@
+package attach
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/netctl/netctl/ipam/ledger"
+	"github.com/netctl/netctl/plugins/internal/cni"
+	"github.com/netctl/netctl/plugins/internal/kernel"
+	"github.com/netctl/netctl/plugins/internal/wire"
+)
+
+// RemoveNetwork takes a network's shared half away: its rules, its bridge, and
+// the resolver if no other network needs it. It refuses while the network has
+// attachments.
+func (a *Attacher) RemoveNetwork(ctx context.Context, req *cni.Request) error {
+	conf, err := a.Mode.Parse(req)
+	if err != nil {
+		return cni.Wrap(cni.CodeConfig, err)
+	}
+	w, err := conf.Wire(wire.Attachment{Network: req.Conf.Name}, Grant{})
+	if err != nil {
+		return cni.Wrap(cni.CodeConfig, err)
+	}
+	unlock, err := lock(a.bridgeLock(), unix.LOCK_EX)
+	if err != nil {
+		return cni.Wrap(cni.CodeStore, err)
+	}
+	defer unlock()
+	if err := a.unused(req.Conf.Name); err != nil {
+		return err
+	}
+	return errors.Join(
+		a.removeNetworkRules(ctx, conf, w.Shared),
+		removeBridge(w.Shared.Bridge),
+		cni.Wrap(cni.CodeNames, a.Resolver.Dismiss(ctx)),
+	)
+}
+
+func (a *Attacher) unused(network string) error {
+	err := a.Ledger.View(func(tx *ledger.Tx) error {
+		records, err := tx.Attachments(network)
+		if err == nil && len(records) > 0 {
+			return cni.Errorf(cni.CodeConfig, "network %s has %d attachments, the first is container %s", network, len(records), records[0].Container)
+		}
+		return err
+	})
+	return cni.Wrap(cni.CodeStore, err)
+}
+
+// removeNetworkRules is needed only where the last DEL was cut short; DEL of
+// the last attachment has removed them otherwise.
+func (a *Attacher) removeNetworkRules(ctx context.Context, conf Conf, shared wire.Shared) error {
+	if shared.Network.IsZero() {
+		return nil
+	}
+	backend, err := a.backend(a.choose(conf))
+	if err != nil {
+		return err
+	}
+	return rulesError(backend.RemoveNetwork(ctx, shared.Network.Network, nil))
+}
+
+func removeBridge(bridge *wire.Bridge) error {
+	if bridge == nil {
+		return nil
+	}
+	host, err := kernel.OpenHost()
+	if err != nil {
+		return cni.Wrap(cni.CodeKernel, err)
+	}
+	defer host.Close()
+	return cni.Wrap(cni.CodeKernel, host.RemoveBridge(bridge.Name))
+}

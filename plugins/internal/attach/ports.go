@@ -1,0 +1,141 @@
+package attach
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/netctl/netctl/ipam/ledger"
+	"github.com/netctl/netctl/plugins/internal/cni"
+	"github.com/netctl/netctl/plugins/internal/wire"
+)
+
+// portsOf checks the portMappings capability and folds runs of consecutive
+// ports into ranges, because a range is one rule.
+func portsOf(mappings []cni.PortMapping) ([]ledger.Port, error) {
+	var ports []ledger.Port
+	for i, m := range mappings {
+		p, err := portOf(m)
+		if err != nil {
+			return nil, cni.Errorf(cni.CodeConfig, "runtimeConfig.portMappings[%d]: %w", i, err)
+		}
+		if n := len(ports); n > 0 && continues(ports[n-1], p) {
+			ports[n-1].Count = max(ports[n-1].Count, 1) + 1
+			continue
+		}
+		ports = append(ports, p)
+	}
+	return ports, nil
+}
+
+func portOf(m cni.PortMapping) (ledger.Port, error) {
+	for _, port := range []struct {
+		key   string
+		value int
+	}{{"hostPort", m.HostPort}, {"containerPort", m.ContainerPort}} {
+		if port.value < 1 || port.value > 65535 {
+			return ledger.Port{}, fmt.Errorf("invalid %s %d: want 1 to 65535", port.key, port.value)
+		}
+	}
+	protocol := strings.ToLower(m.Protocol)
+	if protocol == "" {
+		protocol = string(wire.TCP)
+	}
+	if !slices.Contains([]wire.Protocol{wire.TCP, wire.UDP, wire.SCTP}, wire.Protocol(protocol)) {
+		return ledger.Port{}, fmt.Errorf("invalid protocol %q: want tcp, udp or sctp", m.Protocol)
+	}
+	p := ledger.Port{Protocol: protocol, HostPort: uint16(m.HostPort), Container: uint16(m.ContainerPort)}
+	if m.HostIP == "" {
+		return p, nil
+	}
+	host, err := netip.ParseAddr(m.HostIP)
+	if err != nil {
+		return ledger.Port{}, fmt.Errorf("invalid hostIP %q: want an IP address of this host, or none for all", m.HostIP)
+	}
+	if !host.IsUnspecified() {
+		p.HostIP = host.Unmap()
+	}
+	return p, nil
+}
+
+// continues tells that p is the next port of the range.
+func continues(last, p ledger.Port) bool {
+	n := max(last.Count, 1)
+	return last.Protocol == p.Protocol && last.HostIP == p.HostIP &&
+		p.HostPort == last.HostPort+n && p.Container == last.Container+n
+}
+
+// publishOf leads the ports to the container's addresses, once per family. A
+// host address selects its own family.
+func publishOf(ports []ledger.Port, addresses []wire.Address) []wire.Publish {
+	var result []wire.Publish
+	for _, is4 := range []bool{true, false} {
+		i := slices.IndexFunc(addresses, func(a wire.Address) bool { return a.Prefix.Addr().Is4() == is4 })
+		if i < 0 {
+			continue
+		}
+		for _, p := range ports {
+			if p.HostIP.IsValid() && p.HostIP.Is4() != is4 {
+				continue
+			}
+			result = append(result, wire.Publish{
+				Protocol: wire.Protocol(p.Protocol), HostIP: p.HostIP, HostPort: p.HostPort,
+				Container: addresses[i].Prefix.Addr(), ContainerPort: p.Container,
+				Count: p.Count, Subnet: addresses[i].Prefix.Masked(),
+			})
+		}
+	}
+	return result
+}
+
+// testBind finds out whether a process of the host listens on a port that is
+// about to be published: our rules would silently take its traffic away. The
+// sockets are closed at once; the ledger keeps the port from other containers.
+// SCTP is not tried, because the protocol may not be loaded.
+func testBind(ports []ledger.Port) error {
+	for _, p := range ports {
+		for i := range max(p.Count, 1) {
+			port := p.HostPort + i
+			if err := bindOnce(p.Protocol, p.HostIP, port); errors.Is(err, syscall.EADDRINUSE) {
+				return cni.Errorf(cni.CodePort, "port %d/%s on %s is in use by %s", port, p.Protocol, anyText(p.HostIP), listener(p.Protocol, port)).
+					WithHint("publish another host port, or stop what listens there")
+			} else if errors.Is(err, syscall.EADDRNOTAVAIL) {
+				return cni.Errorf(cni.CodeConfig, "port %d/%s: host address %s is not an address of this host", port, p.Protocol, p.HostIP)
+			}
+		}
+	}
+	return nil
+}
+
+func bindOnce(protocol string, host netip.Addr, port uint16) error {
+	address := netip.AddrPortFrom(host, port).String()
+	if !host.IsValid() {
+		address = fmt.Sprintf(":%d", port)
+	}
+	switch wire.Protocol(protocol) {
+	case wire.TCP:
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return err
+		}
+		return l.Close()
+	case wire.UDP:
+		l, err := net.ListenPacket("udp", address)
+		if err != nil {
+			return err
+		}
+		return l.Close()
+	}
+	return nil
+}
+
+func anyText(a netip.Addr) string {
+	if !a.IsValid() {
+		return "any address"
+	}
+	return a.String()
+}

@@ -1,0 +1,133 @@
+package attach
+
+import (
+	"net"
+	"net/netip"
+
+	"github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/netctl/netctl/plugins/internal/cni"
+	"github.com/netctl/netctl/plugins/internal/kernel"
+	"github.com/netctl/netctl/plugins/internal/wire"
+)
+
+// result reads back what was made. The order of interfaces is the reference
+// bridge's: bridge, host end, container's end; chained plugins rely on it.
+func (a *Attacher) result(p *plan, host *kernel.Host, container *kernel.Container) (*current.Result, error) {
+	if chained, ok := p.conf.(Chained); ok {
+		return chained.Previous().Result, nil
+	}
+	result := &current.Result{CNIVersion: current.ImplementedSpecVersion}
+	for _, name := range p.hostLinks() {
+		link, err := host.Describe(name)
+		if err != nil {
+			return nil, cni.Wrap(cni.CodeKernel, err)
+		}
+		result.Interfaces = append(result.Interfaces, interfaceOf(link, ""))
+	}
+	if a.Mode.SharesHost {
+		return result, describeHost(host, result)
+	}
+	for _, name := range p.containerLinks() {
+		link, err := container.Describe(name)
+		if err != nil {
+			return nil, cni.Wrap(cni.CodeKernel, err)
+		}
+		result.Interfaces = append(result.Interfaces, interfaceOf(link, p.req.Netns))
+	}
+	own := len(result.Interfaces) - 1
+	for _, address := range p.wiring.Owned.Addresses {
+		result.IPs = append(result.IPs, ipConfig(address.Prefix, address.Gateway, own))
+	}
+	for _, route := range p.wiring.Owned.Routes {
+		result.Routes = append(result.Routes, resultRoute(route))
+	}
+	result.DNS = p.dns()
+	return result, nil
+}
+
+func (p *plan) hostLinks() []string {
+	var names []string
+	if b := p.wiring.Shared.Bridge; b != nil {
+		names = append(names, b.Name)
+	}
+	if veth, ok := p.wiring.Owned.Link.(wire.Veth); ok {
+		names = append(names, veth.Host)
+	}
+	return names
+}
+
+func (p *plan) containerLinks() []string {
+	if link := p.wiring.Owned.Link; link != nil {
+		return []string{link.ContainerName()}
+	}
+	if p.wiring.Owned.Loopback {
+		return []string{"lo"}
+	}
+	return nil
+}
+
+// dns is the configuration's own value, else IPAM's. On a network that serves
+// names the container asks the gateway; the configured servers are then the
+// resolver's upstreams.
+func (p *plan) dns() types.DNS {
+	dns := p.req.Conf.DNS
+	if dns.IsEmpty() {
+		dns = p.grant.DNS
+	}
+	if servers := p.wiring.Shared.Network.DNS; len(servers) > 0 {
+		dns.Nameservers = []string{servers[0].String()}
+		dns.Search = append([]string{BaseDomain}, dns.Search...)
+	}
+	return dns
+}
+
+// describeHost lists the host's links and global addresses.
+func describeHost(host *kernel.Host, result *current.Result) error {
+	addresses, links, err := host.Global()
+	if err != nil {
+		return cni.Wrap(cni.CodeKernel, err)
+	}
+	for i, link := range links {
+		result.Interfaces = append(result.Interfaces, interfaceOf(link, ""))
+		for _, prefix := range addresses[link.Name] {
+			result.IPs = append(result.IPs, ipConfig(prefix, netip.Addr{}, i))
+		}
+	}
+	return nil
+}
+
+func interfaceOf(link kernel.Interface, sandbox string) *current.Interface {
+	return &current.Interface{Name: link.Name, Mac: link.MAC.String(), Mtu: link.MTU, Sandbox: sandbox}
+}
+
+func ipConfig(prefix netip.Prefix, gateway netip.Addr, index int) *current.IPConfig {
+	return &current.IPConfig{
+		Interface: current.Int(index),
+		Address:   *ipNet(prefix),
+		Gateway:   slice(gateway),
+	}
+}
+
+func resultRoute(r wire.Route) *types.Route {
+	route := &types.Route{
+		Dst: *ipNet(r.To), GW: slice(r.Via),
+		MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: r.Metric, Scope: r.Scope,
+	}
+	if r.Table != 0 {
+		route.Table = &r.Table
+	}
+	return route
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+func slice(a netip.Addr) net.IP {
+	if !a.IsValid() {
+		return nil
+	}
+	return a.AsSlice()
+}

@@ -1,0 +1,233 @@
+package firewall
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/netctl/netctl/plugins/internal/wire"
+)
+
+// nftTable is our table, one per family, beside everybody else's.
+const nftTable = "netctl"
+
+// Sets and maps. What grows with attachments is looked up, never walked.
+const (
+	// Published ports: by address, protocol and port; by protocol and port
+	// for all addresses; and ranges that keep their port numbers.
+	nftPublish    = "publish"
+	nftPublishAny = "publish-any"
+	nftRanges     = "publish-ranges"
+	// The chains of bridges, by the device a packet leaves or came by.
+	nftIngress = "ingress"
+	nftEgress  = "egress"
+	// A receipt for each attachment that publishes: see receipt.
+	nftAttachments = "attachments"
+)
+
+// nftWant is what rules become in our table of one family: the chains of the
+// rules are nft's own.
+type nftWant struct {
+	chains   []string
+	rules    []placed
+	elements []element
+	// markers are the chains whose presence says that the network's rules
+	// are there, under this very policy.
+	markers []string
+	// without are elements known to be there that must go.
+	without []element
+}
+
+// element is a member of a set or map.
+type element struct {
+	set        string
+	key, until []byte // until is the inclusive end of an interval
+	value      []byte
+	chain      string // the value, in a verdict map
+	comment    string
+}
+
+// nftWanted translates r. It differs from iptables where nftables can look up:
+// the dispatch by bridge, and the published ports.
+func nftWanted(f family, r Rules) nftWant {
+	network, published := networkRules(f, r.Network), f.publish(r.Publish)
+	if len(network)+len(published) == 0 {
+		return nftWant{}
+	}
+	w := nftBase(f)
+	if len(network) > 0 {
+		w.addNetwork(network, nftMarker(r.Network))
+	}
+	for _, subnet := range hairpinSubnets(f, r) {
+		rules := hairpinRules(r.Attachment.Network, subnet)
+		w.addNetwork(rules, nftChain(rules[len(rules)-1].chain))
+	}
+	if len(published) > 0 {
+		w.elements = append(w.elements, nftReceipt(r.Attachment))
+	}
+	for _, p := range published {
+		w.elements = append(w.elements, mappingElements(f, r.Attachment, p)...)
+	}
+	return w
+}
+
+// nftBase is what all networks of the host share.
+func nftBase(f family) (w nftWant) {
+	for _, p := range baseRules(f) {
+		switch {
+		case p.do.action == jump && p.do.chain == chainIngress:
+			p.do = verdict{action: dispatchOut, chain: set(nftIngress)}
+		case p.do.action == jump && p.do.chain == chainEgress:
+			p.do = verdict{action: dispatchIn, chain: set(nftEgress)}
+		}
+		w.add(nftChain(p.chain), p.rule)
+	}
+	for _, name := range []string{nftPublish, nftPublishAny, nftRanges} {
+		w.add(nftChain(chainPublish), rule{do: verdict{action: dnatMap, chain: set(name)}, comment: layout})
+	}
+	return w
+}
+
+// addNetwork places a network's rules. The jumps to its chains become map
+// elements, keyed by the bridge. Two networks can share a bridge; then they
+// share the chains, each rule with its owner's comment. The chain of the
+// masquerade rules is the marker.
+func (w *nftWant) addNetwork(all []placed, marker string) {
+	w.markers, w.chains = append(w.markers, marker), append(w.chains, marker)
+	names := map[chain]string{}
+	for _, p := range all {
+		switch p.chain {
+		case chainIngress:
+			names[p.do.chain] = "in-" + p.out.name
+			w.addDispatch(nftIngress, p.out.name, names[p.do.chain], p.comment)
+		case chainEgress:
+			names[p.do.chain] = "out-" + p.in.name
+			w.addDispatch(nftEgress, p.in.name, names[p.do.chain], p.comment)
+		case chainMasquerade:
+			names[p.do.chain] = marker
+			p.do.chain = chain{name: marker}
+			w.add(nftChain(p.chain), p.rule)
+		default:
+			name := names[p.chain]
+			if name == "" {
+				name = nftChain(p.chain)
+			}
+			w.add(name, p.rule)
+		}
+	}
+}
+
+func (w *nftWant) addDispatch(set, device, chain, comment string) {
+	w.chains = append(w.chains, chain)
+	w.elements = append(w.elements, element{set: set, key: deviceKey(device), chain: chain, comment: comment})
+}
+
+// add places a rule, in as many as nftables needs for it. A jump from a hook
+// to the chain that is the hook itself falls away.
+func (w *nftWant) add(in string, r rule) {
+	if r.do.action == jump {
+		r.do.chain = chain{name: nftChain(r.do.chain)}
+		if r.do.chain.name == in {
+			return
+		}
+		w.chains = append(w.chains, r.do.chain.name)
+	}
+	w.chains = append(w.chains, in)
+	for _, one := range splitStates(r) {
+		w.rules = append(w.rules, placed{chain{name: in}, one})
+	}
+}
+
+// splitStates makes two rules of one that matches connections by state or by
+// translation: these are different fields to nftables.
+func splitStates(r rule) []rule {
+	if r.state.not || r.state.connState&translated == 0 || r.state.connState == translated {
+		return []rule{r}
+	}
+	byState, byStatus := r, r
+	byState.state.connState &^= translated
+	byStatus.state.connState = translated
+	return []rule{byState, byStatus}
+}
+
+// nftChain is the chain's name in our table. What iptables jumps to from a
+// hook, without a condition, is the hook's own chain here. Names that are
+// nftables' already stay.
+func nftChain(c chain) string {
+	if c == chainMasquerade {
+		c = hookPostrouting
+	}
+	if c.table == "" {
+		return c.name
+	}
+	return strings.ToLower(c.name)
+}
+
+// nftMarker names the chain with the network's masquerade rules. The policy's
+// hash is in it, so looking the name up tells whether the rules are current.
+func nftMarker(p wire.NetworkPolicy) string {
+	comment := policyComment(p)
+	return nftMarkerPrefix(p.Network) + comment[strings.LastIndexByte(comment, '=')+1:]
+}
+
+func nftMarkerPrefix(network string) string { return "masq-" + networkKey(network) + "-" }
+
+// set wraps the name of a map that a verdict looks up.
+func set(name string) chain { return chain{name: name} }
+
+func nftReceipt(a wire.Attachment) element {
+	return element{set: nftAttachments, key: deviceKey(hash(15, a.Network, a.Container, a.IfName)), comment: attachmentLabel(a)}
+}
+
+// deviceKey is an interface name as a key: 16 bytes (IFNAMSIZ), filled with
+// zeros.
+func deviceKey(name string) []byte {
+	key := make([]byte, 16)
+	copy(key, name)
+	return key
+}
+
+// mappingElements leads a published port or range to its container. A range
+// whose ports keep their numbers is one element; one whose ports are shifted is
+// an element per port, as nftables cannot calculate.
+func mappingElements(f family, a wire.Attachment, p wire.Publish) []element {
+	comment := mappingComment(a, p)
+	if p.Count > 1 && p.HostPort == p.ContainerPort {
+		first, last := f.span(p.HostIP)
+		return []element{{set: nftRanges, comment: comment, value: p.Container.AsSlice(),
+			key: concat(first, p.Protocol, p.HostPort), until: concat(last, p.Protocol, p.Last())}}
+	}
+	name, host := nftPublishAny, []byte(nil)
+	if p.HostIP.IsValid() && !p.HostIP.IsUnspecified() {
+		name, host = nftPublish, p.HostIP.AsSlice()
+	}
+	var all []element
+	for i := range max(p.Count, 1) {
+		all = append(all, element{set: name, comment: comment, key: concat(host, p.Protocol, p.HostPort+i),
+			value: slices.Concat(p.Container.AsSlice(), field(binary.BigEndian.AppendUint16(nil, p.ContainerPort+i)))})
+	}
+	return all
+}
+
+// concat is a key of address, protocol and port: fields are filled up to
+// multiples of four bytes.
+func concat(address []byte, p wire.Protocol, port uint16) []byte {
+	return slices.Concat(address, field([]byte{protocolNumber(p)}), field(binary.BigEndian.AppendUint16(nil, port)))
+}
+
+func field(b []byte) []byte { return append(b, make([]byte, 4-len(b))...) }
+
+// span gives the first and the last address that a mapping's host address
+// stands for.
+func (f family) span(host netip.Addr) (first, last []byte) {
+	if host.IsValid() && !host.IsUnspecified() {
+		return host.AsSlice(), host.AsSlice()
+	}
+	first = f.any().Addr().AsSlice()
+	last = slices.Clone(first)
+	for i := range last {
+		last[i] = 0xff
+	}
+	return first, last
+}

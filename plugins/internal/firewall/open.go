@@ -1,0 +1,26 @@
+package firewall
+
+import (
+	"fmt"
+	"log/slog"
+)
+
+// Open gives the named mechanism, or for Auto the one that fits the host:
+// iptables where its programs are, because there other people's rules and
+// tools are too, else nftables, which needs nothing but the kernel. No program
+// is started to find out.
+func Open(name BackendName, log *slog.Logger) (Backend, error) {
+	switch name {
+	case Auto:
+		if _, err := find("iptables-restore"); err != nil {
+			return &nftables{log: log}, nil
+		}
+		return &iptables{log: log}, nil
+	case IPTables:
+		return &iptables{log: log}, nil
+	case NFTables:
+		return &nftables{log: log}, nil
+	default:
+		return nil, fmt.Errorf("unknown firewall backend %q: want %q or %q", name, IPTables, NFTables)
+	}
+}

@@ -1,0 +1,200 @@
+package firewall
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/netctl/netctl/plugins/internal/wire"
+)
+
+// baseRules are what all networks of the host share: the way from the kernel's
+// hooks to our chains, and the guard of localhost.
+func baseRules(f family) []placed {
+	own := stateMatch{connState: established | related | translated}
+	foreign := stateMatch{connState: own.connState, not: true}
+	all := slices.Concat(
+		hookForward.holds(rule{do: to(chainForward)}),
+		hookInput.holds(rule{do: to(chainInput)}),
+		chainForward.holds(
+			rule{do: to(chainAdmin)},
+			rule{do: to(chainIngress)},
+			rule{do: to(chainEgress)}),
+		// Replies to 127.0.0.1 come back through a bridge, so the kernel must
+		// be told to route localhost there (see Sysctls); whatever else
+		// claims to come from or go to localhost stays out (plugins#729).
+		chainInput.holds(
+			rule{in: other("lo"), dst: within(f.loopback()), state: foreign, do: verdict{action: drop}},
+			rule{in: other("lo"), src: within(f.loopback()), state: foreign, do: verdict{action: drop}}),
+		chainInput.holds(port53(to(chainDNS))...),
+		// Answers and published ports cross the wall between networks.
+		chainIsolate.holds(rule{state: own, do: verdict{action: leave}}),
+		// Only what is addressed to the host is published (CVE-2025-67499);
+		// and nothing from a link is addressed to localhost, although
+		// PREROUTING comes before the kernel's own check (moby#45610).
+		hookPrerouting.holds(rule{dst: outside(f.loopback()), dstLocal: true, do: to(chainPublish)}),
+		hookOutput.holds(rule{dstLocal: true, do: to(chainPublish)}),
+		hookPostrouting.holds(rule{do: to(chainMasquerade)}),
+		chainPublish.holds(port53(to(chainResolver))...),
+		// A connection from 127.0.0.1 to a published port leaves the host
+		// with a source that no container could answer.
+		chainMasquerade.holds(rule{src: within(f.loopback()), out: other("lo"),
+			state: stateMatch{connState: translated}, do: verdict{action: masquerade}}),
+	)
+	for i := range all {
+		all[i].comment = layout
+	}
+	return all
+}
+
+// port53 matches DNS over both transports.
+func port53(do verdict) []rule {
+	dns := portSpan{53, 53}
+	return []rule{{proto: wire.UDP, ports: dns, do: do}, {proto: wire.TCP, ports: dns, do: do}}
+}
+
+// networkRules are what one network asks for, in one family.
+func networkRules(f family, p wire.NetworkPolicy) []placed {
+	if p.IsZero() || (len(f.prefixes(p.Subnets)) == 0 && len(f.addrs(p.DNS)) == 0) {
+		return nil
+	}
+	all := slices.Concat(masqueradeRules(f, p), ingressRules(f, p), egressRules(p), resolverRules(f, p))
+	for i := range all {
+		all[i].comment = policyComment(p)
+	}
+	return all
+}
+
+// masqueradeRules hide the network's subnets on the way out.
+func masqueradeRules(f family, p wire.NetworkPolicy) []placed {
+	_, _, own := ofNetwork(p.Network)
+	var entry, body []rule
+	for _, subnet := range f.prefixes(p.Subnets) {
+		entry = append(entry, rule{src: within(subnet), do: to(own)})
+		body = append(body, hairpin(subnet), rule{dst: within(subnet), do: verdict{action: leave}})
+	}
+	if p.Masquerade {
+		for _, bare := range append(f.prefixes(p.NoMasquerade), f.multicast()) {
+			body = append(body, rule{dst: within(bare), do: verdict{action: leave}})
+		}
+		body = append(body, rule{do: hide(f.addrs(p.MasqueradeAs))})
+	}
+	return slices.Concat(chainMasquerade.holds(entry...), own.holds(body...))
+}
+
+// hairpin hides a member of the network that reaches another one, or itself,
+// by a published port: the answer must come back the same way, to be
+// translated.
+func hairpin(subnet netip.Prefix) rule {
+	return rule{dst: within(subnet), state: stateMatch{connState: translated}, do: verdict{action: masquerade}}
+}
+
+// hairpinRules are for a published subnet that is no part of its network's
+// policy: ports published by a plugin of their own (portmap).
+func hairpinRules(network string, subnet netip.Prefix) []placed {
+	own := chain{nat, "MASQ-" + hash(16, network, subnet.String()), false}
+	all := append(
+		chainMasquerade.holds(rule{src: within(subnet), do: to(own)}),
+		own.holds(hairpin(subnet))...)
+	for i := range all {
+		all[i].comment = hairpinComment(network, subnet)
+	}
+	return all
+}
+
+func hide(as []netip.Addr) verdict {
+	if len(as) == 0 {
+		return verdict{action: masquerade}
+	}
+	return verdict{action: snat, to: as[0]}
+}
+
+// ingressRules decide about packets that are forwarded to the bridge.
+func ingressRules(f family, p wire.NetworkPolicy) []placed {
+	if !p.Filters() || p.Bridge == "" {
+		return nil
+	}
+	own, _, _ := ofNetwork(p.Network)
+	pass := verdict{action: leave}
+	if p.Forward {
+		pass.action = accept
+	}
+	members := rule{in: device{name: p.Bridge}, do: verdict{action: leave}}
+	var body []rule
+	if p.Internal {
+		body = []rule{members, {do: verdict{action: drop}}}
+	} else {
+		answers := rule{state: stateMatch{connState: established | related}, do: pass}
+		body = append([]rule{answers, members}, publishedRules(f, p, pass)...)
+	}
+	return slices.Concat(chainIngress.holds(rule{out: device{name: p.Bridge}, do: to(own)}), own.holds(body...),
+		isolateRules(p))
+}
+
+// publishedRules let connections to published ports in, from where they may
+// come.
+func publishedRules(f family, p wire.NetworkPolicy, pass verdict) []rule {
+	published := stateMatch{connState: translated}
+	if !p.Confines() {
+		return []rule{{state: published, do: pass}}
+	}
+	var body []rule
+	for _, from := range f.prefixes(p.PublishFrom) {
+		body = append(body, rule{src: within(from), state: published, do: pass})
+	}
+	for _, on := range p.PublishOn {
+		body = append(body, rule{in: device{name: on}, state: published, do: pass})
+	}
+	return append(body, rule{state: published, do: verdict{action: drop}})
+}
+
+// isolateRules close the network to other isolated ones. The two stages
+// (everything that leaves an isolated bridge goes to ISOLATE, which drops what
+// would enter another) keep the number of rules linear in the networks.
+func isolateRules(p wire.NetworkPolicy) []placed {
+	if !p.Isolate {
+		return nil
+	}
+	return chainIsolate.holds(rule{out: device{name: p.Bridge}, do: verdict{action: drop}})
+}
+
+// egressRules decide about packets that come from the bridge.
+func egressRules(p wire.NetworkPolicy) []placed {
+	if !p.Filters() || p.Bridge == "" {
+		return nil
+	}
+	_, own, _ := ofNetwork(p.Network)
+	var body []rule
+	if p.Internal {
+		body = append(body, rule{out: other(p.Bridge), do: verdict{action: drop}})
+	}
+	if p.Isolate {
+		body = append(body, rule{out: other(p.Bridge), do: to(chainIsolate)})
+	}
+	if p.Forward {
+		body = append(body, rule{do: verdict{action: accept}})
+	}
+	if len(body) == 0 {
+		return nil
+	}
+	return slices.Concat(chainEgress.holds(rule{in: device{name: p.Bridge}, do: to(own)}), own.holds(body...))
+}
+
+// resolverRules keep the way to our resolver open: past the host's own INPUT
+// rules, and past a container that publishes port 53.
+func resolverRules(f family, p wire.NetworkPolicy) []placed {
+	var all []placed
+	for _, gateway := range f.addrs(p.DNS) {
+		host := within(netip.PrefixFrom(gateway, gateway.BitLen()))
+		all = append(all, chainDNS.holds(rule{in: device{name: p.Bridge}, dst: host, do: verdict{action: accept}})...)
+		all = append(all, chainResolver.holds(rule{dst: host, do: verdict{action: accept}})...)
+	}
+	return all
+}
+
+func to(c chain) verdict { return verdict{action: jump, chain: c} }
+
+func other(name string) device { return device{name: name, not: true} }
+
+func within(p netip.Prefix) address { return address{Prefix: p} }
+
+func outside(p netip.Prefix) address { return address{Prefix: p, not: true} }

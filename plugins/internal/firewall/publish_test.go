@@ -1,0 +1,300 @@
+package firewall
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"testing"
+
+	"github.com/netctl/netctl/plugins/internal/wire"
+)
+
+// mechanism is one way to carry policy out on this machine.
+type mechanism struct {
+	name    string
+	variant string // of iptables
+	backend BackendName
+}
+
+func mechanisms() []mechanism {
+	return []mechanism{
+		{"iptables-nft", "nft", IPTables},
+		{"iptables-legacy", "legacy", IPTables},
+		{"nftables", "", NFTables},
+	}
+}
+
+// overMechanisms runs a test for each mechanism.
+func overMechanisms(t *testing.T, test func(t *testing.T, b Backend)) {
+	t.Helper()
+	for _, m := range mechanisms() {
+		t.Run(m.name, func(t *testing.T) {
+			if m.variant != "" {
+				useVariant(t, m.variant)
+			}
+			b, err := Open(m.backend, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			test(t, b)
+		})
+	}
+}
+
+// apply calls Apply in the host's namespace.
+func (w *world) apply(t *testing.T, b Backend, r Rules) {
+	t.Helper()
+	w.prepare(t, r)
+	w.host.do(t, func() { check(t, b.Apply(context.Background(), r)) })
+	w.host.do(t, func() { check(t, b.Check(context.Background(), r)) })
+}
+
+func (w *world) remove(t *testing.T, b Backend, r Rules, inUse InUse) {
+	t.Helper()
+	w.host.do(t, func() { check(t, b.Remove(context.Background(), r, inUse)) })
+}
+
+func unused() (bool, error) { return false, nil }
+
+// hostAddresses are the host's own, by family.
+func hostAddresses() map[family][]string {
+	return map[family][]string{
+		ipv4: {"192.0.2.1", "192.0.2.10", "10.88.0.1", "10.89.0.1"},
+		ipv6: {"2001:db8::1", "2001:db8::10", "fd00:88::1", "fd00:89::1"},
+	}
+}
+
+func at(host string, port int) string {
+	return netip.AddrPortFrom(netip.MustParseAddr(host), uint16(port)).String()
+}
+
+// A port published on all addresses answers from everywhere, by every address
+// of the host. Where bridged packets pass the host's rules (br_netfilter), two
+// things need more than rules: a container reaches itself only if its bridge
+// port is in hairpin mode, and ::1 is out of reach (see LocalRoutes).
+func TestPublishedPortIsReachable(t *testing.T) {
+	overMechanisms(t, func(t *testing.T, b Backend) {
+		for _, bridged := range []string{"0", "1"} {
+			t.Run("bridge-nf-call="+bridged, func(t *testing.T) {
+				w := newWorld(t)
+				w.host.sysctl(t, "net/bridge/bridge-nf-call-iptables", bridged)
+				w.host.sysctl(t, "net/bridge/bridge-nf-call-ip6tables", bridged)
+				if bridged == "1" {
+					w.host.sh(t, "bridge link set dev vweb hairpin on")
+				}
+				testReachable(t, b, w, bridged == "1")
+			})
+		}
+	})
+}
+
+func testReachable(t *testing.T, b Backend, w *world, bridged bool) {
+	w.apply(t, b, Rules{Attachment: wire.Attachment{Network: "net2", Container: "other", IfName: "eth0"}, Network: network(2)})
+	w.apply(t, b, publishing("web", 2, 8080, 80))
+	w.web.serve(t, 80)
+	for f, addresses := range hostAddresses() {
+		for _, protocol := range transports() {
+			if local := f.loopback().Addr().String(); f == ipv4 || !bridged {
+				w.host.reaches(t, protocol, at(local, 8080), "web")
+			}
+			for _, address := range addresses {
+				for _, from := range []*space{w.host, w.web, w.peer, w.other} {
+					from.reaches(t, protocol, at(address, 8080), "web")
+				}
+			}
+			for _, address := range addresses[:2] {
+				w.outside.reaches(t, protocol, at(address, 8080), "web")
+			}
+		}
+	}
+}
+
+// The client's address is kept where it can be.
+func TestPublishedPortSeesTheClient(t *testing.T) {
+	overMechanisms(t, func(t *testing.T, b Backend) {
+		w := newWorld(t)
+		w.apply(t, b, publishing("web", 2, 8080, 80))
+		w.web.serve(t, 80)
+		for _, protocol := range transports() {
+			for to, want := range map[string]string{"192.0.2.1": "192.0.2.2", "2001:db8::1": "2001:db8::2"} {
+				if got := w.outside.reaches(t, protocol, at(to, 8080), "web"); got != want {
+					t.Errorf("%s from outside by %s: container sees %s, want %s", protocol, to, got, want)
+				}
+			}
+		}
+	})
+}
+
+// Removed ports do not answer, at once, UDP conversations included; and
+// nothing is left.
+func TestRemoveLeavesNothing(t *testing.T) {
+	overMechanisms(t, func(t *testing.T, b Backend) {
+		w := newWorld(t)
+		before := w.rules(t)
+		r := publishing("web", 2, 8080, 80)
+		other := publishing("peer", 3, 8081, 80)
+		w.apply(t, b, r)
+		w.apply(t, b, other)
+		w.web.serve(t, 80)
+		w.peer.serve(t, 80)
+		w.outside.reaches(t, wire.UDP, "192.0.2.1:8080", "web")
+		w.remove(t, b, r, nil)
+		for _, protocol := range transports() {
+			for f, addresses := range hostAddresses() {
+				w.outside.reachesNot(t, protocol, at(addresses[0], 8080))
+				w.outside.reaches(t, protocol, at(addresses[0], 8081), "peer")
+				w.host.reachesNot(t, protocol, at(f.loopback().Addr().String(), 8080))
+			}
+		}
+		w.remove(t, b, r, nil) // a second time is no error
+		w.remove(t, b, other, unused)
+		if after := w.rules(t); after != before {
+			t.Errorf("rules left:\n%s", after)
+		}
+	})
+}
+
+// rules are all rules of the host, of every mechanism. Tables that iptables
+// made by being used stay, so only what is not the kernel's own counts.
+func (w *world) rules(t *testing.T) string {
+	t.Helper()
+	return w.host.sh(t, `
+for t in iptables ip6tables; do for v in nft legacy; do
+	echo "== $t-$v"
+	$t-$v-save 2>/dev/null | grep -E '^-A|^:.* - ' || true
+done; done
+echo == nft
+nft list tables | grep -v -E ' (nat|filter)$' || true`)
+}
+
+func TestRangeIsOneRule(t *testing.T) {
+	overMechanisms(t, func(t *testing.T, b Backend) {
+		w := newWorld(t)
+		r := publishing("web", 2, 8000, 80)
+		for i := range r.Publish {
+			r.Publish[i].Count = 11
+		}
+		w.apply(t, b, r)
+		w.web.serve(t, 80)
+		w.web.serve(t, 90)
+		for _, protocol := range transports() {
+			for _, host := range []string{"192.0.2.1", "2001:db8::1"} {
+				w.outside.reaches(t, protocol, at(host, 8000), "web")
+				w.outside.reaches(t, protocol, at(host, 8010), "web")
+				w.outside.reachesNot(t, protocol, at(host, 8001))
+				w.outside.reachesNot(t, protocol, at(host, 8011))
+			}
+		}
+	})
+}
+
+// A mapping on a host address answers there only; one on 127.0.0.1 not to a
+// neighbour who sends packets for 127.0.0.1 to the host's link (moby#45610),
+// nor to a container that does.
+func TestHostAddressConfines(t *testing.T) {
+	overMechanisms(t, func(t *testing.T, b Backend) {
+		w := newWorld(t)
+		w.host.sysctl(t, "net/bridge/bridge-nf-call-ip6tables", "0")
+		w.web.serve(t, 80)
+		w.apply(t, b, onAddress("web", 8080, "192.0.2.10", "2001:db8::10"))
+		w.apply(t, b, onAddress("web2", 8081, "127.0.0.1", "::1"))
+		for _, protocol := range transports() {
+			for i, address := range []string{"192.0.2.10", "2001:db8::10"} {
+				other := []string{"192.0.2.1", "2001:db8::1"}[i]
+				local := []string{"127.0.0.1", "::1"}[i]
+				w.outside.reaches(t, protocol, at(address, 8080), "web")
+				w.outside.reachesNot(t, protocol, at(other, 8080))
+				w.host.reachesNot(t, protocol, at(local, 8080))
+				w.host.reaches(t, protocol, at(local, 8081), "web")
+				w.outside.reachesNot(t, protocol, at(other, 8081))
+			}
+		}
+		for gateway, s := range map[string]*space{"192.0.2.1": w.outside, "10.88.0.1": w.peer} {
+			s.sysctl(t, "net/ipv4/conf/all/route_localnet", "1")
+			s.sh(t, "ip addr del 127.0.0.1/8 dev lo; ip route del local 127.0.0.0/8 table local 2>/dev/null || true; ip route add 127.0.0.1 via "+gateway+" dev eth0")
+			for _, protocol := range transports() {
+				s.reachesNot(t, protocol, "127.0.0.1:8081")
+			}
+		}
+	})
+}
+
+func onAddress(name string, port uint16, hosts ...string) Rules {
+	r := publishing(name, 2, port, 80)
+	for i := range r.Publish {
+		for _, host := range hosts {
+			if a := netip.MustParseAddr(host); a.Is4() == r.Publish[i].Container.Is4() {
+				r.Publish[i].HostIP = a
+			}
+		}
+	}
+	return r
+}
+
+// Localhost routing lets nobody but the host itself talk to the host's
+// localhost (plugins#729).
+func TestLocalhostIsGuarded(t *testing.T) {
+	overMechanisms(t, func(t *testing.T, b Backend) {
+		w := newWorld(t)
+		w.apply(t, b, publishing("web", 2, 8080, 80))
+		w.host.serve(t, 631)
+		w.host.reaches(t, wire.TCP, "127.0.0.1:631", "host")
+		w.peer.sysctl(t, "net/ipv4/conf/all/route_localnet", "1")
+		w.peer.sh(t, "ip addr del 127.0.0.1/8 dev lo; ip route add 127.0.0.1 via 10.88.0.1 dev eth0")
+		for _, protocol := range transports() {
+			w.peer.reachesNot(t, protocol, "127.0.0.1:631")
+		}
+	})
+}
+
+// A container that publishes port 53 gets the outside's questions; the
+// network's own go to our resolver.
+func TestResolverKeepsItsPort(t *testing.T) {
+	overMechanisms(t, func(t *testing.T, b Backend) {
+		w := newWorld(t)
+		w.host.serve(t, 53)
+		w.web.serve(t, 53)
+		w.apply(t, b, publishing("web", 2, 53, 53))
+		w.host.sh(t, "iptables -P INPUT DROP; ip6tables -P INPUT DROP; ip6tables -A INPUT -p icmpv6 -j ACCEPT")
+		for _, protocol := range transports() {
+			for f, gateway := range map[family]string{ipv4: "10.88.0.1", ipv6: "fd00:88::1"} {
+				w.outside.reaches(t, protocol, at(hostAddresses()[f][0], 53), "web")
+				w.peer.reaches(t, protocol, at(gateway, 53), "host")
+			}
+		}
+	})
+}
+
+// The rules are in one place when all of a thousand ports are published.
+func TestLastPortPassesFewRules(t *testing.T) {
+	longest := 0
+	for port := 8000; port < 9000; port++ {
+		passed := 0
+		for _, c := range treePath(wire.TCP, portSpan{uint16(port), uint16(port)}) {
+			_, span, ok := treeSpan(c)
+			if !ok {
+				span = portSpan{0, 65535}
+			}
+			children := map[string]bool{}
+			for other := max(8000, int(span.first)); other <= min(8999, int(span.last)); other++ {
+				path := treePath(wire.TCP, portSpan{uint16(other), uint16(other)})
+				for i := range path {
+					if path[i] != c {
+						continue
+					}
+					child := fmt.Sprint(other)
+					if i+1 < len(path) {
+						child = path[i+1].name
+					}
+					children[child] = true
+				}
+			}
+			passed += len(children)
+		}
+		longest = max(longest, passed)
+	}
+	if longest > 50 {
+		t.Errorf("a packet passes up to %d rules for one of 1,000 ports, want some tens", longest)
+	}
+}

@@ -1,0 +1,143 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// Sentinels on which a caller decides the code of its answer.
+var (
+	ErrNoNamespace  = errors.New("no such network namespace")
+	ErrOwnNamespace = errors.New("the container's network namespace is the plugin's own")
+	ErrLinkExists   = errors.New("interface exists already")
+)
+
+// Host is the namespace this process runs in: where bridges and the host's end
+// of a pair live.
+type Host struct {
+	link *netlink.Handle
+}
+
+// OpenHost opens a netlink handle in the namespace of the process.
+func OpenHost() (*Host, error) {
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open netlink in the host's namespace: %w", err)
+	}
+	return &Host{link: handle}, nil
+}
+
+// Close closes the handle.
+func (h *Host) Close() { h.link.Close() }
+
+// Container is the namespace of a container, with a netlink handle in it.
+// Nothing switches the namespace of a thread but the opening of the handle and
+// the writing of sysctls.
+type Container struct {
+	Path string
+	ns   netns.NsHandle
+	own  bool
+	link *netlink.Handle
+}
+
+// IsOwn tells whether it is the namespace this process runs in.
+func (c *Container) IsOwn() bool { return c.own }
+
+// OpenContainer opens the namespace at path. The error is ErrNoNamespace if
+// there is none, ErrOwnNamespace if it is the one this process runs in and
+// ownAllowed is false.
+func OpenContainer(path string, ownAllowed bool) (*Container, error) {
+	ns, err := openNamespace(path)
+	if err != nil {
+		return nil, err
+	}
+	c := &Container{Path: path, ns: ns}
+	if c.own, err = isOwn(ns); err == nil && c.own && !ownAllowed {
+		err = fmt.Errorf("%s: %w", path, ErrOwnNamespace)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	c.link, err = netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		c.Close()
+		return nil, fmt.Errorf("open netlink in %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Close closes the handle and the namespace's descriptor.
+func (c *Container) Close() {
+	if c.link != nil {
+		c.link.Close()
+	}
+	_ = c.ns.Close()
+}
+
+// openNamespace opens the file and makes sure that it is on nsfs: entering
+// anything else would fail late and with a poor message.
+func openNamespace(path string) (netns.NsHandle, error) {
+	ns, err := netns.GetFromPath(path)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return ns, fmt.Errorf("%s: %w", path, ErrNoNamespace)
+		}
+		return ns, fmt.Errorf("open network namespace %s: %w", path, err)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(ns), &fs); err != nil {
+		_ = ns.Close()
+		return ns, fmt.Errorf("open network namespace %s: %w", path, err)
+	}
+	if fs.Type != unix.NSFS_MAGIC {
+		_ = ns.Close()
+		return ns, fmt.Errorf("%s is a plain file: %w", path, ErrNoNamespace)
+	}
+	return ns, nil
+}
+
+// isOwn compares a namespace with the one of this process's first thread.
+func isOwn(ns netns.NsHandle) (bool, error) {
+	var own, other unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/net", &own); err != nil {
+		return false, fmt.Errorf("look at own network namespace: %w", err)
+	}
+	if err := unix.Fstat(int(ns), &other); err != nil {
+		return false, fmt.Errorf("look at network namespace: %w", err)
+	}
+	return own.Dev == other.Dev && own.Ino == other.Ino, nil
+}
+
+// do runs fn on a thread inside the container's namespace. The thread is
+// handed back only if it could be put back; otherwise it ends with its
+// goroutine. It is never the first thread of the process, whose namespace is
+// what /proc/self shows: main locks that one for itself.
+func (c *Container) do(fn func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		own, err := netns.Get()
+		if err != nil {
+			done <- fmt.Errorf("look at own network namespace: %w", err)
+			return
+		}
+		defer own.Close()
+		if err := netns.Set(c.ns); err != nil {
+			done <- fmt.Errorf("enter network namespace %s: %w", c.Path, err)
+			return
+		}
+		err = fn()
+		if netns.Set(own) == nil {
+			runtime.UnlockOSThread()
+		}
+		done <- err
+	}()
+	return <-done
+}

@@ -1,0 +1,206 @@
+// Package layers polices who may import whom. The table is the house's, in the
+// notation of Go's own go/build/deps_test.go: a package, what of ours it may
+// import, and why.
+package layers
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/netctl/netctl/"
+
+// The first line whose left side matches a package is its rule. A side matches
+// a package and what is below it; "-" stands for nothing of ours.
+const table = `
+# Commands are a main function and nothing else.
+cmd/netctl            < netctl
+cmd/cni               < plugins
+cmd/dnsd              < dnsd
+cmd/cni-conformance   < conformance
+
+# Values without mechanism: whoever imports them pulls in nothing.
+plugins/internal/wire < -
+plugins/internal/cni  < -
+ipam/ledger           < ipam
+ipam                  < -
+
+# The two mechanisms know the vocabulary and nothing of each other.
+plugins/internal/kernel   < plugins/internal/wire
+plugins/internal/firewall < plugins/internal/wire
+
+# The life of an attachment joins the two. dnsd/client is the few lines that
+# tell the resolver; it imports nothing.
+plugins/internal/attach < plugins/internal, ipam, dnsd/client
+
+# A mode computes. It may not reach mechanism: that is what keeps --dry-run,
+# CHECK, rollback and reload written once.
+plugins/bridge   < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
+plugins/host     < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
+plugins/firewall < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
+plugins/portmap  < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
+plugins/macvlan  < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
+plugins/none     < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
+plugins/loopback < plugins/internal/attach, plugins/internal/cni
+plugins          < plugins, ipam
+
+# The resolver reads the ledger. Its client must stay as light as a plugin.
+dnsd/client < -
+dnsd        < dnsd, ipam/ledger
+
+# The engine's package is the only one that sees libcontainer; the runner
+# reaches networking through an interface of its own.
+netctl/network < ipam
+netctl/runner  < netctl/runner
+netctl         < netctl, plugins, ipam, dnsd/client
+
+# A product of its own: it judges us as it judges anybody.
+conformance < conformance
+
+test  < test, netctl, plugins, ipam
+bench < test, bench
+`
+
+// Heavy or privileged libraries, and the only packages that may import them.
+var guarded = map[string]struct{ only, why string }{
+	"github.com/vishvananda/netlink": {"plugins/internal/kernel plugins/internal/firewall conformance test",
+		"links, addresses and routes are made in one place, from a Wiring"},
+	"github.com/opencontainers/runc": {"netctl/runner/engine",
+		"libcontainer promises no stable API, so one package touches it"},
+	"github.com/coreos/go-iptables": {"plugins/internal/firewall", "rules are written in one place"},
+	"github.com/google/nftables":    {"plugins/internal/firewall", "rules are written in one place"},
+	"go.etcd.io/bbolt":              {"ipam/ledger", "the ledger is the one store"},
+	"github.com/miekg/dns":          {"dnsd", "DNS messages are the resolver's business"},
+}
+
+// A plugin's start is on the path of every pod: what the CNI binary links
+// makes every call slower.
+var tooHeavy = []string{
+	"github.com/spf13/", "github.com/opencontainers/", "go.etcd.io/etcd", "k8s.io/",
+	"github.com/miekg/dns", "go.opentelemetry.io/", "net/http", "text/template", "html/template", "testing",
+}
+
+type rule struct {
+	of      string
+	allowed []string
+}
+
+func rules(t *testing.T) []rule {
+	t.Helper()
+	var result []rule
+	for line := range strings.Lines(table) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		of, allowed, ok := strings.Cut(line, "<")
+		if !ok {
+			t.Fatalf("table: %q has no <", line)
+		}
+		r := rule{of: strings.TrimSpace(of)}
+		for name := range strings.SplitSeq(allowed, ",") {
+			r.allowed = append(r.allowed, strings.TrimSpace(name))
+		}
+		result = append(result, r)
+	}
+	return result
+}
+
+func below(pkg, dir string) bool { return pkg == dir || strings.HasPrefix(pkg, dir+"/") }
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+func list(t *testing.T, args ...string) []listed {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Deps"}, args...)...).Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("go list: %s", exit.Stderr)
+		}
+		t.Fatal(err)
+	}
+	var packages []listed
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+func TestLayers(t *testing.T) {
+	table := rules(t)
+	for _, p := range list(t, module+"...") {
+		pkg := strings.TrimPrefix(p.ImportPath, module)
+		r, ok := ruleOf(table, pkg)
+		if !ok {
+			t.Errorf("%s has no line in the table: say what it may import", pkg)
+			continue
+		}
+		for _, imported := range p.Imports {
+			own, ours := strings.CutPrefix(imported, module)
+			if ours && !allowed(r, own) {
+				t.Errorf("%s imports %s; the table allows %s", pkg, own, strings.Join(r.allowed, ", "))
+			}
+			checkGuarded(t, pkg, imported)
+		}
+	}
+}
+
+func ruleOf(table []rule, pkg string) (rule, bool) {
+	for _, r := range table {
+		if below(pkg, r.of) {
+			return r, true
+		}
+	}
+	return rule{}, false
+}
+
+func allowed(r rule, imported string) bool {
+	for _, name := range r.allowed {
+		if below(imported, name) {
+			return true
+		}
+	}
+	return below(imported, r.of)
+}
+
+func checkGuarded(t *testing.T, pkg, imported string) {
+	for library, guard := range guarded {
+		if !below(imported, library) {
+			continue
+		}
+		for _, place := range strings.Fields(guard.only) {
+			if below(pkg, place) {
+				return
+			}
+		}
+		t.Errorf("%s imports %s, which only %s may: %s", pkg, imported, guard.only, guard.why)
+	}
+}
+
+func TestThePluginBinaryIsLight(t *testing.T) {
+	for _, p := range list(t, module+"cmd/cni") {
+		for _, dep := range p.Deps {
+			for _, heavy := range tooHeavy {
+				if dep == heavy || strings.HasPrefix(dep, heavy) && path.Base(heavy) != heavy {
+					t.Errorf("cmd/cni links %s: its start is on every pod's path", dep)
+				}
+			}
+		}
+	}
+}

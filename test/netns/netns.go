@@ -1,0 +1,93 @@
+// Package netns makes private network namespaces for tests and benchmarks: a
+// "host" to run plugins in, and containers. A namespace lives as long as it is
+// open; nothing is mounted, so nothing can be left behind.
+package netns
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Namespace is a network namespace held by a descriptor.
+type Namespace struct {
+	file *os.File
+}
+
+// New makes a namespace on a thread of its own, which ends with it.
+func New() (*Namespace, error) {
+	type answer struct {
+		file *os.File
+		err  error
+	}
+	done := make(chan answer)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread is spoilt
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			done <- answer{err: fmt.Errorf("make network namespace: %w", err)}
+			return
+		}
+		file, err := os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()))
+		done <- answer{file, err}
+	}()
+	a := <-done
+	if a.err != nil {
+		return nil, a.err
+	}
+	n := &Namespace{a.file}
+	return n, n.Run("ip", "link", "set", "lo", "up")
+}
+
+// NewDown makes a namespace as a container runtime does, with lo down.
+func NewDown() (*Namespace, error) {
+	n, err := New()
+	if err == nil {
+		err = n.Run("ip", "link", "set", "lo", "down")
+	}
+	return n, err
+}
+
+// Path leads to the namespace for as long as this process has it open.
+func (n *Namespace) Path() string {
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.file.Fd())
+}
+
+// Close gives the namespace up.
+func (n *Namespace) Close() error { return n.file.Close() }
+
+// Do runs fn on a thread inside the namespace. Processes and sockets that fn
+// makes belong to it.
+func (n *Namespace) Do(fn func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the thread ends with the goroutine
+		if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- fmt.Errorf("enter network namespace: %w", err)
+			return
+		}
+		done <- fn()
+	}()
+	return <-done
+}
+
+// Run runs a command inside and returns an error that shows what it said.
+func (n *Namespace) Run(name string, args ...string) error {
+	_, err := n.Output(name, args...)
+	return err
+}
+
+// Output is Run with what the command printed.
+func (n *Namespace) Output(name string, args ...string) (string, error) {
+	var out []byte
+	err := n.Do(func() (err error) {
+		out, err = exec.Command(name, args...).CombinedOutput()
+		return err
+	})
+	if err != nil {
+		return string(out), fmt.Errorf("%s %v: %w: %s", name, args, err, out)
+	}
+	return string(out), nil
+}

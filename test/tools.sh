@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Installs what build, tests and demo need and is missing: Debian packages, by
+# their names. A tool that can't be had is an error here, never a skipped test.
+set -euo pipefail
+
+# command or file -> package
+declare -A needs=(
+    [iptables]=iptables [ip6tables]=iptables [nft]=nftables [ip]=iproute2
+    [conntrack]=conntrack [curl]=curl [strace]=strace [gcc]=gcc [pkg-config]=pkg-config
+    [/usr/include/seccomp.h]=libseccomp-dev
+)
+missing=()
+for need in "${!needs[@]}"; do
+    case $need in
+        /*) [ -e "$need" ] || missing+=("${needs[$need]}") ;;
+        *)  command -v "$need" >/dev/null || missing+=("${needs[$need]}") ;;
+    esac
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+echo "installing: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
