@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,7 +23,10 @@ import (
 // description locks), so a killed resolver leaves nothing behind.
 type claim struct {
 	path string
-	file *os.File
+
+	mu    sync.Mutex
+	file  *os.File
+	ended bool
 }
 
 const (
@@ -35,49 +39,60 @@ var errRunning = errors.New("another dnsd serves this directory")
 
 func claimDir(stateDir string) (*claim, error) {
 	c := &claim{path: filepath.Join(stateDir, "dnsd.lock")}
-	if err := c.acquire(); err != nil {
+	file, err := acquire(c.path)
+	if err != nil {
 		return nil, fmt.Errorf("claim %s: %w", stateDir, err)
 	}
+	c.file = file
 	return c, nil
 }
 
 // acquire takes both locks. The file may be removed by one who ends just when
 // we have opened it; a lock on it is then worth nothing.
-func (c *claim) acquire() error {
+func acquire(path string) (*os.File, error) {
 	for {
-		file, err := os.OpenFile(c.path, os.O_RDWR|os.O_CREATE, 0o600)
+		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := lockByte(file, byteChange, unix.F_OFD_SETLKW); err != nil {
-			return errors.Join(err, file.Close())
+			return nil, errors.Join(err, file.Close())
 		}
-		if !stillAt(file, c.path) {
+		if !stillAt(file, path) {
 			file.Close() //nolint:errcheck // of no use
 			continue
 		}
-		if err := lockByte(file, byteAlive, unix.F_OFD_SETLK); err != nil {
-			file.Close() //nolint:errcheck // of no use
-			if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-				return errRunning
-			}
-			return err
+		err = lockByte(file, byteAlive, unix.F_OFD_SETLK)
+		if err == nil {
+			return file, nil
 		}
-		c.file = file
-		return nil
+		file.Close() //nolint:errcheck // of no use
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+			err = errRunning
+		}
+		return nil, err
 	}
 }
 
 // ready lets others know that we answer.
 func (c *claim) ready() error {
-	return unix.FcntlFlock(c.file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK, Whence: io.SeekStart, Start: byteChange, Len: 1})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return unlockByte(c.file, byteChange)
 }
 
 // leave keeps others from starting until we are gone.
-func (c *claim) leave() error { return lockByte(c.file, byteChange, unix.F_OFD_SETLKW) }
+func (c *claim) leave() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return lockByte(c.file, byteChange, unix.F_OFD_SETLKW)
+}
 
 // gone gives the claim up.
 func (c *claim) gone() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
 	if stillAt(c.file, c.path) {
 		if err := os.Remove(c.path); err != nil {
 			return errors.Join(err, c.file.Close())
@@ -88,23 +103,37 @@ func (c *claim) gone() error {
 
 // renew claims the directory again after somebody removed the lock file.
 func (c *claim) renew() error {
-	old := c.file
-	if stillAt(old, c.path) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended || stillAt(c.file, c.path) {
 		return nil
 	}
-	if err := c.acquire(); err != nil {
+	file, err := acquire(c.path)
+	if err != nil {
 		return fmt.Errorf("the lock file was removed: %w", err)
 	}
-	return errors.Join(c.ready(), old.Close())
+	c.file.Close() //nolint:errcheck // its lock is worth nothing any more
+	c.file = file
+	return unlockByte(file, byteChange)
 }
 
 func lockByte(file *os.File, at int64, how int) error {
+	return retry(func() error {
+		return unix.FcntlFlock(file.Fd(), how, &unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: at, Len: 1})
+	})
+}
+
+// retry repeats a system call that a signal interrupted.
+func retry(call func() error) error {
 	for {
-		err := unix.FcntlFlock(file.Fd(), how, &unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: at, Len: 1})
-		if !errors.Is(err, unix.EINTR) {
+		if err := call(); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}
+}
+
+func unlockByte(file *os.File, at int64) error {
+	return unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK, Whence: io.SeekStart, Start: at, Len: 1})
 }
 
 // stillAt tells whether the path leads to the open file.

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/netctl/netctl/dnsd/client"
-	"github.com/netctl/netctl/dnsd/watch"
 )
 
 // maxCommand is the longest line on the control socket.
@@ -85,29 +84,6 @@ func (c *control) restore() error {
 		return err
 	}
 	return c.listen()
-}
-
-// awaitControl waits until the socket of another process answers, which it
-// does already unless somebody removed it a moment ago.
-func awaitControl(ctx context.Context, stateDir string) error {
-	ctx, cancel := context.WithTimeout(ctx, client.Patience)
-	defer cancel()
-	w, err := watch.New(stateDir)
-	if err != nil {
-		return err
-	}
-	defer w.Close()                                      //nolint:errcheck // only read
-	stop := context.AfterFunc(ctx, func() { w.Close() }) //nolint:errcheck // makes Next return
-	defer stop()
-	for {
-		conn, err := net.Dial("unix", client.Socket(stateDir))
-		if err == nil {
-			return conn.Close()
-		}
-		if _, werr := w.Next(); werr != nil {
-			return fmt.Errorf("another dnsd has the lock of %s but does not answer: %w", stateDir, err)
-		}
-	}
 }
 
 // close removes the socket. Whoever is connected but not yet heard sees the

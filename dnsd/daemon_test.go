@@ -16,7 +16,7 @@ func TestServes(t *testing.T) {
 	db := w.container("back", "db")
 	app := w.container("front", "app", "www")
 	app.attach("back", "eth1", "app")
-	w.serve(Config{})
+	w.serve()
 
 	tests := []struct {
 		from   *container

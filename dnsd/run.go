@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/netctl/netctl/dnsd/client"
 	"github.com/netctl/netctl/dnsd/watch"
 )
 
@@ -17,16 +18,13 @@ import (
 // the ledger knows is served and the control socket answers. If another
 // process does all this already, Run returns as soon as that one is ready.
 func (d *Daemon) Run(ctx context.Context, ready func()) error {
-	claim, err := claimDir(d.cfg.StateDir)
-	if errors.Is(err, errRunning) {
-		if err := awaitControl(ctx, d.cfg.StateDir); err != nil {
-			return err
-		}
-		ready()
-		return nil
-	}
+	claim, err := d.claim(ctx)
 	if err != nil {
 		return err
+	}
+	if claim == nil {
+		ready()
+		return nil
 	}
 	defer func() {
 		if err := claim.gone(); err != nil {
@@ -59,6 +57,26 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	c.close()
 	d.sockets.Close()
 	return err
+}
+
+// claim becomes the resolver of the state directory, or returns nil if another
+// process is it and answers.
+func (d *Daemon) claim(ctx context.Context) (*claim, error) {
+	ctx, cancel := context.WithTimeout(ctx, client.Patience)
+	defer cancel()
+	for {
+		c, err := claimDir(d.cfg.StateDir)
+		if !errors.Is(err, errRunning) {
+			return c, err
+		}
+		answers, err := awaitOther(ctx, d.cfg.StateDir)
+		if err != nil {
+			return nil, err
+		}
+		if answers {
+			return nil, nil
+		}
+	}
 }
 
 // wait returns when it is time to end. Then nobody else starts before we are

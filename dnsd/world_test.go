@@ -3,7 +3,6 @@ package dnsd
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -32,8 +31,10 @@ func TestMain(m *testing.M) {
 type world struct {
 	t          *testing.T
 	host       *netns.Namespace
-	dir        string
+	dir        string // the state directory
+	aside      string // the test's own files
 	resolvConf string
+	flags      []string
 	book       *ledger.Ledger
 	networks   map[string]testNetwork
 	age        time.Time
@@ -56,7 +57,14 @@ type container struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, host: namespace(t), dir: t.TempDir(), networks: map[string]testNetwork{}, age: time.Unix(1000, 0)}
-	w.resolvConf = filepath.Join(t.TempDir(), "resolv.conf")
+	w.aside = t.TempDir()
+	w.resolvConf = filepath.Join(w.aside, "resolv.conf")
+	t.Cleanup(func() {
+		if races, _ := filepath.Glob(filepath.Join(w.aside, "race*")); len(races) > 0 {
+			text, _ := os.ReadFile(races[0])
+			t.Errorf("the resolver has a data race:\n%s", text)
+		}
+	})
 	w.setUpstream()
 	var err error
 	if w.book, err = ledger.Open(w.dir); err != nil {
@@ -220,49 +228,6 @@ func (w *world) update(fn func(*ledger.Tx) error) (generation uint64) {
 	return generation
 }
 
-// serve runs a resolver inside this process until the test ends.
-func (w *world) serve(cfg Config) *Daemon {
-	w.t.Helper()
-	cfg.StateDir, cfg.ResolvConf, cfg.Stay = w.dir, w.resolvConf, true
-	cfg.Log = slog.New(slog.NewTextHandler(testWriter{w.t}, nil))
-	var d *Daemon
-	err := w.host.Do(func() (err error) {
-		d, err = New(cfg, w.book)
-		return err
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, done := make(chan struct{}), make(chan error, 1)
-	go func() {
-		// Listeners are opened by whoever calls Ensure, so all of it has to
-		// happen inside the host's namespace.
-		done <- w.host.Do(func() error { return d.Run(ctx, func() { close(ready) }) })
-	}()
-	select {
-	case <-ready:
-	case err := <-done:
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			w.t.Error(err)
-		}
-		d.Close()
-	})
-	return d
-}
-
-// testWriter logs to a test.
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Log(strings.TrimSpace(string(p)))
-	return len(p), nil
-}
-
 // sync is what a plugin does after a change.
 func (w *world) sync(generation uint64, network string) error {
 	return w.host.Do(func() error {
@@ -270,17 +235,35 @@ func (w *world) sync(generation uint64, network string) error {
 	})
 }
 
-// program is a link to this test, which plays the resolver under that name.
+// serve runs the resolver as a process, with some flags, until the test ends.
+func (w *world) serve(flags ...string) Status {
+	w.t.Helper()
+	w.flags = append(w.flags, flags...)
+	return w.startProcess(0)
+}
+
+// program is a script that runs this test under the resolver's name, with the
+// flags of the test. What the race detector finds goes to files.
 func (w *world) program() string {
-	path := filepath.Join(w.dir, "dnsd")
+	w.t.Helper()
+	bin := filepath.Join(w.aside, "dnsd")
 	self, err := os.Executable()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := os.Symlink(self, path); err != nil && !os.IsExist(err) {
+	if err := os.Symlink(self, bin); err != nil && !os.IsExist(err) {
 		w.t.Fatal(err)
 	}
-	return path
+	script := filepath.Join(w.aside, "start")
+	text := fmt.Sprintf("#!/bin/sh\nGORACE=log_path=%s/race exec %s \"$@\" --resolv-conf %s %s\n",
+		w.aside, bin, w.resolvConf, strings.Join(w.flags, " "))
+	if old, err := os.ReadFile(script); err == nil && string(old) == text {
+		return script
+	}
+	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	return script
 }
 
 // ask asks a server from a namespace and returns the reply, or an error.

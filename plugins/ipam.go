@@ -9,39 +9,49 @@ import (
 	"github.com/netctl/netctl/plugins/internal/cni"
 )
 
-// ledgerIPAM hands out addresses of the ledger to a foreign interface plugin.
-// Our own plugins don't call it: they reserve addresses in the same
-// transaction as ports and names.
-type ledgerIPAM struct{ Host }
+// ipam is one of our kinds of IPAM as a plugin, for interface plugins that are
+// not ours.
+type ipam struct {
+	Host
+	kind string
+}
 
-func (p ledgerIPAM) Add(_ context.Context, req *cni.Request) (*current.Result, error) {
-	a, err := p.attacher(attach.Mode{})
+func (p ipam) Add(ctx context.Context, req *cni.Request) (*current.Result, error) {
+	plugin, err := p.open()
 	if err != nil {
 		return nil, err
 	}
-	return a.Grant(req)
+	return plugin.Add(ctx, req)
 }
 
-func (p ledgerIPAM) Del(_ context.Context, req *cni.Request) error {
-	return p.with(func(a *attach.Attacher) error { return a.Release(req) })
+func (p ipam) Del(ctx context.Context, req *cni.Request) error {
+	return p.with(func(plugin attach.IPAM) error { return plugin.Del(ctx, req) })
 }
 
-func (p ledgerIPAM) Check(_ context.Context, req *cni.Request) error {
-	return p.with(func(a *attach.Attacher) error { return a.CheckGrant(req) })
+func (p ipam) Check(ctx context.Context, req *cni.Request) error {
+	return p.with(func(plugin attach.IPAM) error { return plugin.Check(ctx, req) })
 }
 
-func (p ledgerIPAM) GC(ctx context.Context, req *cni.Request) error {
-	return p.with(func(a *attach.Attacher) error { return a.GC(ctx, req) })
+func (p ipam) GC(ctx context.Context, req *cni.Request) error {
+	return p.with(func(plugin attach.IPAM) error { return plugin.GC(ctx, req) })
 }
 
-func (p ledgerIPAM) Status(_ context.Context, req *cni.Request) error {
-	return p.with(func(a *attach.Attacher) error { return a.PoolStatus(req) })
+func (p ipam) Status(ctx context.Context, req *cni.Request) error {
+	return p.with(func(plugin attach.IPAM) error { return plugin.Status(ctx, req) })
 }
 
-func (p ledgerIPAM) with(fn func(*attach.Attacher) error) error {
+func (p ipam) open() (attach.IPAM, error) {
 	a, err := p.attacher(attach.Mode{})
+	if err != nil {
+		return attach.IPAM{}, err
+	}
+	return a.IPAM(p.kind), nil
+}
+
+func (p ipam) with(fn func(attach.IPAM) error) error {
+	plugin, err := p.open()
 	if err != nil {
 		return err
 	}
-	return fn(a)
+	return fn(plugin)
 }

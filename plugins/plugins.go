@@ -39,10 +39,10 @@ func (h Host) find(name string) cni.Plugin {
 	if mode, ok := findMode(name); ok {
 		return attached{h, mode}
 	}
-	switch name {
-	case attach.LedgerIPAM:
-		return ledgerIPAM{h}
-	case "loopback":
+	if slices.Contains(attach.IPAMKinds(), name) {
+		return ipam{h, name}
+	}
+	if name == "loopback" {
 		return loopback.Plugin{}
 	}
 	return nil
@@ -67,7 +67,7 @@ func findMode(name string) (attach.Mode, bool) {
 
 // Names lists the plugins, for `make build` to link.
 func Names() []string {
-	names := []string{attach.LedgerIPAM, "loopback"}
+	names := append(attach.IPAMKinds(), "loopback")
 	for _, m := range modes() {
 		names = append(names, m.Name)
 	}

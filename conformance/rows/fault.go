@@ -48,7 +48,7 @@ func faultRows() []trial.Row {
 		{
 			ID: "C190", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4",
 			Statement: "Full disk: a clear error, no half-written reservation.",
-			Judged:    "ADD without room on any private file system; once there is room, the same ADD works and with a pool of one nobody holds the address.",
+			Judged:    "ADD without room on any private file system; once there is room, DEL works and with a tight pool nobody holds an address.",
 			Check:     diskFull,
 		},
 		{
@@ -72,11 +72,12 @@ func killedAnywhere(t *trial.T) {
 	under := func(r protocol.Request, at int) protocol.Request {
 		r.Args = []string{fmt.Sprint(at), r.Plugin}
 		r.Plugin = killer
+		r.Limit = time.Minute // every system call takes two switches more
 		return r
 	}
-	settled := t.SettledWith(one)
+	settled := t.SettledWith(tight)
 	whole := t.Place()
-	one(whole)
+	tight(whole)
 	if reply := whole.Took(t.Call(under(whole.Request(protocol.Add), 0))); whole.Result == nil {
 		t.Block("ADD under ptrace failed: %s", reply.Summary())
 	}
@@ -88,7 +89,7 @@ func killedAnywhere(t *trial.T) {
 	for i := range points {
 		at := 1 + calls*i/points
 		a := t.Place()
-		one(a)
+		tight(a)
 		t.Call(under(a.Request(protocol.Add), at))
 		removed(t, settled, a, fmt.Sprintf("DEL after ADD was killed at system call %d of %d", at, calls), a.Request(protocol.Del))
 		if t.Failed() {
@@ -194,9 +195,9 @@ func masked(text string, a *trial.Attachment) string {
 }
 
 func diskFull(t *trial.T) {
-	t.SettledWith(one)
+	t.SettledWith(tight)
 	a := t.Place()
-	one(a)
+	tight(a)
 	empty, err := t.Host.FillDisk()
 	t.Must(err)
 	reply := a.Took(t.Call(a.Request(protocol.Add)))
@@ -208,7 +209,7 @@ func diskFull(t *trial.T) {
 	del := a.Del()
 	t.Expect(del.OK(), "DEL succeeds once there is room", "%s", del.Summary())
 	t.Must(a.Container.Kill())
-	t.Free(a, "no reservation is left")
+	t.Free(a, tightPool, "no reservation is left")
 }
 
 // addressFile is the store's file for an attachment's first address, if the

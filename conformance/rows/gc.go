@@ -124,8 +124,8 @@ func gcAccepts(t *trial.T) {
 }
 
 func gcOldKey(t *trial.T) {
-	settled := gcSettled(t, one)
-	a := gcAttach(t, one)
+	settled := gcSettled(t, tight)
+	a := gcAttach(t, tight)
 	t.Must(a.Container.Kill())
 	r := a.Request(protocol.GC)
 	old := func(valid []any) protocol.Request {
@@ -137,7 +137,7 @@ func gcOldKey(t *trial.T) {
 	t.Unchanged(listed, "GC that lists the attachment by the older key")
 	t.Call(old([]any{}))
 	t.NothingLeft(settled, "GC that lists nothing by the older key collects", a)
-	t.Free(a, "GC by the older key releases the address")
+	t.Free(a, tightPool, "GC by the older key releases the address")
 }
 
 func gcReleases(t *trial.T) {
@@ -189,7 +189,7 @@ func gcKeepsListed(t *trial.T) {
 
 func gcOtherNetwork(t *trial.T) {
 	other := func(a *trial.Attachment) {
-		one(a)
+		tight(a)
 		a.Conf = a.Conf.With("name", "conformance-other")
 	}
 	x := gcAttach(t, other)
@@ -210,7 +210,7 @@ func gcEmptyAndNull(t *trial.T) {
 		reply := t.Call(gcWith(a, valid))
 		t.Expect(reply.OK(), "GC succeeds with "+mustText(valid), "%s", reply.Summary())
 		t.NothingLeft(settled, "GC with "+mustText(valid)+" collects everything", a)
-		t.Free(a, "GC with "+mustText(valid)+" releases the address")
+		t.Free(a, tightPool, "GC with "+mustText(valid)+" releases the address")
 	}
 }
 
@@ -260,7 +260,7 @@ func gcKeepsShared(t *trial.T) {
 }
 
 func gcOldFormat(t *trial.T) {
-	a := gcAttach(t, one)
+	a := gcAttach(t, func(a *trial.Attachment) { a.PoolOf(1) })
 	files, err := t.Host.Files(func(path string) bool {
 		for _, p := range resultAddresses(a) {
 			if filepath.Base(path) == p.Addr().String() {
@@ -275,7 +275,7 @@ func gcOldFormat(t *trial.T) {
 		t.Must(t.Host.WriteFile(file, []byte(a.ID), 0o600))
 	}
 	b := t.At("1.1.0")
-	one(b)
+	b.PoolOf(1)
 	t.Call(gcKeeping(a))
 	t.Expect(!b.Add().OK(), "a file with only a listed container ID is kept", "its address was given away")
 	t.Call(gcWith(a, []any{}))

@@ -175,17 +175,23 @@ func subnets(ipam map[string]any) []netip.Prefix {
 	return out
 }
 
-// Free wants the address of a pool of one to be available: another container
-// can have it. The attachment must have been added with PoolOf(1).
-func (t *T) Free(a *Attachment, want string) {
+// Free wants every address of a pool of n to be available: n other containers
+// can have them. The attachment must have been added with PoolOf(n).
+func (t *T) Free(a *Attachment, n int, want string) {
 	if !t.Pooled() {
 		return
 	}
-	b := t.Place()
-	b.Conf = b.Conf.With("ipam", a.Conf.Get("ipam"))
-	reply := b.Add()
-	t.Expect(reply.OK(), want, "another container cannot have the address: %s", reply.Summary())
-	if reply.OK() {
+	var others []*Attachment
+	for range n {
+		b := t.Place()
+		b.Conf = b.Conf.With("ipam", a.Conf.Get("ipam")).With("name", a.Conf.Get("name"))
+		reply := b.Add()
+		if !t.Expect(reply.OK(), want, "another container cannot have the address: %s", reply.Summary()) {
+			break
+		}
+		others = append(others, b)
+	}
+	for _, b := range others {
 		b.MustDel()
 		t.Must(b.Container.Kill())
 	}

@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// tcpBusy is how many questions a connection carries before another one is
-	// opened, tcpMax how many connections a server gets.
-	tcpBusy = 16
-	tcpMax  = 16
+	// tcpMax is how many connections a server gets. Questions share one only
+	// when all are in use: many servers answer a connection's in their order,
+	// and then a slow one holds up the others.
+	tcpMax = 16
 	// tcpIdle is when a connection without questions is closed.
 	tcpIdle = 10 * time.Second
 	// tcpDial is how long a connection may take, and a message on its way.
@@ -40,7 +40,7 @@ func (f *Forwarder) tcpLink(s *server) *tcpLink {
 			best = l
 		}
 	}
-	if best != nil && (len(best.waiting) < tcpBusy || len(s.tcp) >= tcpMax) {
+	if best != nil && (len(best.waiting) == 0 || len(s.tcp) >= tcpMax) {
 		return best
 	}
 	conn := newLateConn()

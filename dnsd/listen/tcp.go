@@ -2,10 +2,12 @@ package listen
 
 import (
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/netctl/netctl/dnsd/names"
@@ -61,26 +63,44 @@ type tcpConn struct {
 	conn *net.TCPConn
 	from netip.AddrPort
 	out  *stream.Writer
+	// late are the queries whose answer comes later.
+	late sync.WaitGroup
 
 	place // among all connections
 }
 
 // serve answers queries in the order in which they come, except for those
-// whose answer comes from elsewhere. All that arrived together is answered in
-// one write.
+// whose answer comes from elsewhere.
 func (c *tcpConn) serve() {
 	defer func() { recovered(c.t.log, recover()) }()
 	defer c.t.conns.remove(c)
+	if err := c.answerAll(); !errors.Is(err, io.EOF) {
+		return
+	}
+	// The client has asked all it will, and may still be listening. Answers
+	// come in bounded time: the forwarder gives up after a while.
+	c.late.Wait()
+	c.out.Flush() //nolint:errcheck // the connection ends anyway
+}
+
+// answerAll answers until the stream ends. All that arrived together is
+// answered in one write.
+func (c *tcpConn) answerAll() error {
 	r := stream.NewReader(c.conn, tcpFirst, tcpWhole)
 	scratch := resolver.NewScratch()
 	peer := resolver.Peer{Listener: c.t.listener, Addr: c.from, Stream: true, Back: c}
 	for {
 		msg, err := r.Next()
 		if err != nil {
-			return
+			return err
 		}
 		r.SetIdle(tcpIdle)
-		if reply := c.t.handler.Handle(msg, peer, scratch); reply != nil {
+		c.late.Add(1)
+		reply, later := c.t.handler.Handle(msg, peer, scratch)
+		if !later {
+			c.late.Done()
+		}
+		if reply != nil {
 			err = c.out.Queue(reply)
 		}
 		if err == nil && !r.Buffered() {
@@ -88,7 +108,7 @@ func (c *tcpConn) serve() {
 			err = c.out.Flush()
 		}
 		if err != nil {
-			return
+			return err
 		}
 	}
 }
@@ -96,4 +116,5 @@ func (c *tcpConn) serve() {
 // SendReply sends a reply that comes later.
 func (c *tcpConn) SendReply(reply []byte, _ netip.AddrPort) {
 	c.out.Send(reply) //nolint:errcheck // ends the connection, which serve sees
+	c.late.Done()
 }

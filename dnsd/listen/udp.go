@@ -12,7 +12,7 @@ import (
 
 // Handler answers requests; see resolver.Resolver.
 type Handler interface {
-	Handle(msg []byte, from resolver.Peer, scratch *resolver.Scratch) []byte
+	Handle(msg []byte, from resolver.Peer, scratch *resolver.Scratch) (reply []byte, later bool)
 }
 
 // maxRequest is the longest request over UDP. Real ones have some hundred
@@ -49,7 +49,7 @@ func (s *udpSocket) answerSome() (closed bool) {
 			continue // an ICMP error for an earlier reply
 		}
 		peer.Addr = plain(from)
-		if reply := s.handler.Handle(buf[:n], peer, scratch); reply != nil {
+		if reply, _ := s.handler.Handle(buf[:n], peer, scratch); reply != nil {
 			s.SendReply(reply, from)
 		}
 	}

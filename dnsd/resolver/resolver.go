@@ -68,28 +68,29 @@ type Scratch struct {
 func NewScratch() *Scratch { return &Scratch{out: make([]byte, 0, 2*message.UDPSize)} }
 
 // Handle answers a request. The reply is valid until the scratch is used
-// again; it is nil if there is none, or none yet.
-func (r *Resolver) Handle(msg []byte, from Peer, scratch *Scratch) []byte {
+// again, and nil if there is none. If it comes later, exactly one will come
+// through the peer's Back.
+func (r *Resolver) Handle(msg []byte, from Peer, scratch *Scratch) (reply []byte, later bool) {
 	q, out := &scratch.query, scratch.out[:0]
 	r.counters.request(from.Stream)
 	switch q.Parse(msg) {
 	case message.Drop:
 		r.counters.Dropped.Add(1)
-		return nil
+		return nil, false
 	case message.Malformed:
-		return r.counters.reply(message.AppendHeader(out, q, message.FormErr), Local)
+		return r.counters.reply(message.AppendHeader(out, q, message.FormErr), Local), false
 	case message.Unsupported:
-		return r.counters.reply(message.AppendHeader(out, q, message.NotImp), Local)
+		return r.counters.reply(message.AppendHeader(out, q, message.NotImp), Local), false
 	}
 	s := r.snapshot.Load()
 	c := r.client(s, from)
 	switch {
 	case c == nil:
-		return r.fail(out, q, msg, message.Refused, message.InfoProhibited)
+		return r.fail(out, q, msg, message.Refused, message.InfoProhibited), false
 	case q.Version != 0:
-		return r.fail(out, q, msg, message.BadVers, message.NoInfo)
+		return r.fail(out, q, msg, message.BadVers, message.NoInfo), false
 	case q.Class != message.ClassINET, q.Type == message.TypeAXFR, q.Type == message.TypeIXFR:
-		return r.fail(out, q, msg, message.Refused, message.InfoNotSupported)
+		return r.fail(out, q, msg, message.Refused, message.InfoNotSupported), false
 	}
 	return r.resolve(s, c, msg, from, scratch)
 }
@@ -107,23 +108,23 @@ func (r *Resolver) client(s *names.Snapshot, from Peer) *names.Client {
 }
 
 // resolve answers a well-formed question of a known client.
-func (r *Resolver) resolve(s *names.Snapshot, c *names.Client, msg []byte, from Peer, scratch *Scratch) []byte {
+func (r *Resolver) resolve(s *names.Snapshot, c *names.Client, msg []byte, from Peer, scratch *Scratch) (reply []byte, later bool) {
 	q := &scratch.query
 	d := r.decide(s, c, q.Name())
 	switch {
 	case d.Answer.Kind != names.Foreign:
-		return r.answer(s, d, msg, from, scratch)
+		return r.answer(s, d, msg, from, scratch), false
 	case len(d.Servers) == 0:
-		return r.fail(scratch.out[:0], q, msg, message.ServFail, message.InfoNoReachable)
+		return r.fail(scratch.out[:0], q, msg, message.ServFail, message.InfoNoReachable), false
 	}
 	r.counters.Forwarded.Add(1)
-	ok := r.Forward.Ask(forward.Request{
+	later = r.Forward.Ask(forward.Request{
 		Query: q, Msg: msg, Servers: d.Servers, Client: from.Addr, Stream: from.Stream, Back: from.Back,
 	}, scratch.out[:0])
-	if !ok {
-		return r.fail(scratch.out[:0], q, msg, message.Refused, message.InfoOther)
+	if !later {
+		reply = r.fail(scratch.out[:0], q, msg, message.Refused, message.InfoOther)
 	}
-	return nil
+	return reply, later
 }
 
 func (r *Resolver) answer(s *names.Snapshot, d Decision, msg []byte, from Peer, scratch *Scratch) []byte {

@@ -34,13 +34,16 @@ type Writer struct {
 	out     []byte // waiting
 	spare   []byte
 	writing bool
+	idle    sync.Cond // of mu: writing ended
 	err     error
 }
 
 // NewWriter makes a writer. A write that takes longer than timeout ends the
 // connection.
 func NewWriter(c WriteConn, timeout time.Duration) *Writer {
-	return &Writer{conn: c, timeout: timeout}
+	w := &Writer{conn: c, timeout: timeout}
+	w.idle.L = &w.mu
+	return w
 }
 
 // Queue adds a message that the next Flush or Send writes.
@@ -60,20 +63,23 @@ func (w *Writer) Send(msg []byte) error {
 	}
 	if !w.writing {
 		w.writing = true
-		go w.drain()
+		go func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.drain() //nolint:errcheck // whoever comes next gets to know
+		}()
 	}
 	return nil
 }
 
-// Flush writes what is queued, unless somebody is at it already.
+// Flush returns when all that was queued is written.
 func (w *Writer) Flush() error {
 	w.mu.Lock()
-	if w.writing || len(w.out) == 0 {
-		defer w.mu.Unlock()
-		return w.err
+	defer w.mu.Unlock()
+	for w.writing {
+		w.idle.Wait()
 	}
 	w.writing = true
-	w.mu.Unlock()
 	return w.drain()
 }
 
@@ -99,10 +105,8 @@ func (w *Writer) fail(err error) error {
 }
 
 // drain writes until nothing waits. Two buffers take turns, one filling while
-// the other is being written.
+// the other is being written. The lock is held but during a write.
 func (w *Writer) drain() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	for len(w.out) > 0 && w.err == nil {
 		batch := w.out
 		w.out, w.spare = w.spare[:0], nil
@@ -115,6 +119,7 @@ func (w *Writer) drain() error {
 		}
 	}
 	w.writing = false
+	w.idle.Broadcast()
 	return w.err
 }
 

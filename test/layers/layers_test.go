@@ -63,7 +63,7 @@ netctl         < netctl, plugins, ipam, dnsd/client
 # A product of its own: it judges us as it judges anybody.
 conformance < conformance
 
-test  < test, netctl, plugins, ipam
+test  < test, netctl, plugins, ipam, dnsd/client
 bench < test, bench
 `
 

@@ -24,6 +24,9 @@ import (
 // The test binary is its own monitor, and, through package engine, its own
 // container init.
 func TestMain(m *testing.M) {
+	if os.Getenv("TEST_HOLD_OWN_BINARY") != "" {
+		holdOwnBinary()
+	}
 	if args := os.Args[1:]; monitor.Requested(args) {
 		os.Exit(monitor.Main(args, func(*slog.Logger) runner.Networks { return loopback{os.Getenv("TEST_ATTACHMENTS")} }))
 	}

@@ -8,6 +8,7 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"golang.org/x/sys/unix"
 
+	"github.com/netctl/netctl/ipam/flock"
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/firewall"
@@ -87,7 +88,7 @@ func (a *Attacher) admit(ctx context.Context, p *plan, container *kernel.Contain
 		return refused(err)
 	}
 	if stale {
-		if err := a.remove(ctx, wire.Attachment(key)); err != nil {
+		if err := a.Del(ctx, p.req); err != nil {
 			return fmt.Errorf("clear away an unfinished attachment: %w", err)
 		}
 	}
@@ -104,11 +105,11 @@ func (a *Attacher) add(ctx context.Context, p *plan, container *kernel.Container
 		return nil, cni.Wrap(cni.CodeKernel, err)
 	}
 	defer host.Close()
-	unlock, err := lock(a.bridgeLock(), unix.LOCK_SH)
+	bridges, err := flock.Open(a.bridgeLock(), unix.LOCK_SH, lockWait)
 	if err != nil {
-		return nil, cni.Wrap(cni.CodeStore, err)
+		return nil, refused(err)
 	}
-	defer unlock()
+	defer bridges.Close()
 	if err := realize(host, container, p.wiring, u); err != nil {
 		return nil, cni.Wrap(cni.CodeKernel, err)
 	}

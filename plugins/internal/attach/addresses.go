@@ -2,7 +2,6 @@ package attach
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -10,120 +9,180 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/netctl/netctl/ipam"
-	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
 
-// LedgerIPAM is the IPAM type whose addresses live in the ledger alone. Its
-// keys are those of host-local.
-const LedgerIPAM = "netctl-ipam"
-
-// Pool is the configuration of the ledger's IPAM.
+// Pool is the configuration of the kinds of IPAM that give addresses out of
+// ranges.
 type Pool struct {
-	Sets   []ipam.Set
-	Routes []wire.Route
-	DNS    types.DNS
-	// Wanted are addresses that the caller asks for, each to be had from one
-	// of the sets.
+	// Sets give one address each.
+	Sets []ipam.Set
+	// Wanted has the address that the caller asks for from each set; the zero
+	// Addr stands for any.
 	Wanted []netip.Addr
+	Routes []wire.Route
+	// ResolvConf is a file from which the result's dns is taken, or "".
+	ResolvConf string
 }
 
-// ParsePool reads the key ipam and the address requests of the three channels
-// a caller has: CNI_ARGS IP, args.cni.ips, runtimeConfig.ips, the last one
-// that is there counting (spec cni 1.13).
+// ParsePool reads the key ipam and what the caller asks for.
 func ParsePool(req *cni.Request) (Pool, error) {
 	var raw struct {
 		ipam.Range
-		Ranges []ipam.Set     `json:"ranges"`
-		Routes []*types.Route `json:"routes"`
+		Ranges     []ipam.Set     `json:"ranges"`
+		Routes     []*types.Route `json:"routes"`
+		ResolvConf string         `json:"resolvConf"`
 	}
-	if err := json.Unmarshal(req.Conf.IPAM.Raw, &raw); err != nil {
-		return Pool{}, cni.Errorf(cni.CodeConfig, "key ipam: %w", err)
+	if err := decodeIPAM(req, &raw); err != nil {
+		return Pool{}, err
 	}
 	sets := raw.Ranges
 	if raw.Subnet.IsValid() {
 		sets = append([]ipam.Set{{raw.Range}}, sets...)
 	}
-	var err error
-	if sets, err = withRuntimeRanges(req, sets); err != nil {
+	sets, err := checkSets(req, sets)
+	if err != nil {
 		return Pool{}, err
-	}
-	if len(sets) == 0 {
-		return Pool{}, cni.Errorf(cni.CodeConfig, "key ipam.ranges is missing: want at least one subnet")
-	}
-	if sets, err = ipam.CanonicalSets(sets); err != nil {
-		return Pool{}, cni.Errorf(cni.CodeConfig, "key ipam: %w", err)
 	}
 	routes, err := routesOf(raw.Routes)
 	if err != nil {
 		return Pool{}, cni.Errorf(cni.CodeConfig, "key ipam.routes: %w", err)
 	}
-	wanted, err := wantedAddresses(req, sets)
-	return Pool{Sets: sets, Routes: routes, Wanted: wanted}, err
+	wanted, err := wantedFrom(sets, req)
+	return Pool{Sets: sets, Wanted: wanted, Routes: routes, ResolvConf: raw.ResolvConf}, err
 }
 
-// withRuntimeRanges puts the ranges of the ipRanges capability in front.
-func withRuntimeRanges(req *cni.Request, sets []ipam.Set) ([]ipam.Set, error) {
-	if len(req.Conf.RuntimeConfig.IPRanges) == 0 {
-		return sets, nil
+// decodeIPAM decodes the key ipam. Without it the target stays as it is.
+func decodeIPAM(req *cni.Request, into any) error {
+	if len(req.Conf.IPAM.Raw) == 0 {
+		return nil
 	}
-	var more []ipam.Set
-	if err := json.Unmarshal(req.Conf.RuntimeConfig.IPRanges, &more); err != nil {
-		return nil, cni.Errorf(cni.CodeConfig, "key runtimeConfig.ipRanges: %w", err)
+	if err := json.Unmarshal(req.Conf.IPAM.Raw, into); err != nil {
+		return cni.Errorf(cni.CodeConfig, "key ipam: %w", err)
 	}
-	return append(more, sets...), nil
+	return nil
 }
 
-func wantedAddresses(req *cni.Request, sets []ipam.Set) ([]netip.Addr, error) {
-	var args struct {
+// checkSets puts the ranges of the ipRanges capability in front and checks all.
+func checkSets(req *cni.Request, sets []ipam.Set) ([]ipam.Set, error) {
+	if len(req.Conf.RuntimeConfig.IPRanges) > 0 {
+		var more []ipam.Set
+		if err := json.Unmarshal(req.Conf.RuntimeConfig.IPRanges, &more); err != nil {
+			return nil, cni.Errorf(cni.CodeConfig, "key runtimeConfig.ipRanges: %w", err)
+		}
+		sets = append(more, sets...)
+	}
+	if len(sets) == 0 {
+		return nil, cni.Errorf(cni.CodeConfig, "key ipam.ranges is missing: want at least one subnet")
+	}
+	sets, err := ipam.CanonicalSets(sets)
+	if err != nil {
+		return nil, cni.Errorf(cni.CodeConfig, "key ipam: %w", err)
+	}
+	var families []netip.Addr
+	for _, set := range sets {
+		families = append(families, set[0].Start)
+	}
+	return sets, onePerFamily(req, families)
+}
+
+// onePerFamily refuses a second address of a family where the result can't
+// tell of it: before version 0.3.0.
+func onePerFamily(req *cni.Request, addresses []netip.Addr) error {
+	if v := req.Conf.CNIVersion; v != "0.1.0" && v != "0.2.0" {
+		return nil
+	}
+	seen := map[bool]bool{}
+	for _, a := range addresses {
+		if seen[a.Is4()] {
+			return cni.Errorf(cni.CodeConfig, "key ipam: cniVersion %s has one address for each family: want 0.3.0 or newer for more", req.Conf.CNIVersion)
+		}
+		seen[a.Is4()] = true
+	}
+	return nil
+}
+
+// wantedFrom gives each set the address that is asked for from it. The channels
+// may come together, IPv4 by one and IPv6 by another, as nerdctl sends them; of
+// two that ask for an address from the same set the stronger one counts (spec
+// cni 1.13).
+func wantedFrom(sets []ipam.Set, req *cni.Request) ([]netip.Addr, error) {
+	channels, err := askedFor(req)
+	if err != nil {
+		return nil, err
+	}
+	wanted := make([]netip.Addr, len(sets))
+	by := make([]string, len(sets))
+	for _, c := range channels {
+		for _, text := range c.texts {
+			addr, err := parseAddress(text)
+			if err != nil {
+				return nil, cni.Errorf(cni.CodeConfig, "%s: invalid address %q: want an IP address or address/prefix", c.key, text)
+			}
+			n := setOf(sets, addr)
+			switch {
+			case n < 0:
+				return nil, cni.Errorf(cni.CodeOutOfRange, "%s: address %s can't be given out: want one from %s, neither gateway, network nor broadcast address", c.key, addr, setsText(sets))
+			case by[n] == "":
+				wanted[n], by[n] = addr, c.key
+			case by[n] == c.key && wanted[n] != addr:
+				return nil, cni.Errorf(cni.CodeConfig, "%s: both %s and %s are asked for, and %s gives one address", c.key, wanted[n], addr, setsText(sets[n:n+1]))
+			}
+		}
+	}
+	return wanted, nil
+}
+
+// A channel is one of the ways in which a caller asks for addresses.
+type channel struct {
+	key   string
+	texts []string
+}
+
+// askedFor reads the channels, the strongest first.
+func askedFor(req *cni.Request) ([]channel, error) {
+	ips, err := argsIPs(req)
+	if err != nil {
+		return nil, err
+	}
+	channels := []channel{{"runtimeConfig.ips", req.Conf.RuntimeConfig.IPs}, {"args.cni.ips", ips}}
+	if text := req.Args["IP"]; text != "" {
+		channels = append(channels, channel{"CNI_ARGS IP", strings.Split(text, ",")})
+	}
+	return channels, nil
+}
+
+func argsIPs(req *cni.Request) ([]string, error) {
+	var raw struct {
 		Args struct {
 			CNI struct {
 				IPs []string `json:"ips"`
 			} `json:"cni"`
 		} `json:"args"`
 	}
-	if err := req.Decode(&args); err != nil {
-		return nil, err
-	}
-	key, texts := "CNI_ARGS IP", []string(nil)
-	if ip := req.Args["IP"]; ip != "" {
-		texts = strings.Split(ip, ",")
-	}
-	if len(args.Args.CNI.IPs) > 0 {
-		key, texts = "args.cni.ips", args.Args.CNI.IPs
-	}
-	if len(req.Conf.RuntimeConfig.IPs) > 0 {
-		key, texts = "runtimeConfig.ips", req.Conf.RuntimeConfig.IPs
-	}
-	var wanted []netip.Addr
-	for _, text := range texts {
-		addr, err := parseAddress(text)
-		if err != nil {
-			return nil, cni.Errorf(cni.CodeConfig, "%s: invalid address %q: want an IP address or address/prefix", key, text)
-		}
-		if !inAny(sets, addr) {
-			return nil, cni.Errorf(cni.CodeOutOfRange, "%s: address %s can't be given out: want one from %s, neither gateway, network nor broadcast address", key, addr, setsText(sets))
-		}
-		wanted = append(wanted, addr)
-	}
-	return wanted, nil
+	err := req.Decode(&raw)
+	return raw.Args.CNI.IPs, err
 }
 
 func parseAddress(text string) (netip.Addr, error) {
+	text = strings.TrimSpace(text)
 	if prefix, err := netip.ParsePrefix(text); err == nil {
-		return prefix.Addr(), nil
+		return prefix.Addr().Unmap(), nil
 	}
-	return netip.ParseAddr(text)
+	addr, err := netip.ParseAddr(text)
+	return addr.Unmap(), err
 }
 
-func inAny(sets []ipam.Set, a netip.Addr) bool {
-	for _, set := range sets {
+// setOf finds the set that can give the address out, or -1. There is one at
+// most: sets don't overlap.
+func setOf(sets []ipam.Set, a netip.Addr) int {
+	for n, set := range sets {
 		if _, ok := set.Find(a); ok {
-			return true
+			return n
 		}
 	}
-	return false
+	return -1
 }
 
 func setsText(sets []ipam.Set) string {
@@ -136,47 +195,27 @@ func setsText(sets []ipam.Set) string {
 	return strings.Join(texts, ", ")
 }
 
-// take reserves one address from each set, a wanted one where there is one.
-func (p Pool) take(tx *ledger.Tx, network string) (Grant, error) {
-	grant := Grant{Routes: p.Routes, DNS: p.DNS}
-	wanted := append([]netip.Addr(nil), p.Wanted...)
-	for _, set := range p.Sets {
-		addr, from, err := pick(tx, network, set, &wanted)
-		if err != nil {
-			return Grant{}, err
-		}
-		grant.Addresses = append(grant.Addresses, wire.Address{
-			Prefix:  netip.PrefixFrom(addr, from.Subnet.Bits()),
-			Gateway: from.Gateway,
-		})
+// grant is what goes with the addresses.
+func (p Pool) grant() (Grant, error) {
+	g := Grant{Routes: p.Routes}
+	if p.ResolvConf == "" {
+		return g, nil
 	}
-	if len(wanted) > 0 {
-		return Grant{}, cni.Errorf(cni.CodeConfig, "too many addresses asked for: nothing is left to take %s from", wanted[0])
+	dns, err := readResolvConf(p.ResolvConf)
+	if err != nil {
+		return Grant{}, cni.Errorf(cni.CodeConfig, "key ipam.resolvConf: %w", err)
 	}
-	return grant, nil
-}
-
-// pick takes the first wanted address that the set has, or any free one.
-func pick(tx *ledger.Tx, network string, set ipam.Set, wanted *[]netip.Addr) (netip.Addr, ipam.Range, error) {
-	for i, addr := range *wanted {
-		if from, ok := set.Find(addr); ok {
-			*wanted = append((*wanted)[:i], (*wanted)[i+1:]...)
-			return addr, from, nil
-		}
-	}
-	addr, from, err := tx.Allocate(network, set)
-	var exhausted *ledger.ExhaustedError
-	if errors.As(err, &exhausted) {
-		return addr, from, cni.Errorf(cni.CodeExhausted, "%w", err).
-			WithHint("remove containers that are not needed, or make the network's subnet larger")
-	}
-	return addr, from, cni.Wrap(cni.CodeStore, err)
+	g.DNS = dns
+	return g, nil
 }
 
 // routesOf checks the routes of a configuration or a delegate's result.
 func routesOf(routes []*types.Route) ([]wire.Route, error) {
 	var result []wire.Route
 	for _, r := range routes {
+		if r == nil {
+			continue
+		}
 		to, ok := netip.AddrFromSlice(r.Dst.IP)
 		if !ok {
 			return nil, fmt.Errorf("route without dst")

@@ -14,9 +14,11 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/netctl/netctl/ipam/hostlocal"
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/firewall"
@@ -90,6 +92,8 @@ type Attacher struct {
 	Resolver Resolver
 	Log      *slog.Logger
 	Firewall firewall.BackendName
+	// boot tells when this boot began; see hostlocal.Boot.
+	boot func() (time.Time, error)
 }
 
 // Options say where an Attacher keeps its state and what it may use.
@@ -110,7 +114,10 @@ func New(mode Mode, o Options) (*Attacher, error) {
 	if err != nil {
 		return nil, cni.Wrap(cni.CodeStore, err)
 	}
-	return &Attacher{Mode: mode, Ledger: store, Resolver: dnsd{stateDir: o.StateDir}, Log: o.Log, Firewall: o.Firewall}, nil
+	return &Attacher{
+		Mode: mode, Ledger: store, Resolver: dnsd{stateDir: o.StateDir},
+		Log: o.Log, Firewall: o.Firewall, boot: hostlocal.Boot,
+	}, nil
 }
 
 // A Chooser is a Conf that names the packet filter to use, or "".
@@ -130,6 +137,9 @@ func (a *Attacher) backend(name string) (firewall.Backend, error) {
 	b, err := firewall.Open(firewall.BackendName(name), a.Log)
 	return b, cni.Wrap(cni.CodeFirewall, err)
 }
+
+// lockWait bounds the wait for other processes' ADD and DEL.
+const lockWait = 10 * time.Second
 
 // bridgeLock is held shared while an attachment is made, and exclusively while
 // a network's bridge is deleted.

@@ -34,6 +34,9 @@ func (a *Attacher) Check(ctx context.Context, req *cni.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := p.addressing.check(ctx, p.at, previous); err != nil {
+		return err
+	}
 	host, err := kernel.OpenHost()
 	if err != nil {
 		return cni.Wrap(cni.CodeKernel, err)
@@ -81,13 +84,7 @@ func (a *Attacher) replay(record ledger.Record) (*plan, error) {
 		return nil, err
 	}
 	p.record, p.grant = record, grantFrom(record)
-	if req.Conf.IPAM.Type == LedgerIPAM {
-		pool, err := ParsePool(req)
-		if err != nil {
-			return nil, err
-		}
-		p.grant.Routes = pool.Routes
-	}
+	p.grant.Routes = p.addressing.routes()
 	return p, p.wire()
 }
 

@@ -15,20 +15,8 @@ import (
 // result nor the configuration as it was at ADD, and an attachment that is not
 // there is no error.
 func (a *Attacher) Del(ctx context.Context, req *cni.Request) error {
-	err := a.remove(ctx, a.attachment(req))
-	return errors.Join(err, a.releaseForeign(ctx, req))
-}
-
-// releaseForeign tells an IPAM plugin that is not ours.
-func (a *Attacher) releaseForeign(ctx context.Context, req *cni.Request) error {
-	if kind := req.Conf.IPAM.Type; kind == "" || kind == LedgerIPAM {
-		return nil
-	}
-	d, err := findDelegate(req)
-	if err != nil {
-		return err
-	}
-	return d.run(ctx, cni.Del)
+	err := a.remove(ctx, req, a.attachment(req))
+	return errors.Join(err, a.source(req.Conf.IPAM.Type, req).tell(ctx, cni.Del))
 }
 
 // remove takes away all that an attachment has, in the order that lets nobody
@@ -37,7 +25,7 @@ func (a *Attacher) releaseForeign(ctx context.Context, req *cni.Request) error {
 // reservation of address and ports. It goes on after an error, and keeps the
 // reservation then, so that what is left stays accounted for and DEL can be
 // repeated.
-func (a *Attacher) remove(ctx context.Context, at wire.Attachment) error {
+func (a *Attacher) remove(ctx context.Context, req *cni.Request, at wire.Attachment) error {
 	record, err := a.lookUp(at)
 	if err != nil {
 		return err
@@ -59,7 +47,7 @@ func (a *Attacher) remove(ctx context.Context, at wire.Attachment) error {
 	if err != nil {
 		return err
 	}
-	return a.forget(ledger.Key(at))
+	return a.sourceOf(record, req).release(ctx, at, forgetting(at))
 }
 
 // lookUp reads the record of an attachment; nil if there is none.

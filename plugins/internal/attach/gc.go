@@ -14,12 +14,16 @@ import (
 // GC removes the attachments of this network that are not in the caller's
 // list. It goes on after an error and reports all of them together.
 func (a *Attacher) GC(ctx context.Context, req *cni.Request) error {
-	valid, err := req.Conf.Valid()
+	return a.collect(ctx, req, a.source(req.Conf.IPAM.Type, req))
+}
+
+func (a *Attacher) collect(ctx context.Context, req *cni.Request, from source) error {
+	entries, err := req.Conf.Valid()
 	if err != nil {
 		return err
 	}
-	keep := map[cni.ValidAttachment]bool{}
-	for _, v := range valid {
+	keep := valid{}
+	for _, v := range entries {
 		keep[v] = true
 	}
 	var records []ledger.Record
@@ -35,14 +39,15 @@ func (a *Attacher) GC(ctx context.Context, req *cni.Request) error {
 		if r.Part != a.attachment(req).Part || keep[cni.ValidAttachment{ContainerID: r.Container, IfName: r.IfName}] {
 			continue
 		}
-		if err := a.remove(ctx, wire.Attachment(r.Key)); err != nil {
+		err := errors.Join(
+			a.remove(ctx, req, wire.Attachment(r.Key)),
+			a.sourceOf(&r, req).tell(ctx, cni.Del),
+		)
+		if err != nil {
 			failures = append(failures, fmt.Errorf("remove %s: %w", r.Key, err))
 		}
 	}
-	if kind := req.Conf.IPAM.Type; kind != "" && kind != LedgerIPAM {
-		failures = append(failures, a.delegateVerb(ctx, req, cni.GC))
-	}
-	return errors.Join(failures...)
+	return errors.Join(append(failures, from.collect(ctx, keep))...)
 }
 
 // Status tells whether ADD could succeed now: the ledger can be read, the
@@ -67,43 +72,16 @@ func (a *Attacher) Status(ctx context.Context, req *cni.Request) error {
 	if _, err := a.backend(a.choose(conf)); err != nil {
 		return notAvailable(err)
 	}
-	switch req.Conf.IPAM.Type {
-	case "":
-		return nil
-	case LedgerIPAM:
-		return a.poolStatus(req)
-	}
-	return a.delegateVerb(ctx, req, cni.Status)
-}
-
-func (a *Attacher) delegateVerb(ctx context.Context, req *cni.Request, verb cni.Command) error {
-	d, err := findDelegate(req)
+	addressing, err := a.source(req.Conf.IPAM.Type, req).parse()
 	if err != nil {
 		return err
 	}
-	return d.run(ctx, verb)
-}
-
-// poolStatus looks for a free address in each set without taking it.
-func (a *Attacher) poolStatus(req *cni.Request) error {
-	pool, err := ParsePool(req)
-	if err != nil {
-		return err
-	}
-	err = a.Ledger.View(func(tx *ledger.Tx) error {
-		for _, set := range pool.Sets {
-			if err := tx.Room(req.Conf.Name, set); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return notAvailable(err)
-	}
-	return nil
+	return addressing.status(ctx)
 }
 
 func notAvailable(err error) error {
+	if err == nil {
+		return nil
+	}
 	return cni.Errorf(cni.CodeNotAvailable, "%w", err)
 }

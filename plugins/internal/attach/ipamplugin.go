@@ -1,7 +1,7 @@
 package attach
 
 import (
-	"slices"
+	"context"
 	"time"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
@@ -10,38 +10,87 @@ import (
 	"github.com/netctl/netctl/plugins/internal/cni"
 )
 
-// Grant is ADD of the stand-alone IPAM plugin: addresses for a link that a
-// foreign plugin makes. A repeated ADD gets the same addresses again.
-func (a *Attacher) Grant(req *cni.Request) (*current.Result, error) {
-	pool, err := ParsePool(req)
+// IPAM is one of our kinds of IPAM as a plugin of its own, for interface
+// plugins that are not ours. Ours don't call it: they reserve addresses in the
+// same transaction as ports and names.
+type IPAM struct {
+	attacher *Attacher
+	kind     string
+}
+
+// IPAM gives the plugin of a kind.
+func (a *Attacher) IPAM(kind string) IPAM { return IPAM{a, kind} }
+
+// Add grants addresses. A repeated ADD gets the same ones again.
+func (i IPAM) Add(ctx context.Context, req *cni.Request) (*current.Result, error) {
+	addressing, err := i.source(req).parse()
 	if err != nil {
 		return nil, err
 	}
-	key := ledger.Key(attachmentOf(req))
-	var grant Grant
-	err = a.Ledger.Update(func(tx *ledger.Tx) error {
-		record, found, err := tx.Attachment(key)
-		if err != nil {
-			return err
+	grant, err := addressing.reserve(ctx, attachmentOf(req), i.enter(req))
+	if err != nil {
+		return nil, err
+	}
+	return grant.result(), nil
+}
+
+// Del gives them back.
+func (i IPAM) Del(ctx context.Context, req *cni.Request) error {
+	at := attachmentOf(req)
+	if i.kind == LedgerIPAM {
+		return i.source(req).release(ctx, at, forgetting(at))
+	}
+	return i.source(req).release(ctx, at, nil)
+}
+
+// Check compares the previous result with what is reserved.
+func (i IPAM) Check(ctx context.Context, req *cni.Request) error {
+	addressing, err := i.source(req).parse()
+	if err != nil {
+		return err
+	}
+	previous, err := req.PrevResult()
+	if err != nil {
+		return err
+	}
+	if previous == nil {
+		return cni.Errorf(cni.CodeConfig, "CHECK: key prevResult is missing: want the result of ADD")
+	}
+	return addressing.check(ctx, attachmentOf(req), previous)
+}
+
+// GC gives back what belongs to no valid attachment.
+func (i IPAM) GC(ctx context.Context, req *cni.Request) error {
+	return i.attacher.collect(ctx, req, i.source(req))
+}
+
+// Status tells whether ADD could succeed now.
+func (i IPAM) Status(ctx context.Context, req *cni.Request) error {
+	addressing, err := i.source(req).parse()
+	if err != nil {
+		return err
+	}
+	return addressing.status(ctx)
+}
+
+func (i IPAM) source(req *cni.Request) source { return i.attacher.source(i.kind, req) }
+
+// enter makes the record by which the ledger's own addresses are reserved. The
+// other kinds need none.
+func (i IPAM) enter(req *cni.Request) enter {
+	if i.kind != LedgerIPAM {
+		return nil
+	}
+	return func(tx *ledger.Tx, grant Grant) error {
+		record := ledger.Record{
+			Key: ledger.Key(attachmentOf(req)), Netns: req.Netns, Plugin: i.kind,
+			Request: req.Stdin, Args: req.Args.String(), Created: time.Now(),
 		}
-		if found {
-			grant = grantFrom(record)
-			grant.Routes = pool.Routes
-			return nil
-		}
-		if grant, err = pool.take(tx, key.Network); err != nil {
-			return err
-		}
-		record = ledger.Record{Key: key, Netns: req.Netns, Plugin: LedgerIPAM, Request: req.Stdin, Args: req.Args.String(), Created: time.Now()}
 		for _, address := range grant.Addresses {
 			record.Addresses = append(record.Addresses, ledger.Address(address))
 		}
 		return tx.Put(record)
-	})
-	if err != nil {
-		return nil, refused(err)
 	}
-	return grant.result(), nil
 }
 
 // result is an IPAM plugin's: no interfaces, and no index in the addresses.
@@ -55,39 +104,3 @@ func (g Grant) result() *current.Result {
 	}
 	return result
 }
-
-// Release is DEL of the stand-alone IPAM plugin.
-func (a *Attacher) Release(req *cni.Request) error { return a.forget(ledger.Key(attachmentOf(req))) }
-
-// CheckGrant is CHECK of the stand-alone IPAM plugin: the addresses of the
-// previous result must be the reserved ones.
-func (a *Attacher) CheckGrant(req *cni.Request) error {
-	previous, err := req.PrevResult()
-	if err != nil {
-		return err
-	}
-	if previous == nil {
-		return cni.Errorf(cni.CodeConfig, "CHECK: key prevResult is missing: want the result of ADD")
-	}
-	var record ledger.Record
-	err = a.Ledger.View(func(tx *ledger.Tx) (err error) {
-		record, _, err = tx.Attachment(ledger.Key(attachmentOf(req)))
-		return err
-	})
-	if err != nil {
-		return refused(err)
-	}
-	reserved := grantFrom(record).result()
-	for _, want := range previous.IPs {
-		found := slices.ContainsFunc(reserved.IPs, func(have *current.IPConfig) bool {
-			return have.Address.IP.Equal(want.Address.IP)
-		})
-		if !found {
-			return cni.Errorf(cni.CodeCheck, "address %s is not reserved for %s", want.Address.IP, attachmentOf(req))
-		}
-	}
-	return nil
-}
-
-// PoolStatus is STATUS of the stand-alone IPAM plugin.
-func (a *Attacher) PoolStatus(req *cni.Request) error { return a.poolStatus(req) }

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/netctl/netctl/ipam/flock"
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/kernel"
@@ -24,11 +25,11 @@ func (a *Attacher) RemoveNetwork(ctx context.Context, req *cni.Request) error {
 	if err != nil {
 		return cni.Wrap(cni.CodeConfig, err)
 	}
-	unlock, err := lock(a.bridgeLock(), unix.LOCK_EX)
+	bridges, err := flock.Open(a.bridgeLock(), unix.LOCK_EX, lockWait)
 	if err != nil {
-		return cni.Wrap(cni.CodeStore, err)
+		return refused(err)
 	}
-	defer unlock()
+	defer bridges.Close()
 	if err := a.unused(req.Conf.Name); err != nil {
 		return err
 	}

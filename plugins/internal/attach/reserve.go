@@ -17,6 +17,9 @@ type plan struct {
 	req   *cni.Request
 	conf  Conf
 	ports []ledger.Port
+	// source is where the addresses come from, addressing its configuration.
+	source     source
+	addressing addressing
 
 	grant  Grant
 	wiring wire.Wiring
@@ -35,20 +38,22 @@ func (a *Attacher) parse(req *cni.Request) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &plan{at: a.attachment(req), req: req, conf: conf, ports: ports}, nil
+	source := a.source(req.Conf.IPAM.Type, req)
+	addressing, err := source.parse()
+	if err != nil {
+		return nil, err
+	}
+	return &plan{at: a.attachment(req), req: req, conf: conf, ports: ports, source: source, addressing: addressing}, nil
 }
 
 // reserve has addresses granted and enters them, the ports and the names into
 // the ledger, all of them or none.
 func (a *Attacher) reserve(ctx context.Context, p *plan, u *undo) error {
-	source, err := p.addressSource(ctx, u)
-	if err != nil {
-		return err
-	}
-	err = a.Ledger.Update(func(tx *ledger.Tx) error {
-		if p.grant, err = source(tx); err != nil {
-			return err
+	_, err := p.addressing.reserve(ctx, p.at, func(tx *ledger.Tx, grant Grant) error {
+		if kind := p.req.Conf.IPAM.Type; kind != "" && len(grant.Addresses) == 0 {
+			return cni.Errorf(cni.CodeConfig, "key ipam: type %s gave no address", kind)
 		}
+		p.grant = grant
 		if err := p.wire(); err != nil {
 			return err
 		}
@@ -62,32 +67,12 @@ func (a *Attacher) reserve(ctx context.Context, p *plan, u *undo) error {
 		return nil
 	})
 	if err != nil {
-		return refused(err)
+		return err
 	}
-	u.push("reservation", func(context.Context) error { return a.forget(p.record.Key) })
+	u.push("reservation", func(ctx context.Context) error {
+		return errors.Join(p.source.release(ctx, p.at, forgetting(p.at)), p.source.tell(ctx, cni.Del))
+	})
 	return nil
-}
-
-// addressSource is where the addresses come from: nowhere (L2), the ledger in
-// its transaction, or another plugin, which is asked before the transaction.
-func (p *plan) addressSource(ctx context.Context, u *undo) (func(*ledger.Tx) (Grant, error), error) {
-	switch p.req.Conf.IPAM.Type {
-	case "":
-		return func(*ledger.Tx) (Grant, error) { return Grant{}, nil }, nil
-	case LedgerIPAM:
-		pool, err := ParsePool(p.req)
-		return func(tx *ledger.Tx) (Grant, error) { return pool.take(tx, p.req.Conf.Name) }, err
-	}
-	d, err := findDelegate(p.req)
-	if err != nil {
-		return nil, err
-	}
-	grant, err := d.add(ctx)
-	if err != nil {
-		return nil, err
-	}
-	u.push("addresses", func(ctx context.Context) error { return d.run(ctx, cni.Del) })
-	return func(*ledger.Tx) (Grant, error) { return grant, nil }, nil
 }
 
 // wire has the mode compute the Wiring and adds what is the same for all modes.
@@ -109,6 +94,7 @@ func (p *plan) fillRecord(a *Attacher) error {
 	p.record = ledger.Record{
 		Key:     ledger.Key(p.at),
 		Netns:   p.req.Netns,
+		Foreign: p.req.Conf.IPAM.Type != LedgerIPAM,
 		Ports:   p.ports,
 		Names:   names,
 		Plugin:  a.Mode.Name,
@@ -131,21 +117,15 @@ func (p *plan) fillRecord(a *Attacher) error {
 	return nil
 }
 
-// forget gives a reservation back.
-func (a *Attacher) forget(key ledger.Key) error {
-	err := a.Ledger.Update(func(tx *ledger.Tx) error {
-		_, _, err := tx.Delete(key)
-		return err
-	})
-	return cni.Wrap(cni.CodeStore, err)
-}
-
 // refused gives the ledger's errors their codes.
 func refused(err error) error {
 	var taken *ledger.TakenError
+	var exhausted *ledger.ExhaustedError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &exhausted):
+		return cni.Errorf(cni.CodeExhausted, "%w", err).WithHint("remove containers that are not needed, or make the network's subnet larger")
 	case errors.As(err, &taken) && taken.IsPort():
 		return cni.Errorf(cni.CodePort, "%w", err).WithHint("publish another host port, or remove container %s", taken.Holder.Container)
 	case errors.As(err, &taken):

@@ -29,6 +29,7 @@ import (
 type foreignChain struct {
 	table *nft.Table
 	name  string
+	kind  string // "" for chains that are not base chains
 	hook  nft.ChainHook
 	rules []foreignRule
 	// closed: what no rule accepts is dropped.
@@ -47,66 +48,75 @@ func (c foreignChain) xtables() bool {
 }
 
 func (c foreignChain) String() string {
-	family := map[nft.TableFamily]string{nft.TableFamilyIPv4: "ip", nft.TableFamilyIPv6: "ip6", nft.TableFamilyINet: "inet"}
-	return fmt.Sprintf("%s %s %s", family[c.table.Family], c.table.Name, c.name)
+	return fmt.Sprintf("%s %s %s", familyNames()[c.table.Family], c.table.Name, c.name)
 }
 
-// foreigners reads and changes foreign chains.
+// foreigners reads and changes foreign chains. What it cannot do it logs: the
+// network's own rules are in place, and most hosts need no more.
 type foreigners struct {
 	reader *netlink.Conn
 	writer *nft.Conn
 	log    *slog.Logger
-	// skipXtables leaves the chains of iptables out, where the iptables
-	// backend has its own rules.
-	skipXtables bool
+	// except leaves out the iptables tables with our own chains in them.
+	except bool
 }
 
-// open puts the network's accepting rules into every closed chain that does
-// not have them.
-func (o foreigners) open(p wire.NetworkPolicy) error {
-	if p.IsZero() || p.Bridge == "" {
-		return nil
-	}
-	return o.each(func(c foreignChain) {
-		want := c.openings(p)
-		comment := policyComment(p)
-		current := c.owned(func(owner string) bool { return owner == comment })
-		if !c.closed || len(want) == len(current) {
-			return
-		}
-		o.delete(c, c.owned(func(owner string) bool { return isPolicyOf(owner, p.Network) }))
-		for _, r := range slices.Backward(want) {
-			r.comment = comment
-			o.insert(c, r)
+// open puts the networks' accepting rules into every closed chain that does
+// not have them, and into those of iptables, whose policy changes when somebody
+// starts Docker.
+func (o foreigners) open(policies ...wire.NetworkPolicy) {
+	o.each(func(c foreignChain) {
+		for _, p := range policies {
+			want, comment := c.openings(p), policyComment(p)
+			current := c.owned(func(owner string) bool { return owner == comment })
+			if !c.closed && !c.xtables() || len(want) == len(current) {
+				continue
+			}
+			o.delete(c, c.owned(func(owner string) bool { return isPolicyOf(owner, p.Network) }))
+			for _, r := range slices.Backward(want) {
+				r.comment = comment
+				o.insert(c, r)
+			}
 		}
 	})
 }
 
 // close takes rules of ours away.
-func (o foreigners) close(gone func(comment string) bool) error {
-	return o.each(func(c foreignChain) {
+func (o foreigners) close(gone func(comment string) bool) {
+	o.each(func(c foreignChain) {
 		o.delete(c, c.owned(func(owner string) bool { return isOurs(owner) && gone(owner) }))
 	})
 }
 
+// restore leaves the openings of these networks, and no others.
+func (o foreigners) restore(all []Rules) {
+	var policies []wire.NetworkPolicy
+	known := map[string]bool{}
+	for _, r := range all {
+		if comment := policyComment(r.Network); !known[comment] {
+			known[comment] = true
+			policies = append(policies, r.Network)
+		}
+	}
+	o.close(func(comment string) bool { return !known[comment] })
+	o.open(policies...)
+}
+
 // each collects changes for one chain after the other, and commits them chain
 // by chain, so that one that may not be changed does not keep the others shut.
-func (o foreigners) each(collect func(foreignChain)) error {
+func (o foreigners) each(collect func(foreignChain)) {
 	chains, err := o.chains()
 	if err != nil {
-		return fmt.Errorf("read other programs' nftables chains: %w", err)
+		o.log.Debug("cannot read other programs' nftables chains", "error", err)
+		return
 	}
 	for _, c := range chains {
-		if o.skipXtables && c.xtables() {
-			continue
-		}
 		collect(c)
 		if err := o.writer.Flush(); err != nil {
 			o.log.Warn("a firewall of this host may drop containers' packets and lets nobody change it; allow the bridge there",
 				"chain", c.String(), "error", err)
 		}
 	}
-	return nil
 }
 
 func (c foreignChain) owned(by func(comment string) bool) []foreignRule {
@@ -118,7 +128,7 @@ func (c foreignChain) openings(p wire.NetworkPolicy) []rule {
 	pass := verdict{action: accept}
 	from, into := device{name: p.Bridge}, device{name: p.Bridge}
 	switch {
-	case c.hook == *nft.ChainHookForward && !p.Forward:
+	case p.Bridge == "" || c.hook == *nft.ChainHookForward && !p.Forward:
 		return nil
 	case c.hook == *nft.ChainHookForward && p.Internal:
 		return []rule{{in: from, out: into, do: pass}}
@@ -189,10 +199,16 @@ func (o foreigners) chains() ([]foreignChain, error) {
 	if err != nil {
 		return nil, err
 	}
+	own := map[nft.Table]bool{}
+	for _, m := range answers {
+		if c := parseForeign(m); c.name == iptablesChain(chainForward) {
+			own[*c.table] = o.except
+		}
+	}
 	var all []foreignChain
 	for _, m := range answers {
-		c, ok := parseForeign(m)
-		if !ok {
+		c := parseForeign(m)
+		if !c.matters() || own[*c.table] {
 			continue
 		}
 		if err := o.readRules(&c); err != nil {
@@ -203,27 +219,34 @@ func (o foreigners) chains() ([]foreignChain, error) {
 	return all, nil
 }
 
-// parseForeign tells what a chain is, if it is one that could drop our packets.
-func parseForeign(m netlink.Message) (foreignChain, bool) {
-	c := foreignChain{name: attributeText(m, unix.NFTA_CHAIN_NAME)}
+func parseForeign(m netlink.Message) foreignChain {
+	c := foreignChain{name: attributeText(m, unix.NFTA_CHAIN_NAME), kind: attributeText(m, unix.NFTA_CHAIN_TYPE)}
 	c.table = &nft.Table{Name: attributeText(m, unix.NFTA_CHAIN_TABLE), Family: nft.TableFamily(m.Data[0])}
-	hook := attribute(m, unix.NFTA_CHAIN_HOOK, unix.NFTA_HOOK_HOOKNUM)
-	policy := attribute(m, unix.NFTA_CHAIN_POLICY)
-	if c.table.Name == nftTable || len(hook) != 4 || attributeText(m, unix.NFTA_CHAIN_TYPE) != string(nft.ChainTypeFilter) {
-		return c, false
+	if hook := attribute(m, unix.NFTA_CHAIN_HOOK, unix.NFTA_HOOK_HOOKNUM); len(hook) == 4 {
+		c.hook = nft.ChainHook(binary.BigEndian.Uint32(hook))
 	}
-	c.hook = nft.ChainHook(binary.BigEndian.Uint32(hook))
+	policy := attribute(m, unix.NFTA_CHAIN_POLICY)
 	c.closed = len(policy) == 4 && nft.ChainPolicy(binary.BigEndian.Uint32(policy)) == nft.ChainPolicyDrop
-	family := c.table.Family
-	return c, (c.hook == *nft.ChainHookForward || c.hook == *nft.ChainHookInput) &&
-		(family == nft.TableFamilyIPv4 || family == nft.TableFamilyIPv6 || family == nft.TableFamilyINet)
+	return c
+}
+
+// matters tells whether the chain could drop our packets.
+func (c foreignChain) matters() bool {
+	if c.table.Name == nftTable || c.kind != string(nft.ChainTypeFilter) {
+		return false
+	}
+	_, known := familyNames()[c.table.Family]
+	return known && (c.hook == *nft.ChainHookForward || c.hook == *nft.ChainHookInput)
+}
+
+func familyNames() map[nft.TableFamily]string {
+	return map[nft.TableFamily]string{nft.TableFamilyIPv4: "ip", nft.TableFamilyIPv6: "ip6", nft.TableFamilyINet: "inet"}
 }
 
 // readRules adds the chain's rules, and whether the last one drops all that
 // has come that far.
 func (o foreigners) readRules(c *foreignChain) error {
-	r := nftReader{conn: o.reader}
-	r.table = c.table.Family
+	r := nftReader{conn: o.reader, table: c.table.Family}
 	answers, err := r.get(unix.NFT_MSG_GETRULE, netlink.Dump, text(unix.NFTA_RULE_TABLE, c.table.Name), text(unix.NFTA_RULE_CHAIN, c.name))
 	if err != nil {
 		return err
@@ -242,4 +265,21 @@ func (o foreigners) readRules(c *foreignChain) error {
 		}
 	}
 	return nil
+}
+
+// foreigners lends the iptables backend a pair of sockets. On a kernel without
+// nf_tables there is nobody to talk to, and nothing to do.
+func (t *iptables) foreigners(use func(foreigners)) {
+	reader, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		t.log.Debug("cannot open nftables", "error", err)
+		return
+	}
+	defer reader.Close()
+	writer, err := nft.New()
+	if err != nil {
+		t.log.Debug("cannot open nftables", "error", err)
+		return
+	}
+	use(foreigners{reader: reader, writer: writer, log: t.log, except: true})
 }

@@ -31,12 +31,13 @@ func (t *iptables) Apply(ctx context.Context, r Rules) error {
 		return err
 	}
 	defer l.release()
-	if err := t.change(ctx, l, fastApply(r), func(f family, s *saved) string {
+	rewrote, err := t.change(ctx, l, fastApply(r), func(f family, s *saved) string {
 		return rewrite(f, s, wanted(f, r), r.replaces)
-	}); err != nil {
-		return err
+	})
+	if rewrote && err == nil {
+		t.foreigners(func(o foreigners) { o.open(r.Network) })
 	}
-	return forgetConnections(r.Publish)
+	return errors.Join(err, forgetConnections(r.Publish))
 }
 
 // Remove is part of Backend.
@@ -51,7 +52,7 @@ func (t *iptables) Remove(ctx context.Context, r Rules, inUse InUse) error {
 		return err
 	}
 	if last {
-		err = t.remove(ctx, l, r.families(), func(c string) bool { return ofNetworkOrBelow(c, r.Attachment.Network) })
+		err = t.removeNetwork(ctx, l, r.families(), r.Attachment.NetworkLabel())
 	} else {
 		err = t.removeAttachment(ctx, l, r)
 	}
@@ -59,11 +60,12 @@ func (t *iptables) Remove(ctx context.Context, r Rules, inUse InUse) error {
 }
 
 func (t *iptables) removeAttachment(ctx context.Context, l *lock, r Rules) error {
-	gone := func(c string) bool { return ofLabel(c, attachmentLabel(r.Attachment)) }
+	slow := removal(func(c string) bool { return ofLabel(c, attachmentLabel(r.Attachment)) })
 	if !r.known() {
-		return t.remove(ctx, l, r.families(), gone)
+		return t.rewriteAll(ctx, l, r.families(), slow)
 	}
-	return t.change(ctx, l, fastRemove(r), removal(gone))
+	_, err := t.change(ctx, l, fastRemove(r), slow)
+	return err
 }
 
 // RemoveNetwork is part of Backend.
@@ -76,15 +78,17 @@ func (t *iptables) RemoveNetwork(ctx context.Context, network string, inUse InUs
 	if used, err := inUse.used(); used || err != nil {
 		return err
 	}
-	return t.remove(ctx, l, Rules{}.families(), func(c string) bool { return ofNetworkOrBelow(c, network) })
+	return t.removeNetwork(ctx, l, Rules{}.families(), network)
 }
 
-// remove reads what is there and takes away whatever belongs to the owner.
-func (t *iptables) remove(ctx context.Context, l *lock, in []family, gone func(comment string) bool) error {
+func (t *iptables) removeNetwork(ctx context.Context, l *lock, in []family, network string) error {
+	gone := func(c string) bool { return ofNetworkOrBelow(c, network) }
+	t.foreigners(func(o foreigners) { o.close(gone) })
 	return t.rewriteAll(ctx, l, in, removal(gone))
 }
 
-func removal(gone func(comment string) bool) func(family, *saved) string {
+// removal takes away whatever belongs to an owner.
+func removal(gone func(comment string) bool) rewriter {
 	return func(f family, s *saved) string { return rewrite(f, s, nil, gone) }
 }
 
@@ -95,13 +99,15 @@ func (t *iptables) Restore(ctx context.Context, all []Rules) error {
 		return err
 	}
 	defer l.release()
-	return t.rewriteAll(ctx, l, Rules{}.families(), func(f family, s *saved) string {
+	err = t.rewriteAll(ctx, l, Rules{}.families(), func(f family, s *saved) string {
 		var want []placed
 		for _, r := range all {
 			want = append(want, wanted(f, r)...)
 		}
 		return rewrite(f, s, want, func(string) bool { return true })
 	})
+	t.foreigners(func(o foreigners) { o.restore(all) })
+	return err
 }
 
 // Check is part of Backend.
@@ -161,7 +167,7 @@ func wanted(f family, r Rules) []placed {
 	}
 	all := append(sharedRules(f), network...)
 	for _, subnet := range hairpinSubnets(f, r) {
-		all = append(all, hairpinRules(r.Attachment.Network, subnet)...)
+		all = append(all, hairpinRules(r.Attachment.NetworkLabel(), subnet)...)
 	}
 	if len(published) > 0 {
 		all = append(all, receipt(r.Attachment))
@@ -193,6 +199,6 @@ func sharedRules(f family) []placed {
 // that the attachment's rules are there, and that an Apply has nothing to add
 // blindly.
 func receipt(a wire.Attachment) placed {
-	own := chain{nat, "ATT-" + hash(16, a.Network, a.Container, a.IfName), false}
+	own := chain{nat, "ATT-" + hash(16, a.NetworkLabel(), a.Container, a.IfName), false}
 	return placed{own, rule{do: verdict{action: leave}, comment: attachmentLabel(a)}}
 }

@@ -16,7 +16,7 @@ func Lines(name BackendName, r Rules) ([]string, error) {
 	var all []string
 	for _, f := range families() {
 		if b.Name() == IPTables {
-			all = append(all, iptablesLines(f, r)...)
+			all = append(all, iptablesLines(f, wanted(f, r))...)
 		} else {
 			all = append(all, nftLines(f, nftWanted(f, r))...)
 		}
@@ -26,8 +26,8 @@ func Lines(name BackendName, r Rules) ([]string, error) {
 
 // iptablesLines turns the input of iptables-restore for an empty host into
 // commands.
-func iptablesLines(f family, r Rules) []string {
-	input := rewrite(f, parseSaved(""), wanted(f, r), func(string) bool { return false })
+func iptablesLines(f family, want []placed) []string {
+	input := rewrite(f, parseSaved(""), want, func(string) bool { return false })
 	var all []string
 	table := ""
 	for line := range strings.Lines(input) {

@@ -44,6 +44,9 @@ func (t *nftables) Apply(ctx context.Context, r Rules) error {
 		t.log.Debug("rules differ from what was expected, reading them", "because", err)
 		err = s.change(r.families(), func(f family) error { return s.rewrite(f, nftWanted(f, r), r.replaces, true) })
 	}
+	if err == nil && s.rewrote {
+		s.foreigners().open(r.Network)
+	}
 	return errors.Join(err, forgetConnections(r.Publish))
 }
 
@@ -65,7 +68,8 @@ func (t *nftables) Remove(ctx context.Context, r Rules, inUse InUse) error {
 func (s *nftSession) remove(r Rules, last bool) error {
 	gone := func(c string) bool { return ofLabel(c, attachmentLabel(r.Attachment)) }
 	if last {
-		gone = func(c string) bool { return ofNetworkOrBelow(c, r.Attachment.Network) }
+		gone = func(c string) bool { return ofNetworkOrBelow(c, r.Attachment.NetworkLabel()) }
+		s.foreigners().close(gone)
 	}
 	if r.known() {
 		err := s.change(r.families(), func(f family) error {
@@ -92,9 +96,9 @@ func (t *nftables) RemoveNetwork(ctx context.Context, network string, inUse InUs
 	if used, err := inUse.used(); used || err != nil {
 		return err
 	}
-	return s.change(Rules{}.families(), func(f family) error {
-		return s.rewrite(f, nftWant{}, func(c string) bool { return ofNetworkOrBelow(c, network) }, true)
-	})
+	gone := func(c string) bool { return ofNetworkOrBelow(c, network) }
+	s.foreigners().close(gone)
+	return s.change(Rules{}.families(), func(f family) error { return s.rewrite(f, nftWant{}, gone, true) })
 }
 
 // Restore is part of Backend.
@@ -104,6 +108,7 @@ func (t *nftables) Restore(ctx context.Context, all []Rules) error {
 		return err
 	}
 	defer s.close()
+	s.foreigners().restore(all)
 	return s.change(Rules{}.families(), func(f family) error {
 		var want nftWant
 		for _, r := range all {
@@ -119,6 +124,12 @@ type nftSession struct {
 	reader *netlink.Conn
 	writer *nft.Conn
 	log    *slog.Logger
+	// rewrote: more was done than adding elements.
+	rewrote bool
+}
+
+func (s *nftSession) foreigners() foreigners {
+	return foreigners{reader: s.reader, writer: s.writer, log: s.log}
 }
 
 func (t *nftables) open(ctx context.Context) (*nftSession, error) {

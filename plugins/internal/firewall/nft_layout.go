@@ -60,7 +60,7 @@ func nftWanted(f family, r Rules) nftWant {
 		w.addNetwork(network, nftMarker(r.Network))
 	}
 	for _, subnet := range hairpinSubnets(f, r) {
-		rules := hairpinRules(r.Attachment.Network, subnet)
+		rules := hairpinRules(r.Attachment.NetworkLabel(), subnet)
 		w.addNetwork(rules, nftChain(rules[len(rules)-1].chain))
 	}
 	if len(published) > 0 {
@@ -177,7 +177,7 @@ func nftMarkerPrefix(network string) string { return "masq-" + networkKey(networ
 func set(name string) chain { return chain{name: name} }
 
 func nftReceipt(a wire.Attachment) element {
-	return element{set: nftAttachments, key: deviceKey(hash(15, a.Network, a.Container, a.IfName)), comment: attachmentLabel(a)}
+	return element{set: nftAttachments, key: deviceKey(hash(15, a.NetworkLabel(), a.Container, a.IfName)), comment: attachmentLabel(a)}
 }
 
 // deviceKey is an interface name as a key: 16 bytes (IFNAMSIZ), filled with

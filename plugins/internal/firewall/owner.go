@@ -35,7 +35,7 @@ const (
 func networkLabel(network string) string { return prefix + " " + fit(network, networkLimit) }
 
 func attachmentLabel(a wire.Attachment) string {
-	return networkLabel(a.Network) + "/" + fit(a.Container+"/"+a.IfName, containerLimit)
+	return networkLabel(a.NetworkLabel()) + "/" + fit(a.Container+"/"+a.IfName, containerLimit)
 }
 
 // ofLabel tells whether a comment belongs to the label's owner.

@@ -106,17 +106,30 @@ func (h *Host) explainVeth(c *Container, want wire.Veth, err error) error {
 
 // DeleteLink removes an interface of the container; one that is not there is
 // no error.
-func (c *Container) DeleteLink(name string) error { return deleteLink(c.link, name) }
-
-// DeleteLink removes a host-side link, and with it the container's end. A link
-// that is not there is no error.
-func (h *Host) DeleteLink(name string) error { return deleteLink(h.link, name) }
-
-func deleteLink(handle *netlink.Handle, name string) error {
-	link, err := handle.LinkByName(name)
+func (c *Container) DeleteLink(name string) error {
+	link, err := c.link.LinkByName(name)
 	if err == nil {
-		err = handle.LinkDel(link)
+		err = c.link.LinkDel(link)
 	}
+	return deleted(name, err)
+}
+
+// DeleteLink removes a host-side link, and with it the container's end. It
+// returns when nobody can see the link any more (see vanish.go). A link that
+// is not there is no error.
+func (h *Host) DeleteLink(name string) error {
+	link, err := h.link.LinkByName(name)
+	if err == nil {
+		err = vanish(link.Attrs().Index)
+	}
+	if errors.Is(err, errMissed) {
+		// This waits for the kernel to the end, and makes sure.
+		err = h.link.LinkDel(link)
+	}
+	return deleted(name, err)
+}
+
+func deleted(name string, err error) error {
 	if err != nil && !absent(err) {
 		return fmt.Errorf("delete %s: %w", name, err)
 	}

@@ -33,13 +33,13 @@ func (a Attachment) String() string {
 }
 
 // NetworkLabel names the network's share of the packet filter's rules: that of
-// the plugin that makes the links, or of one chained after it. A slash can't be
+// the plugin that makes the links, or of one chained after it. A plus sign can't be
 // part of a network's name.
 func (a Attachment) NetworkLabel() string {
 	if a.Part == "" {
 		return a.Network
 	}
-	return a.Network + "/" + a.Part
+	return a.Network + "+" + a.Part
 }
 
 // HostName computes the name of a host-side object of this attachment from a

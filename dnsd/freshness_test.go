@@ -1,0 +1,198 @@
+package dnsd
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+func addrs(list ...string) (out []netip.Addr) {
+	for _, s := range list {
+		out = append(out, netip.MustParseAddr(s))
+	}
+	return out
+}
+
+// TestFresh: after a sync the new name is there (G1) and the old one is not
+// (G2), every time; an address that passes on never shows its former owner (G3).
+func TestFresh(t *testing.T) {
+	w := newWorld(t)
+	w.network("front", "10.88.0.1/24")
+	web := w.container("front", "web")
+	w.serve()
+	conn, err := path{from: web.Namespace, transport: "udp", server: "10.88.0.1"}.dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	look := func(name string, kind uint16) string {
+		t.Helper()
+		if err := send(conn, ask1(name, kind)); err != nil {
+			t.Fatal(err)
+		}
+		b, err := receive(conn, 2*time.Second)
+		m := new(dns.Msg)
+		if err == nil {
+			err = m.Unpack(b)
+		}
+		return answers(m, err)
+	}
+	for i := range 200 {
+		name := fmt.Sprint("n", i)
+		r := w.bare("front", "10.88.0.50/24", name)
+		if err := w.sync(w.put(r), "front"); err != nil {
+			t.Fatal(err)
+		}
+		if got := look(name+".netctl.internal", dns.TypeA); got != "10.88.0.50" {
+			t.Fatalf("%s after its sync: %s", name, got)
+		}
+		if got, want := look("50.0.88.10.in-addr.arpa", dns.TypePTR), name+".front.netctl.internal."; got != want {
+			t.Fatalf("the address of %s: %s", name, got)
+		}
+		if err := w.sync(w.remove(r.Key), ""); err != nil {
+			t.Fatal(err)
+		}
+		if got := look(name+".netctl.internal", dns.TypeA); got != "NXDOMAIN" {
+			t.Fatalf("%s after its end: %s", name, got)
+		}
+		if got := look("50.0.88.10.in-addr.arpa", dns.TypePTR); got != "NXDOMAIN" {
+			t.Fatalf("the address after the end of %s: %s", name, got)
+		}
+	}
+}
+
+// load asks one question after the other on several sockets until it is
+// stopped, and counts what goes wrong.
+type load struct {
+	asked, lost, wrong atomic.Int64
+	longest            atomic.Int64 // nanoseconds without any answer
+	stop               context.CancelFunc
+	group              sync.WaitGroup
+}
+
+// startLoad asks for the container's own name. perSecond is over all sockets.
+func startLoad(t *testing.T, c *container, perSecond int) *load {
+	t.Helper()
+	const sockets = 4
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &load{stop: cancel}
+	t.Cleanup(cancel)
+	want := nth(c.w.networks[c.key.Network].gateways[0], 2).String()
+	for range sockets {
+		conn, err := path{from: c.Namespace, transport: "udp", server: "10.88.0.1"}.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.group.Go(func() {
+			defer conn.Close()
+			tick := time.NewTicker(time.Second * sockets / time.Duration(perSecond))
+			defer tick.Stop()
+			last := time.Now()
+			for id := uint16(0); ctx.Err() == nil; id++ {
+				<-tick.C
+				if l.one(conn, id, want) {
+					last = time.Now()
+				}
+				l.longest.Store(max(l.longest.Load(), int64(time.Since(last))))
+			}
+		})
+	}
+	return l
+}
+
+func (l *load) one(conn net.Conn, id uint16, want string) bool {
+	l.asked.Add(1)
+	if err := send(conn, numbered("web", id)); err != nil {
+		l.lost.Add(1)
+		return false
+	}
+	for {
+		b, err := receive(conn, 250*time.Millisecond)
+		if err != nil || b == nil {
+			l.lost.Add(1)
+			return false
+		}
+		m := new(dns.Msg)
+		if err := m.Unpack(b); err != nil {
+			l.wrong.Add(1)
+			return false
+		}
+		if m.Id != id {
+			continue // late
+		}
+		if answers(m, nil) != want {
+			l.wrong.Add(1)
+		}
+		return true
+	}
+}
+
+func (l *load) end() {
+	l.stop()
+	l.group.Wait()
+}
+
+// TestUpdatesUnderLoad: changes cost the others nothing (G4).
+func TestUpdatesUnderLoad(t *testing.T) {
+	w := newWorld(t)
+	w.network("front", "10.88.0.1/16")
+	web := w.container("front", "web")
+	w.serve()
+	l := startLoad(t, web, 2000)
+	for i := range 500 {
+		r := w.bare("front", fmt.Sprintf("10.88.%d.%d/16", 1+i/200, 1+i%200), fmt.Sprint("n", i))
+		if err := w.sync(w.put(r), "front"); err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 1 {
+			if err := w.sync(w.remove(r.Key), ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	l.end()
+	if l.lost.Load() > 0 || l.wrong.Load() > 0 || l.asked.Load() < 100 {
+		t.Errorf("%d queries during 750 changes: %d lost, %d wrong", l.asked.Load(), l.lost.Load(), l.wrong.Load())
+	}
+}
+
+// TestKilledUnderLoad: who kills the resolver interrupts for less than 200 ms,
+// and it comes back complete (G6).
+func TestKilledUnderLoad(t *testing.T) {
+	w := newWorld(t)
+	w.network("front", "10.88.0.1/16")
+	web := w.container("front", "web")
+	for i := range 500 {
+		w.put(w.bare("front", fmt.Sprintf("10.88.%d.%d/16", 1+i/200, 1+i%200), fmt.Sprint("n", i)))
+	}
+	st := w.serve()
+	l := startLoad(t, web, 2000)
+	for range 5 {
+		syscall.Kill(st.PID, syscall.SIGKILL)
+		start := time.Now()
+		if err := w.sync(0, "front"); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > 200*time.Millisecond {
+			t.Errorf("back after %s", took)
+		}
+		var err error
+		if st, err = w.status(); err != nil || st.Attachments != 501 {
+			t.Fatalf("%d attachments are back, want 501: %v", st.Attachments, err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	l.end()
+	if l.wrong.Load() > 0 {
+		t.Errorf("%d of %d answers were wrong", l.wrong.Load(), l.asked.Load())
+	}
+	t.Logf("%d queries, %d lost in 5 restarts", l.asked.Load(), l.lost.Load())
+}

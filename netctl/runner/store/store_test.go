@@ -1,0 +1,306 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/netctl/netctl/netctl/runner"
+)
+
+func newStore(t *testing.T) *Store {
+	t.Helper()
+	dir := t.TempDir()
+	return Open(filepath.Join(dir, "state"), filepath.Join(dir, "data"))
+}
+
+func mustCreate(t *testing.T, s *Store, name string) *runner.Config {
+	t.Helper()
+	cfg := &runner.Config{ID: runner.NewID(), Name: name, Created: time.Now().Round(0)}
+	if err := s.Create(cfg); err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func TestCreateAndLoad(t *testing.T) {
+	s := newStore(t)
+	cfg := mustCreate(t, s, "web")
+	c, err := s.Load(cfg.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Name != "web" || c.State.Status != runner.StatusCreated || !c.Created.Equal(cfg.Created) {
+		t.Errorf("got %+v", c)
+	}
+	list, err := s.List()
+	if err != nil || len(list) != 1 || list[0].Config.ID != cfg.ID {
+		t.Errorf("list %v, %v", list, err)
+	}
+}
+
+func TestNothingExistsBeforeTheFirstContainer(t *testing.T) {
+	s := newStore(t)
+	if list, err := s.List(); err != nil || len(list) > 0 {
+		t.Errorf("list %v, %v", list, err)
+	}
+	var missing *NotFoundError
+	if _, err := s.Lookup("web"); !errors.As(err, &missing) {
+		t.Errorf("lookup: %v", err)
+	}
+	if _, err := os.Stat(s.data); !errors.Is(err, os.ErrNotExist) {
+		t.Error("looking made a directory")
+	}
+}
+
+func TestNameIsTakenOnce(t *testing.T) {
+	s := newStore(t)
+	first := mustCreate(t, s, "web")
+	err := s.Create(&runner.Config{ID: runner.NewID(), Name: "web"})
+	var taken *NameTakenError
+	if !errors.As(err, &taken) || taken.Holder != first.ID {
+		t.Fatalf("got %v", err)
+	}
+	if ids, _ := s.ids(); len(ids) != 1 {
+		t.Errorf("the refused container left its directory: %v", ids)
+	}
+}
+
+// Of many that want a name at once, one gets it and nothing of the others stays.
+func TestNameRace(t *testing.T) {
+	s := newStore(t)
+	const n = 50
+	results := make([]error, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { results[i] = s.Create(&runner.Config{ID: runner.NewID(), Name: "web"}) })
+	}
+	all.Wait()
+	winners := 0
+	for _, err := range results {
+		var taken *NameTakenError
+		switch {
+		case err == nil:
+			winners++
+		case !errors.As(err, &taken):
+			t.Error(err)
+		}
+	}
+	if ids, _ := s.ids(); winners != 1 || len(ids) != 1 {
+		t.Errorf("%d winners, %d directories", winners, len(ids))
+	}
+}
+
+// A removal that was killed in the middle leaves a name without a directory.
+func TestLeftoverNameCanBeTaken(t *testing.T) {
+	s := newStore(t)
+	old := mustCreate(t, s, "web")
+	if err := os.RemoveAll(s.Dir(old.ID)); err != nil {
+		t.Fatal(err)
+	}
+	fresh := mustCreate(t, s, "web")
+	if id, err := s.Lookup("web"); err != nil || id != fresh.ID {
+		t.Errorf("web is %s, %v", id, err)
+	}
+}
+
+func TestDroppingDoesNotTakeAnothersName(t *testing.T) {
+	s := newStore(t)
+	cfg := mustCreate(t, s, "web")
+	if err := s.dropName("web", runner.NewID()); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := s.Lookup("web"); err != nil || id != cfg.ID {
+		t.Errorf("web is %s, %v", id, err)
+	}
+	if entries, _ := os.ReadDir(filepath.Dir(s.namePath("x"))); len(entries) != 1 {
+		t.Errorf("names: %v", entries)
+	}
+}
+
+func TestLookup(t *testing.T) {
+	s := newStore(t)
+	a := mustCreate(t, s, "web")
+	b := mustCreate(t, s, string(a.ID.Short())) // named like the other's ID
+	for ref, want := range map[string]runner.ID{
+		"web":                a.ID,
+		string(a.ID):         a.ID,
+		string(b.ID):         b.ID,
+		string(a.ID[:20]):    a.ID,
+		string(a.ID.Short()): b.ID, // an exact name wins
+	} {
+		if got, err := s.Lookup(ref); err != nil || got != want {
+			t.Errorf("%s: got %s, %v; want %s", ref, got, err, want)
+		}
+	}
+	for _, ref := range []string{"", ".", "..", "nope", "../names/web", "/web", string(a.ID) + "0"} {
+		var missing *NotFoundError
+		if id, err := s.Lookup(ref); !errors.As(err, &missing) {
+			t.Errorf("%q: got %s, %v", ref, id, err)
+		}
+	}
+}
+
+func TestAmbiguousPrefixListsCandidates(t *testing.T) {
+	s := newStore(t)
+	var ids []runner.ID
+	for i := range 2 {
+		id := runner.ID(fmt.Sprintf("abc%061d", i))
+		ids = append(ids, id)
+		if err := s.Create(&runner.Config{ID: id, Name: fmt.Sprintf("c%d", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := s.Lookup("abc")
+	var ambiguous *AmbiguousError
+	if !errors.As(err, &ambiguous) || len(ambiguous.IDs) != 2 || !strings.Contains(err.Error(), ids[0].Short()) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// After a power cut the state may be empty. It then reads as a container whose
+// process died with the machine.
+func TestTornState(t *testing.T) {
+	s := newStore(t)
+	cfg := mustCreate(t, s, "web")
+	if err := os.WriteFile(s.statePath(cfg.ID), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.Load(cfg.ID)
+	if err != nil || !c.State.Status.Active() || s.Locked(cfg.ID) {
+		t.Errorf("got %+v, %v", c.State, err)
+	}
+}
+
+func TestPausedIsOnlyForTheRunning(t *testing.T) {
+	s := newStore(t)
+	cfg := mustCreate(t, s, "web")
+	lock, err := s.Lock(cfg.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	status := func() runner.Status {
+		c, err := s.Load(cfg.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.State.Status
+	}
+	for _, step := range []struct {
+		do   func() error
+		want runner.Status
+	}{
+		{func() error { return s.SetState(cfg.ID, runner.State{Status: runner.StatusRunning}) }, runner.StatusRunning},
+		{func() error { return s.SetPaused(cfg.ID, true) }, runner.StatusPaused},
+		{func() error { return s.SetState(cfg.ID, runner.State{Status: runner.StatusExited}) }, runner.StatusExited},
+		{func() error { return s.SetPaused(cfg.ID, false) }, runner.StatusExited},
+		{func() error { return s.SetPaused(cfg.ID, false) }, runner.StatusExited},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		if got := status(); got != step.want {
+			t.Errorf("got %s, want %s", got, step.want)
+		}
+	}
+}
+
+func TestLock(t *testing.T) {
+	s := newStore(t)
+	cfg := mustCreate(t, s, "web")
+	if s.Locked(cfg.ID) {
+		t.Error("locked before anyone locked it")
+	}
+	lock, err := s.Lock(cfg.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.Locked(cfg.ID) {
+		t.Error("not locked")
+	}
+	if _, err := s.Lock(cfg.ID); !errors.Is(err, ErrBusy) {
+		t.Errorf("second lock: %v", err)
+	}
+	short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	if err := s.Wait(short, cfg.ID); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("wait: %v", err)
+	}
+	woken := make(chan error)
+	go func() { woken <- s.Wait(context.Background(), cfg.ID) }()
+	lock.Close()
+	if err := <-woken; err != nil {
+		t.Error(err)
+	}
+	if s.Locked(cfg.ID) {
+		t.Error("still locked")
+	}
+}
+
+// Someone who wakes up from Wait shares the lock for a moment; that must not
+// make a start fail.
+func TestLockBesideWaiters(t *testing.T) {
+	s := newStore(t)
+	cfg := mustCreate(t, s, "web")
+	for range 50 {
+		lock, err := s.Lock(cfg.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var waiters sync.WaitGroup
+		for range 4 {
+			waiters.Go(func() { _ = s.Wait(context.Background(), cfg.ID) })
+		}
+		lock.Close()
+		again, err := s.Lock(cfg.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again.Close()
+		waiters.Wait()
+	}
+}
+
+func TestLockOfARemovedContainer(t *testing.T) {
+	s := newStore(t)
+	cfg := mustCreate(t, s, "web")
+	lock, err := s.Lock(cfg.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(cfg.ID, "web"); err != nil {
+		t.Fatal(err)
+	}
+	lock.Close()
+	var missing *NotFoundError
+	if _, err := s.Lock(cfg.ID); !errors.As(err, &missing) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(s.RunDir(cfg.ID)); !errors.Is(err, os.ErrNotExist) {
+		t.Error("locking made the directory again")
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte(`{"id":"x","name":"web"}`), []byte(`{"status":"running"}`))
+	f.Add([]byte(``), []byte(`null`))
+	s := Open(f.TempDir(), f.TempDir())
+	id := runner.NewID()
+	if err := os.MkdirAll(s.Dir(id), 0o700); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, config, state []byte) {
+		if err := errors.Join(os.WriteFile(s.configPath(id), config, 0o600), os.WriteFile(s.statePath(id), state, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = s.Load(id) // must not panic
+		_, _ = s.List()
+	})
+}

@@ -1,0 +1,249 @@
+package firewall
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/netctl/netctl/plugins/internal/wire"
+)
+
+// The test binary is also the process that calls a backend, as a plugin does:
+// "BACKEND apply|remove N DIR", where DIR has a file for each attachment that
+// exists, as the ledger has a record.
+const callEnv = "FIREWALL_TEST_CALL"
+
+func TestMain(m *testing.M) {
+	if call := os.Getenv(callEnv); call != "" {
+		if err := callBackend(strings.Fields(call)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func callBackend(words []string) error {
+	b, err := Open(BackendName(words[0]), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(words[2])
+	if err != nil {
+		return err
+	}
+	record := filepath.Join(words[3], words[2])
+	if words[1] == "apply" {
+		if err := os.WriteFile(record, nil, 0o600); err != nil {
+			return err
+		}
+		return b.Apply(context.Background(), parallelRules(n))
+	}
+	_ = os.Remove(record)
+	r := parallelRules(n)
+	if words[1] == "forget" { // names alone
+		r = Rules{Attachment: r.Attachment}
+	}
+	return b.Remove(context.Background(), r, func() (bool, error) {
+		left, err := os.ReadDir(words[3])
+		return len(left) > 0, err
+	})
+}
+
+func parallelRules(n int) Rules {
+	return publishing(fmt.Sprintf("ctr%d", n), 2+n, uint16(8000+n), 80)
+}
+
+// call starts a process that calls the backend in the namespace.
+func (s *space) call(t *testing.T, b Backend, what string, n int, dir string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d %s", callEnv, b.Name(), what, n, dir))
+	cmd.Stderr = new(strings.Builder)
+	s.do(t, func() { check(t, cmd.Start()) })
+	return cmd
+}
+
+// inParallel calls the backend for all attachments at the same time.
+func (s *space) inParallel(t *testing.T, b Backend, what string, count int, dir string) {
+	t.Helper()
+	var calls []*exec.Cmd
+	for n := range count {
+		calls = append(calls, s.call(t, b, what, n, dir))
+	}
+	for n, c := range calls {
+		if err := c.Wait(); err != nil {
+			t.Errorf("%s %d: %v: %v", what, n, err, c.Stderr)
+		}
+	}
+}
+
+// holdXtables takes and gives back the lock of iptables-legacy until the test
+// ends, as kube-proxy or Docker would.
+func holdXtables(t *testing.T) {
+	t.Helper()
+	path := os.Getenv("XTABLES_LOCKFILE")
+	if path == "" {
+		return
+	}
+	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, ended := make(chan bool), make(chan bool)
+	go func() {
+		defer close(ended)
+		for {
+			_ = flock(int(file.Fd()))
+			time.Sleep(30 * time.Millisecond)
+			_ = unix.Flock(int(file.Fd()), unix.LOCK_UN)
+			select {
+			case <-done:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}()
+	t.Cleanup(func() { close(done); <-ended; _ = file.Close() })
+}
+
+// 32 processes at once, while another one holds and releases iptables' lock:
+// none fails, no rule is lost, shared ones are there once; the same in reverse,
+// and nothing is left (C182 to C184).
+func TestParallelCalls(t *testing.T) {
+	overMechanisms(t, func(t *testing.T, b Backend) {
+		const count = 32
+		w := &world{host: newSpace(t, "host")}
+		before := w.rules(t)
+		holdXtables(t)
+		dir := t.TempDir()
+		w.host.inParallel(t, b, "apply", count, dir)
+		var all []Rules
+		for n := range count {
+			r := parallelRules(n)
+			all = append(all, r)
+			w.host.do(t, func() { check(t, b.Check(context.Background(), r)) })
+		}
+		parallel := w.rules(t)
+		w.host.do(t, func() { check(t, b.Restore(context.Background(), all)) })
+		if exact := w.rules(t); sorted(exact) != sorted(parallel) {
+			t.Errorf("after parallel calls:\n%s\nshould be:\n%s", parallel, exact)
+		}
+		w.host.inParallel(t, b, "remove", count, dir)
+		if after := w.rules(t); after != before {
+			t.Errorf("left behind:\n%s", after)
+		}
+	})
+}
+
+// ADD and DEL of one network's last attachments race: what is left is right.
+func TestAddRacesLastRemove(t *testing.T) {
+	overMechanisms(t, func(t *testing.T, b Backend) {
+		host := newSpace(t, "host")
+		dir := t.TempDir()
+		for n := range 8 {
+			host.inParallel(t, b, "apply", 1, dir)
+			remove := host.call(t, b, "remove", 0, dir)
+			apply := host.call(t, b, "apply", 100+n, dir)
+			if err := remove.Wait(); err != nil {
+				t.Errorf("remove: %v: %v", err, remove.Stderr)
+			}
+			if err := apply.Wait(); err != nil {
+				t.Errorf("apply: %v: %v", err, apply.Stderr)
+			}
+			host.do(t, func() { check(t, b.Check(context.Background(), parallelRules(100+n))) })
+			if c := host.call(t, b, "remove", 100+n, dir); c.Wait() != nil {
+				t.Errorf("remove: %v", c.Stderr)
+			}
+		}
+	})
+}
+
+// A call that is killed at any moment leaves nothing that the next one does
+// not make right or take away.
+func TestKilledCall(t *testing.T) {
+	overMechanisms(t, func(t *testing.T, b Backend) {
+		w := &world{host: newSpace(t, "host")}
+		before := w.rules(t)
+		dir := t.TempDir()
+		holdXtables(t)
+		var survived atomic.Int32
+		for i := range 40 {
+			killed := w.host.call(t, b, "apply", 1, dir)
+			time.Sleep(time.Duration(i) * 1500 * time.Microsecond)
+			_ = killed.Process.Signal(syscall.SIGKILL)
+			if killed.Wait() == nil {
+				survived.Add(1)
+			}
+			what := "remove"
+			if i%2 == 0 {
+				what = "forget"
+			}
+			if i%3 == 0 { // the runtime tries again first
+				if c := w.host.call(t, b, "apply", 1, dir); c.Wait() != nil {
+					t.Errorf("apply after a killed one: %v", c.Stderr)
+				}
+				w.host.do(t, func() { check(t, b.Check(context.Background(), parallelRules(1))) })
+			}
+			if c := w.host.call(t, b, what, 1, dir); c.Wait() != nil {
+				t.Errorf("%s after a killed apply: %v", what, c.Stderr)
+			}
+			if after := w.rules(t); after != before {
+				t.Fatalf("after a call killed at %d x 1.5 ms, %s leaves:\n%s", i, what, after)
+			}
+		}
+		t.Logf("%d of 40 calls were done before they were killed", survived.Load())
+	})
+}
+
+// A lock that is never given back ends in an error that says so, after the
+// caller's time at the latest, and names the holder.
+func TestLockIsWaitedForOnlySoLong(t *testing.T) {
+	useVariant(t, "legacy")
+	host := newSpace(t, "host")
+	b := &iptables{log: slog.New(slog.DiscardHandler)}
+	file, err := os.OpenFile(os.Getenv("XTABLES_LOCKFILE"), os.O_RDONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	host.do(t, func() {
+		ctx, cancel := context.WithDeadline(context.Background(), time.Now().Add(1200*time.Millisecond))
+		defer cancel()
+		assertBusy(t, b.Apply(ctx, publishing("web", 2, 8080, 80)))
+	})
+	_ = file.Close()
+	held := make(chan bool)
+	host.do(t, func() {
+		l, err := acquire(context.Background())
+		check(t, err)
+		go func() { <-held; l.release() }()
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		assertBusy(t, b.Remove(ctx, Rules{Attachment: wire.Attachment{Network: "net1"}}, nil))
+	})
+	close(held)
+	host.do(t, func() { check(t, b.Apply(context.Background(), publishing("web", 2, 8080, 80))) })
+}
+
+func assertBusy(t *testing.T, err error) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), ErrBusy.Error()) || !strings.Contains(err.Error(), fmt.Sprintf("process %d firewall.test", os.Getpid())) {
+		t.Errorf("got %v, want %v by this process", err, ErrBusy)
+	}
+}
