@@ -21,10 +21,16 @@ import (
 // TestMain plays the resolver itself when it is called by its name, as the
 // client does.
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == "dnsd" {
+	switch filepath.Base(os.Args[0]) {
+	case "dnsd":
 		os.Exit(Main(os.Args[1:], os.Stderr))
+	case "floor":
+		floor(os.Args)
+	case "upstream":
+		quickUpstream()
+	default:
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
 }
 
 // world is a host in a namespace of its own, with networks and containers.

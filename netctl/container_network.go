@@ -217,7 +217,7 @@ func (f *containerFlags) fillEndpoints(cfg *runner.Config) error {
 			return usageError("%s: %w", a.flag, err)
 		}
 	}
-	servers, err := parseAll(f.dns, netip.ParseAddr)
+	servers, err := parseAll(f.dns, parseAddr)
 	if err != nil {
 		return usageError("--dns: %w", err)
 	}
@@ -299,7 +299,7 @@ func publishOf(f *containerFlags) []runner.PortSpec {
 
 func (f *containerFlags) fillNames(cfg *runner.Config) error {
 	var err error
-	if cfg.Names.Servers, err = parseAll(f.dns, netip.ParseAddr); err != nil {
+	if cfg.Names.Servers, err = parseAll(f.dns, parseAddr); err != nil {
 		return usageError("--dns: %w", err)
 	}
 	cfg.Names.Search, cfg.Names.Options = f.dnsSearch, f.dnsOptions

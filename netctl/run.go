@@ -40,6 +40,7 @@ func (c containers) run() *cobra.Command {
 		flags   containerFlags
 		session sessionFlags
 		cidFile string
+		dryRun  bool
 	)
 	cmd := &cobra.Command{
 		Use:   "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
@@ -50,6 +51,9 @@ func (c containers) run() *cobra.Command {
 		Args:              flags.checkArgs,
 		ValidArgsFunction: completeImage,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if dryRun {
+				return asRunFailure(c.preview(cmd.Context(), &flags, args))
+			}
 			session.noSignals = !boolFlag(cmd, "sig-proxy")
 			return asRunFailure(c.runNew(cmd.Context(), &flags, session, cidFile, args))
 		},
@@ -60,6 +64,7 @@ func (c containers) run() *cobra.Command {
 	cmd.Flags().BoolVarP(&session.detach, "detach", "d", false, "run in the background and print the ID")
 	flags.register(cmd.Flags())
 	cmd.Flags().StringVar(&cidFile, "cidfile", "", "write the ID to this file, which must not exist")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the commands that would give the container its networks, and do nothing")
 	session.register(cmd.Flags())
 	c.completeRun(cmd)
 	return cmd

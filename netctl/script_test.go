@@ -97,6 +97,7 @@ func setUpScript(env *testscript.Env) error {
 	}
 	env.Setenv("NETCTL_CNI_PATH", filepath.Join(env.WorkDir, "cni"))
 	env.Setenv("TZ", "UTC")
+	env.Defer(func() { removeContainers(env) })
 	// A race detector's process waits a second before it ends.
 	env.Setenv("GORACE", "atexit_sleep_ms=0")
 	return nil

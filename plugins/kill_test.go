@@ -58,9 +58,15 @@ func (h *host) systemCalls(verb, keys string) int {
 	if verb == "ADD" {
 		h.must(bridgeCall("DEL", "count", ns, "1.1.0", ""))
 	}
+	return busiestThread(h.t, trace)
+}
+
+// busiestThread counts the system calls of the thread that makes most of them.
+func busiestThread(t testing.TB, trace string) int {
+	t.Helper()
 	data, err := os.ReadFile(trace)
 	if err != nil {
-		h.t.Fatal(err)
+		t.Fatal(err)
 	}
 	calls := map[string]int{}
 	most := 0

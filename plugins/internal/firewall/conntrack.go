@@ -44,7 +44,7 @@ func forget(f family, protocol wire.Protocol, published []wire.Publish) error {
 	if err != nil {
 		return err
 	}
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	conn, err := dialConntrack()
 	if err != nil {
 		return err
 	}
@@ -63,6 +63,8 @@ func forget(f family, protocol wire.Protocol, published []wire.Publish) error {
 	}
 	return nil
 }
+
+func dialConntrack() (*netlink.Conn, error) { return netlink.Dial(unix.NETLINK_NETFILTER, nil) }
 
 // localAddresses are the host's own. A flow to the same port of another
 // machine has nothing to do with what is published here.

@@ -65,7 +65,8 @@ type Backend interface {
 	RemoveNetwork(ctx context.Context, network string, inUse InUse) error
 	// Restore makes the host's rules exactly these, in one step per family:
 	// after a flush, for garbage collection, for a change of mechanism (an
-	// empty list leaves nothing of ours).
+	// empty list leaves nothing of ours). Where attachments of a network
+	// differ in its policy, the last one's holds.
 	Restore(ctx context.Context, all []Rules) error
 	// Check returns an error that names the first rule of r that is missing.
 	Check(ctx context.Context, r Rules) error

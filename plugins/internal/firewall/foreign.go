@@ -84,7 +84,7 @@ func (o foreigners) open(policies ...wire.NetworkPolicy) {
 // close takes rules of ours away.
 func (o foreigners) close(gone func(comment string) bool) {
 	o.each(func(c foreignChain) {
-		o.delete(c, c.owned(func(owner string) bool { return isOurs(owner) && gone(owner) }))
+		o.delete(c, c.owned(func(owner string) bool { return isPolicy(owner) && gone(owner) }))
 	})
 }
 

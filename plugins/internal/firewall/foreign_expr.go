@@ -42,7 +42,7 @@ func xtablesState(f family, s connState) *xt.ConntrackMtinfo3 {
 	none, mask := net.IP(f.any().Addr().AsSlice()), net.IPMask(f.any().Addr().AsSlice())
 	info.OrigSrcAddr, info.OrigDstAddr, info.ReplSrcAddr, info.ReplDstAddr = none, none, none, none
 	info.OrigSrcMask, info.OrigDstMask, info.ReplSrcMask, info.ReplDstMask = mask, mask, mask, mask
-	info.MatchFlags = uint16(xt.ConntrackState | xt.ConntrackStateAlias)
+	info.MatchFlags = uint16(xt.ConntrackState)
 	for state, bit := range map[connState]uint16{established: 1 << 1, related: 1 << 2, translated: 1 << 7} {
 		if s&state != 0 {
 			info.StateMask |= bit

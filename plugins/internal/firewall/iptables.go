@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
@@ -101,12 +102,12 @@ func (t *iptables) Restore(ctx context.Context, all []Rules) error {
 	defer l.release()
 	err = t.rewriteAll(ctx, l, Rules{}.families(), func(f family, s *saved) string {
 		var want []placed
-		for _, r := range all {
+		for _, r := range settle(all) {
 			want = append(want, wanted(f, r)...)
 		}
 		return rewrite(f, s, want, func(string) bool { return true })
 	})
-	t.foreigners(func(o foreigners) { o.restore(all) })
+	t.foreigners(func(o foreigners) { o.restore(settle(all)) })
 	return err
 }
 
@@ -201,4 +202,22 @@ func sharedRules(f family) []placed {
 func receipt(a wire.Attachment) placed {
 	own := chain{nat, "ATT-" + hash(16, a.NetworkLabel(), a.Container, a.IfName), false}
 	return placed{own, rule{do: verdict{action: leave}, comment: attachmentLabel(a)}}
+}
+
+// settle gives all attachments of a network the policy that the last one with
+// a policy has: the configuration may have changed between them.
+func settle(all []Rules) []Rules {
+	policies := map[string]wire.NetworkPolicy{}
+	for _, r := range all {
+		if !r.Network.IsZero() {
+			policies[r.Network.Network] = r.Network
+		}
+	}
+	settled := slices.Clone(all)
+	for i := range settled {
+		if policy, ok := policies[settled[i].Network.Network]; ok {
+			settled[i].Network = policy
+		}
+	}
+	return settled
 }

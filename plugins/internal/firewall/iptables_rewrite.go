@@ -60,7 +60,7 @@ func (d *difference) compare(want []placed) {
 				open[k]--
 				d.keep[c][i] = true
 			} else {
-				d.keep[c][i] = !d.mayGo(r)
+				d.keep[c][i] = !d.mayGo(c, r)
 			}
 		}
 	}
@@ -74,10 +74,11 @@ func (d *difference) compare(want []placed) {
 }
 
 // mayGo tells whether a rule that is not wanted goes. Jumps down a port tree
-// stay until the chain they lead to is empty.
-func (d *difference) mayGo(r savedRule) bool {
+// stay until the chain they lead to is empty; a network's rules in a hook are
+// openings (see foreignChain).
+func (d *difference) mayGo(c chain, r savedRule) bool {
 	switch {
-	case !strings.HasPrefix(r.comment, prefix+" "):
+	case !isOurs(r.comment) || c.hook && isPolicy(r.comment):
 		return false
 	case r.comment == layout:
 		_, _, tree := treeSpan(chain{nat, strings.TrimPrefix(r.target, chainPrefix), false})
@@ -113,7 +114,7 @@ func isNetworks(c chain) bool {
 func (d *difference) alive() bool {
 	for c, rules := range d.now.rules {
 		for i, r := range rules {
-			if d.keep[c][i] && strings.HasPrefix(r.comment, prefix+" ") && r.comment != layout {
+			if d.keep[c][i] && !c.hook && isOurs(r.comment) && r.comment != layout {
 				return true
 			}
 		}

@@ -108,6 +108,7 @@ func (t *nftables) Restore(ctx context.Context, all []Rules) error {
 		return err
 	}
 	defer s.close()
+	all = settle(all)
 	s.foreigners().restore(all)
 	return s.change(Rules{}.families(), func(f family) error {
 		var want nftWant

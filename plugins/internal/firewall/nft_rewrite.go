@@ -70,8 +70,6 @@ func (d *nftDifference) without(e element) bool {
 	return slices.ContainsFunc(d.want.without, func(w element) bool { return w.sameKey(e) })
 }
 
-func isOurs(comment string) bool { return strings.HasPrefix(comment, prefix+" ") }
-
 // administered tells whether the administrator has rules in our table.
 func (d *nftDifference) administered() bool {
 	for b := range d.now.blocks {

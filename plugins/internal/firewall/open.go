@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 )
@@ -23,4 +24,17 @@ func Open(name BackendName, log *slog.Logger) (Backend, error) {
 	default:
 		return nil, fmt.Errorf("unknown firewall backend %q: want %q or %q", name, IPTables, NFTables)
 	}
+}
+
+// Switch moves all rules of a host from one mechanism to another, without a
+// moment in which a connection finds none. The last step is for what the two
+// share: their rules in other programs' tables.
+func Switch(ctx context.Context, from, to Backend, all []Rules) error {
+	if err := to.Restore(ctx, all); err != nil {
+		return err
+	}
+	if err := from.Restore(ctx, nil); err != nil {
+		return err
+	}
+	return to.Restore(ctx, all)
 }

@@ -80,6 +80,13 @@ func fit(text string, limit int) string {
 	return safe[:min(len(safe), limit-len(mark))] + mark
 }
 
+func isOurs(comment string) bool { return strings.HasPrefix(comment, prefix+" ") }
+
+// isPolicy tells whether a comment was made by policyComment.
+func isPolicy(comment string) bool {
+	return isOurs(comment) && strings.Contains(comment, " policy=")
+}
+
 // isPolicyOf tells whether a comment was made by policyComment for the
 // network, from whatever policy.
 func isPolicyOf(comment, network string) bool {

@@ -1,0 +1,239 @@
+package dnsd
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/netctl/netctl/test/netns"
+)
+
+var (
+	peersRun   = flag.Bool("peers", false, "measure dnsd beside other servers")
+	peerTime   = flag.Duration("peers.time", 5*time.Second, "how long one measurement of TestPeers takes")
+	peerRounds = flag.Int("peers.rounds", 3, "rounds of TestPeers; the medians count")
+	peerNames  = flag.Int("peers.names", 1000, "names that are served")
+)
+
+// peer is a server under measurement. command runs it in the foreground, on
+// port 53 of 10.0.0.1.
+type peer struct {
+	name    string
+	command func(w *world, names int) []string
+}
+
+// peers are ours, dnsmasq, and the floor: the library's server with a handler
+// that looks the name up in a map.
+func peers() []peer {
+	return []peer{
+		{"dnsd", func(w *world, _ int) []string {
+			return []string{filepath.Join(w.aside, "dnsd"), "--state-dir", w.dir, "--resolv-conf", w.resolvConf, "--stay"}
+		}},
+		{"dnsmasq", func(w *world, _ int) []string {
+			return []string{"dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--listen-address=10.0.0.1", "--bind-interfaces",
+				"--no-resolv", "--no-hosts", "--server=127.0.0.53", "--cache-size=0", "--dns-forward-max=10000", "--user=root", "--pid-file=",
+				"--addn-hosts=" + filepath.Join(w.aside, "hosts")}
+		}},
+		{"floor", func(w *world, names int) []string {
+			return []string{filepath.Join(w.aside, "floor"), strconv.Itoa(names)}
+		}},
+	}
+}
+
+// result is one measurement.
+type result struct {
+	perSecond float64 // queries
+	cpu       float64 // microseconds of the server for each
+	lost      float64 // of all, in percent
+}
+
+// TestPeers measures all servers in turn, several rounds, with dnsperf:
+// the server on one processor, everything else on another. The machine may be
+// busy; processor time per query moves less with that than queries per second.
+//
+//	go test -run Peers -v ./dnsd -peers
+func TestPeers(t *testing.T) {
+	if !*peersRun {
+		return // a measurement, and no test
+	}
+	w := peerWorld(t, *peerNames)
+	client := namespace(t)
+	w.link(client)
+	for _, mode := range []string{"udp", "tcp", "forward"} {
+		results := map[string][]result{}
+		for range *peerRounds {
+			for _, p := range peers() {
+				if mode == "forward" && p.name == "floor" {
+					continue
+				}
+				results[p.name] = append(results[p.name], w.measure(client, p, mode))
+			}
+		}
+		report(mode, results)
+	}
+}
+
+// report prints medians, and each server's processor time against dnsmasq's.
+func report(mode string, results map[string][]result) {
+	median := func(name string, of func(result) float64) float64 {
+		var list []float64
+		for _, r := range results[name] {
+			list = append(list, of(r))
+		}
+		if len(list) == 0 {
+			return 0
+		}
+		slices.Sort(list)
+		return list[len(list)/2]
+	}
+	cpu := func(r result) float64 { return r.cpu }
+	for _, p := range peers() {
+		if len(results[p.name]) == 0 {
+			continue
+		}
+		fmt.Printf("%-8s %-8s %9.0f q/s  %6.2f µs/query  %5.2f x floor  %5.2f x dnsmasq  %5.2f %% lost\n", mode, p.name,
+			median(p.name, func(r result) float64 { return r.perSecond }), median(p.name, cpu),
+			median(p.name, cpu)/median("floor", cpu), median(p.name, cpu)/median("dnsmasq", cpu),
+			median(p.name, func(r result) float64 { return r.lost }))
+	}
+}
+
+// peerWorld has so many names on one network, in the ledger and in a hosts
+// file, and what dnsperf asks for.
+func peerWorld(t *testing.T, n int) *world {
+	w := newWorld(t)
+	w.network("big", "10.0.0.1/8")
+	var hosts, local, foreign strings.Builder
+	for i := range n {
+		name, addr := fmt.Sprint("web", i), fmt.Sprintf("10.1.%d.%d", i>>8, i&255)
+		w.put(w.bare("big", addr+"/8", name))
+		fmt.Fprintf(&hosts, "%s %s\n", addr, name)
+		fmt.Fprintf(&local, "%s A\n", name)
+		fmt.Fprintf(&foreign, "%s.example A\n", name)
+	}
+	w.put(w.bare("big", "10.0.0.2/8", "client"))
+	for name, text := range map[string]string{"hosts": hosts.String(), "local": local.String(), "foreign": foreign.String()} {
+		if err := os.WriteFile(filepath.Join(w.aside, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	build := exec.Command("go", "build", "-o", filepath.Join(w.aside, "dnsd"), "../cmd/dnsd")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build dnsd: %v\n%s", err, out)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"floor", "upstream"} {
+		if err := os.Symlink(self, filepath.Join(w.aside, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.setUpstream("127.0.0.53")
+	w.background("1", filepath.Join(w.aside, "upstream"))
+	return w
+}
+
+// link puts a client on the network.
+func (w *world) link(client *netns.Namespace) {
+	run(w.t, w.host, "ip link add client type veth peer name eth0 netns "+client.Path())
+	run(w.t, w.host, "ip link set client master br-big up")
+	run(w.t, client, "ip addr add 10.0.0.2/8 dev eth0")
+	run(w.t, client, "ip link set eth0 up")
+}
+
+// background runs a command in the host's namespace on one processor.
+func (w *world) background(processor string, command ...string) *exec.Cmd {
+	w.t.Helper()
+	cmd := exec.Command("taskset", append([]string{"-c", processor}, command...)...)
+	var out bytes.Buffer
+	cmd.Stderr = &out
+	if err := w.host.Do(cmd.Start); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	return cmd
+}
+
+var (
+	dnsperfRate = regexp.MustCompile(`Queries per second:\s+([0-9.]+)`)
+	dnsperfDone = regexp.MustCompile(`Queries completed:\s+([0-9]+)`)
+	dnsperfLost = regexp.MustCompile(`Queries lost:\s+[0-9]+ \(([0-9.]+)%\)`)
+)
+
+// measure starts a server, asks it for a while, and ends it.
+func (w *world) measure(client *netns.Namespace, p peer, mode string) result {
+	w.t.Helper()
+	cmd := w.background("0", p.command(w, *peerNames)...)
+	defer func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+	}()
+	for start := time.Now(); answers(ask(client, "udp", "10.0.0.1", query("web1", dns.TypeA))) != "10.1.0.1"; {
+		if time.Since(start) > 5*time.Second {
+			w.t.Fatalf("%s does not answer", p.name)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	file, transport := "local", "udp"
+	switch mode {
+	case "tcp":
+		transport = "tcp"
+	case "forward":
+		file = "foreign"
+	}
+	before := processorTime(w.t, cmd.Process.Pid)
+	out, err := client.Output("taskset", "-c", "1", "dnsperf", "-s", "10.0.0.1", "-m", transport, "-c", "10", "-q", "100",
+		"-l", fmt.Sprint(int(peerTime.Seconds())), "-d", filepath.Join(w.aside, file))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if os.Getenv("DBG") != "" {
+		tx, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
+		f := strings.Fields(string(tx[bytes.LastIndexByte(tx, ')')+1:]))
+		fmt.Println(p.name, mode, "utime", f[11], "stime", f[12])
+	}
+	spent := processorTime(w.t, cmd.Process.Pid) - before
+	number := func(re *regexp.Regexp) float64 {
+		m := re.FindStringSubmatch(out)
+		if m == nil {
+			w.t.Fatalf("dnsperf says\n%s", out)
+		}
+		v, _ := strconv.ParseFloat(m[1], 64)
+		return v
+	}
+	return result{perSecond: number(dnsperfRate), cpu: float64(spent.Microseconds()) / number(dnsperfDone), lost: number(dnsperfLost)}
+}
+
+// processorTime is what a process and its ended children have used so far.
+func processorTime(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	var ticks int
+	for _, f := range fields[11:15] { // utime stime cutime cstime, in hundredths of a second
+		n, _ := strconv.Atoi(f)
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}

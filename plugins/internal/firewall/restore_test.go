@@ -1,0 +1,115 @@
+package firewall
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	"github.com/netctl/netctl/plugins/internal/wire"
+)
+
+// Restore brings everything back after any flush, takes away what is not in
+// its list, and changes nothing that is right.
+func TestRestore(t *testing.T) {
+	flushes := []string{
+		"true",
+		"for t in iptables ip6tables; do for n in nat filter; do $t -t $n -F; $t -t $n -X || true; done; done",
+		"for t in iptables ip6tables; do $t -F FORWARD; $t -t nat -F PREROUTING; done",
+		"nft flush ruleset",
+		"for t in ip ip6; do nft delete table $t netctl 2>/dev/null || true; done",
+		"nft flush chain ip netctl in-br1 2>/dev/null || iptables -F NETCTL-IN-net1",
+		"nft flush map ip netctl publish-any 2>/dev/null || iptables -t nat -F NETCTL-TCP-8080-8095",
+	}
+	overMechanisms(t, func(t *testing.T, b Backend) {
+		w := &world{host: newSpace(t, "host")}
+		ctx := context.Background()
+		web, peer, other := publishing("web", 2, 8080, 80), publishing("peer", 3, 9090, 80), plainly("other", network(2))
+		many := everything()
+		many.Attachment.Container, many.Network = "many", web.Network
+		many.Publish = many.Publish[4:]
+		all := []Rules{web, peer, other, many}
+		restore := func(all ...Rules) {
+			t.Helper()
+			w.host.do(t, func() { check(t, b.Restore(ctx, all)) })
+		}
+		w.host.sh(t, flushes[1]+"\n"+flushes[2]) // makes the tables of iptables
+		restore(all...)
+		want := sorted(w.rules(t))
+		for _, flush := range flushes {
+			w.host.sh(t, flush)
+			restore(all...)
+			if got := sorted(w.rules(t)); got != want {
+				t.Errorf("after %q:\n%s\nwant\n%s", flush, got, want)
+			}
+			for _, r := range all {
+				w.host.do(t, func() { check(t, b.Check(ctx, r)) })
+			}
+		}
+		restore(web)
+		fresh := &world{host: newSpace(t, "fresh")}
+		fresh.host.do(t, func() { check(t, b.Apply(ctx, web)) })
+		if got, want := sorted(w.rules(t)), sorted(fresh.rules(t)); got != want {
+			t.Errorf("restored to one:\n%s\nwant\n%s", got, want)
+		}
+		restore()
+		if got, want := w.rules(t), (&world{host: newSpace(t, "empty")}).rules(t); got != want {
+			t.Errorf("restored to nothing:\n%s", got)
+		}
+	})
+}
+
+// An ADD finds its way whatever somebody has flushed, and Check says what is
+// missing.
+func TestApplyAfterFlush(t *testing.T) {
+	flushes := map[BackendName][]string{
+		IPTables: {
+			"iptables -F FORWARD", "iptables -F INPUT", "iptables -t nat -F PREROUTING", "iptables -t nat -F OUTPUT",
+			"iptables -t nat -F POSTROUTING", "iptables -F NETCTL-INGRESS", "iptables -t nat -F NETCTL-MASQUERADE",
+			"iptables -t nat -F; iptables -t nat -X", "iptables -F; iptables -X",
+		},
+		NFTables: {"nft flush ruleset", "nft delete table ip netctl", "nft delete table ip6 netctl"},
+	}
+	overMechanisms(t, func(t *testing.T, b Backend) {
+		for _, flush := range flushes[b.Name()] {
+			host := newSpace(t, "host")
+			ctx := context.Background()
+			web, peer := publishing("web", 2, 8080, 80), publishing("peer", 3, 8081, 80)
+			host.do(t, func() { check(t, b.Apply(ctx, web)) })
+			host.sh(t, flush)
+			host.do(t, func() {
+				if b.Check(ctx, web) == nil {
+					t.Errorf("Check finds nothing missing after %q", flush)
+				}
+				check(t, b.Apply(ctx, peer))
+				check(t, b.Check(ctx, peer))
+				check(t, b.Apply(ctx, web))
+				check(t, b.Check(ctx, web))
+			})
+		}
+	})
+}
+
+// Switch leaves one mechanism's rules and none of the other's, on a host that
+// needs openings too.
+func TestSwitch(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	r := publishing("web", 2, 8080, 80)
+	w.web.serve(t, 80)
+	w.prepare(t, r)
+	w.host.sh(t, `iptables -P FORWARD DROP; ip6tables -P FORWARD DROP
+nft 'add table inet x; add chain inet x f { type filter hook forward priority 5; policy drop; }'`)
+	backends := []Backend{&iptables{slog.New(slog.DiscardHandler)}, &nftables{slog.New(slog.DiscardHandler)}}
+	w.host.do(t, func() { check(t, backends[0].Apply(ctx, r)) })
+	for i := range 3 {
+		from, to := backends[i%2], backends[(i+1)%2]
+		w.host.do(t, func() {
+			check(t, Switch(ctx, from, to, []Rules{r}))
+			check(t, to.Check(ctx, r))
+			if from.Check(ctx, r) == nil {
+				t.Errorf("rules of %s are left", from.Name())
+			}
+		})
+		w.outside.reaches(t, wire.TCP, "192.0.2.1:8080", "web")
+	}
+}

@@ -1,0 +1,55 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+)
+
+// get asks for a page from the host and returns the status of the answer. A
+// server that has just been started gets five seconds.
+func (h *host) get(url string) string {
+	out, err := h.ns.Output("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "2", "--retry", "30", "--retry-connrefused", "--retry-max-time", "5", url)
+	if err != nil {
+		return "no answer"
+	}
+	return strings.TrimSpace(out)
+}
+
+// TestReloadAfterAFlush: somebody flushes the packet filter under a running
+// container; reload brings its port back, and changes the mechanism over.
+func TestReloadAfterAFlush(t *testing.T) {
+	h := newHost(t)
+	h.netctl("create", "net", "--subnet", "10.88.0.0/16")
+	h.netctl("run", "-d", "--name", "web", "--network", "net", "-p", "8080:80", "host", "/usr/bin/python3", "-m", "http.server", "80")
+	const url = "http://127.0.0.1:8080/"
+	if got := h.get(url); got != "200" {
+		t.Fatalf("before: %s", got)
+	}
+	if err := h.ns.Run("sh", "-c", "iptables -t nat -F; iptables -t nat -X; iptables -F; iptables -X; nft flush ruleset"); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.get(url); got == "200" {
+		t.Fatal("the flush did nothing: this test tests nothing")
+	}
+	if got := h.netctl("reload"); got != "1 attachments" {
+		t.Errorf("reload said %q", got)
+	}
+	if got := h.get(url); got != "200" {
+		t.Errorf("after reload: %s", got)
+	}
+	for _, backend := range []string{"nftables", "iptables"} {
+		h.netctl("--firewall", backend, "reload")
+		if got := h.get(url); got != "200" {
+			t.Errorf("after the change to %s: %s", backend, got)
+		}
+		out, err := h.ns.Output("iptables-save")
+		if err != nil || strings.Contains(out, "--dport 8080") != (backend == "iptables") {
+			t.Errorf("rules of iptables after the change to %s: %v\n%s", backend, err, out)
+		}
+	}
+	h.netctl("rm", "-f", "web")
+	h.netctl("network", "rm", "net")
+	if left := h.residue(); len(left) > 0 {
+		t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
+	}
+}
