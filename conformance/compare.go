@@ -12,7 +12,7 @@ import (
 )
 
 func compareCommand() *cobra.Command {
-	var format, out string
+	var format, out, into string
 	cmd := &cobra.Command{
 		Use:     "compare REPORT.json...",
 		Short:   "Print a matrix over several runs",
@@ -32,6 +32,9 @@ func compareCommand() *cobra.Command {
 			if write == nil {
 				return fmt.Errorf("--format %q: want markdown or html", format)
 			}
+			if into != "" {
+				return matrix.Publish(into)
+			}
 			if out != "" {
 				return toFile(out, write)
 			}
@@ -40,5 +43,6 @@ func compareCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&format, "format", "markdown", "markdown or html")
 	cmd.Flags().StringVarP(&out, "output", "o", "", "write to this file instead of stdout")
+	cmd.Flags().StringVar(&into, "into", "", "replace the table between the conformance markers of this Markdown file")
 	return cmd
 }

@@ -58,7 +58,7 @@ func runCommand() *cobra.Command {
 	flags.StringVar(&f.knownFile, "known", "", "file of known deviations, lines of \"ROW PLUGIN reason\"")
 	flags.StringVar(&f.jsonFile, "json", "", "write the full record here")
 	flags.StringVar(&f.junitFile, "junit", "", "write JUnit XML here")
-	flags.IntVar(&f.workers, "parallel", 2*runtime.NumCPU(), "rows judged at the same time")
+	flags.IntVar(&f.workers, "parallel", 3*runtime.NumCPU(), "rows judged at the same time")
 	cmd.MarkFlagRequired("plugin-dir")
 	cmd.MarkFlagRequired("conf")
 	return cmd

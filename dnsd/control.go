@@ -31,14 +31,25 @@ type control struct {
 
 	mu       sync.Mutex
 	listener *net.UnixListener
-	closed   bool
+	// keep: the socket is systemd's, which starts us when somebody connects.
+	keep   bool
+	closed bool
 }
 
 // listenControl opens the socket. One that is there already is of a resolver
 // that was killed: only one process at a time has the claim.
 func (d *Daemon) listenControl(quit func()) (*control, error) {
 	c := &control{daemon: d, path: client.Socket(d.cfg.StateDir), quit: quit}
-	return c, c.listen()
+	l, err := inherited(c.path)
+	if err != nil {
+		return nil, err
+	}
+	if l == nil {
+		return c, c.listen()
+	}
+	c.listener, c.keep = l, true
+	go c.serve(l)
+	return c, nil
 }
 
 // listen opens the socket anew, where it was or where somebody removed it. It
@@ -56,7 +67,7 @@ func (c *control) listen() error {
 	if c.listener != nil {
 		c.listener.Close() //nolint:errcheck // replaced
 	}
-	c.listener = l
+	c.listener, c.keep = l, false
 	go c.serve(l)
 	return nil
 }
@@ -93,7 +104,9 @@ func (c *control) close() {
 	defer c.mu.Unlock()
 	c.closed = true
 	c.listener.Close() //nolint:errcheck // closed either way
-	os.Remove(c.path)  //nolint:errcheck // removed by somebody else, then
+	if !c.keep {
+		os.Remove(c.path) //nolint:errcheck // removed by somebody else, then
+	}
 }
 
 func (c *control) serve(l *net.UnixListener) {

@@ -36,6 +36,9 @@ type Config struct {
 	Base string
 	// TTL and NegativeTTL of our own answers, in seconds.
 	TTL, NegativeTTL uint32
+	// Qualified refuses names of a single label that no container has, where
+	// they are otherwise forwarded as any other.
+	Qualified bool
 	// Linger [10s] is how long to stay with nothing to serve; Stay is forever.
 	Linger time.Duration
 	Stay   bool
@@ -103,7 +106,7 @@ func New(cfg Config, source Source) (*Daemon, error) {
 	d.forward = forward.New(cfg.Forward)
 	d.resolver = &resolver.Resolver{
 		Writer:   answer.Writer{TTL: cfg.TTL, NegativeTTL: cfg.NegativeTTL, Mail: "\x0ahostmaster" + base},
-		Upstream: upstream{d.upstream}, Forward: d.forward, Log: d.log,
+		Upstream: upstream{d.upstream}, Forward: d.forward, Log: d.log, Qualified: cfg.Qualified,
 	}
 	d.resolver.Publish(d.table.Apply(ledger.Delta{Full: true}))
 	d.sockets = listen.NewSet(d.resolver, d.log)

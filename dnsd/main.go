@@ -86,6 +86,7 @@ func parseFlags(args []string, stderr io.Writer) (Config, options, error) {
 	f.StringVar(&c.Base, "base", "netctl.internal", "`domain` under which every name is found")
 	f.Var((*seconds)(&c.TTL), "ttl", "`seconds` that an answer may be kept, at most 600 (default 0)")
 	f.Var((*seconds)(&c.NegativeTTL), "negative-ttl", "`seconds` that the absence of a name may be kept, at most 600 (default 0)")
+	f.BoolVar(&c.Qualified, "qualified-only", false, "do not forward names of a single label")
 	f.DurationVar(&c.Linger, "linger", c.withDefaults().Linger, "`time` to stay with nothing to serve")
 	f.BoolVar(&c.Stay, "stay", false, "stay even with nothing to serve")
 	f.StringVar(&c.Metrics, "metrics", "", "`address` on which to serve /metrics")

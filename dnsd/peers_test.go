@@ -21,10 +21,13 @@ import (
 )
 
 var (
-	peersRun   = flag.Bool("peers", false, "measure dnsd beside other servers")
-	peerTime   = flag.Duration("peers.time", 5*time.Second, "how long one measurement of TestPeers takes")
-	peerRounds = flag.Int("peers.rounds", 3, "rounds of TestPeers; the medians count")
-	peerNames  = flag.Int("peers.names", 1000, "names that are served")
+	peersRun     = flag.Bool("peers", false, "measure dnsd beside other servers")
+	peerTime     = flag.Duration("peers.time", 5*time.Second, "how long one measurement of TestPeers takes")
+	peerRounds   = flag.Int("peers.rounds", 3, "rounds of TestPeers; the medians count")
+	peerModes    = flag.String("peers.modes", "udp,tcp,forward", "what TestPeers measures")
+	peerLoopback = flag.Bool("peers.loopback", false, "ask from the host itself, not through a bridge")
+	peerOnly     = flag.String("peers.only", "", "measure this server alone")
+	peerNames    = flag.Int("peers.names", 1000, "names that are served")
 )
 
 // peer is a server under measurement. command runs it in the foreground, on
@@ -69,13 +72,16 @@ func TestPeers(t *testing.T) {
 		return // a measurement, and no test
 	}
 	w := peerWorld(t, *peerNames)
-	client := namespace(t)
-	w.link(client)
-	for _, mode := range []string{"udp", "tcp", "forward"} {
+	client := w.host
+	if !*peerLoopback {
+		client = namespace(t)
+		w.link(client)
+	}
+	for _, mode := range strings.Split(*peerModes, ",") {
 		results := map[string][]result{}
 		for range *peerRounds {
 			for _, p := range peers() {
-				if mode == "forward" && p.name == "floor" {
+				if mode == "forward" && p.name == "floor" || *peerOnly != "" && p.name != *peerOnly {
 					continue
 				}
 				results[p.name] = append(results[p.name], w.measure(client, p, mode))
@@ -178,20 +184,27 @@ var (
 	dnsperfLost = regexp.MustCompile(`Queries lost:\s+[0-9]+ \(([0-9.]+)%\)`)
 )
 
-// measure starts a server, asks it for a while, and ends it.
-func (w *world) measure(client *netns.Namespace, p peer, mode string) result {
+// startPeer starts a server and returns when it answers.
+func (w *world) startPeer(client *netns.Namespace, p peer) *exec.Cmd {
 	w.t.Helper()
 	cmd := w.background("0", p.command(w, *peerNames)...)
-	defer func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
-	}()
 	for start := time.Now(); answers(ask(client, "udp", "10.0.0.1", query("web1", dns.TypeA))) != "10.1.0.1"; {
 		if time.Since(start) > 5*time.Second {
 			w.t.Fatalf("%s does not answer", p.name)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+	return cmd
+}
+
+// measure starts a server, asks it for a while, and ends it.
+func (w *world) measure(client *netns.Namespace, p peer, mode string) result {
+	w.t.Helper()
+	cmd := w.startPeer(client, p)
+	defer func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+	}()
 	file, transport := "local", "udp"
 	switch mode {
 	case "tcp":
@@ -204,11 +217,6 @@ func (w *world) measure(client *netns.Namespace, p peer, mode string) result {
 		"-l", fmt.Sprint(int(peerTime.Seconds())), "-d", filepath.Join(w.aside, file))
 	if err != nil {
 		w.t.Fatal(err)
-	}
-	if os.Getenv("DBG") != "" {
-		tx, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
-		f := strings.Fields(string(tx[bytes.LastIndexByte(tx, ')')+1:]))
-		fmt.Println(p.name, mode, "utime", f[11], "stime", f[12])
 	}
 	spent := processorTime(w.t, cmd.Process.Pid) - before
 	number := func(re *regexp.Regexp) float64 {

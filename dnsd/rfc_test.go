@@ -97,7 +97,11 @@ func that(what string, ok func(m *dns.Msg) bool) check {
 }
 
 func code(rcode int) check {
-	return that("rcode "+dns.RcodeToString[rcode], func(m *dns.Msg) bool { return m.Rcode == rcode && m.Id == 0xbeef && m.Response })
+	name := dns.RcodeToString[rcode]
+	if rcode == dns.RcodeBadVers { // the same number as TSIG's BADSIG
+		name = "BADVERS"
+	}
+	return that("rcode "+name, func(m *dns.Msg) bool { return m.Rcode == rcode && m.Id == 0xbeef && m.Response })
 }
 
 func answered(want ...string) check {
@@ -240,6 +244,8 @@ func rfcPoints() []point {
 	return points
 }
 
+const combinationName = "EDNS with: "
+
 // combination is one of the requests of RFC 8906 section 8, of which none may
 // go without an answer.
 func combination(bits int) point {
@@ -258,7 +264,7 @@ func combination(bits int) point {
 	on(3, "an option", func() { options = "\x00\x64\x00\x00" })
 	on(4, "version 100", func() { version, want = 100, dns.RcodeBadVers })
 	opt := "\x00\x00\x29\x04\xd0\x00" + string([]byte{version, ednsFlags, 0, 0, byte(len(options))}) + options
-	return point{rfc: "8906 8.2", name: "EDNS with " + strings.Join(parts, ", "), send: raw(flags, [4]uint16{1, 0, 0, 1}, webQ, opt),
+	return point{rfc: "8906 8.2", name: combinationName + strings.Join(parts, ", "), send: raw(flags, [4]uint16{1, 0, 0, 1}, webQ, opt),
 		check: all(code(want), hasOPT(true), that("no flags of theirs", func(m *dns.Msg) bool { return m.IsEdns0().Z() == 0 && !m.Zero }))}
 }
 

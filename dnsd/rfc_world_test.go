@@ -46,19 +46,6 @@ func (p path) dial() (conn net.Conn, err error) {
 	return conn, err
 }
 
-// exchange sends a message and returns the reply, or nil if there is none.
-func (p path) exchange(msg []byte) ([]byte, error) {
-	conn, err := p.dial()
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	if err := send(conn, msg); err != nil {
-		return nil, err
-	}
-	return receive(conn, 3*time.Second)
-}
-
 func send(conn net.Conn, msgs ...[]byte) error {
 	var b []byte
 	for _, msg := range msgs {

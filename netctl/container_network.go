@@ -123,8 +123,8 @@ func parseNetwork(text string) (runner.Endpoint, runner.NetworkMode, error) {
 		}
 		return runner.Endpoint{}, runner.NetworkMode{Kind: runner.NetworkKind(kind), Target: target}, nil
 	}
-	name, options, podman := strings.Cut(text, ":")
-	if !podman && strings.Contains(text, "=") {
+	name, options, _ := strings.Cut(text, ":")
+	if strings.Contains(name, "=") { // docker's; a colon is part of an address
 		name, options = "", text
 	}
 	e := runner.Endpoint{Network: name}

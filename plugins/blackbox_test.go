@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		binaries = dir
+		// By default the race detector has each process sleep for a second
+		// before it ends.
+		os.Setenv("GORACE", "atexit_sleep_ms=1")
 		build(filepath.Join(dir, "netctl-cni"), "../cmd/cni")
 		build(filepath.Join(dir, "dnsd"), "../cmd/dnsd")
 		for _, name := range plugins.Names() {

@@ -350,11 +350,13 @@ func TestSwitchOver(t *testing.T) {
 	for i := range 3 { // the cursor comes round to what was released
 		s.add(s.theirs, fmt.Sprintf("more%d", i))
 	}
-	h.must(bridge("ADD", "ours2", h.container(), ""))
+	vanishing := h.container()
+	h.must(bridge("ADD", "ours2", vanishing, ""))
 	h.must(bridge("DEL", "ours1", ns, "")) // nothing of ours2's goes with it
 	if got := s.reserved(); strings.Count(got, "ours2") != 2 || strings.Contains(got, "ours1") {
 		t.Errorf("reserved\n%s", got)
 	}
+	vanishing.Close()
 	h.must(bridge("GC", "", nil, `,"cni.dev/valid-attachments":[]`))
 	if got := s.reserved(); got != "" {
 		t.Errorf("GC left\n%s", got)

@@ -95,8 +95,9 @@ func Main(ctx context.Context, args []string, stdio Stdio) int {
 	if plugin == nil {
 		return notAPlugin(name, args[1:], stdio)
 	}
+	mode, _ := findMode(name)
 	return cni.Call{
-		Name: name, Plugin: plugin, Getenv: os.Getenv,
+		Name: name, Plugin: plugin, Oldest: mode.Oldest, Getenv: os.Getenv,
 		Stdin: stdio.In, Stdout: stdio.Out, Stderr: stdio.Err,
 	}.Run(ctx)
 }

@@ -123,6 +123,9 @@ func (c *Container) peers() ([]int, error) {
 	}
 	var out []int
 	for _, link := range links {
+		if link.Type() != "veth" {
+			continue
+		}
 		far, err := c.host.NL.LinkByIndex(link.Attrs().ParentIndex)
 		if err == nil && far.Type() == "veth" && far.Attrs().ParentIndex == link.Attrs().Index {
 			out = append(out, far.Attrs().Index)

@@ -149,9 +149,13 @@ func Eventually(limit time.Duration, try func() error) error {
 	}
 }
 
-// Unplug removes the uplink.
+// Unplug removes the uplink, if it is still there.
 func (h *Host) Unplug() error {
 	link, err := h.NL.LinkByName(h.uplink)
+	var missing netlink.LinkNotFoundError
+	if errors.As(err, &missing) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("find %s: %w", h.uplink, err)
 	}

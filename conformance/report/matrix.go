@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
@@ -127,6 +128,31 @@ func (m *Matrix) WriteMarkdown(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// The markers Publish writes between.
+const (
+	beginMark = "<!-- conformance:begin -->\n"
+	endMark   = "<!-- conformance:end -->\n"
+)
+
+// Publish replaces the table in a Markdown file, so that a page with other
+// text on it stays true.
+func (m *Matrix) Publish(file string) error {
+	page, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("publish table: %w", err)
+	}
+	before, rest, opened := strings.Cut(string(page), beginMark)
+	_, after, closed := strings.Cut(rest, endMark)
+	if !opened || !closed {
+		return fmt.Errorf("publish table: %s has no lines %q and %q", file, strings.TrimSpace(beginMark), strings.TrimSpace(endMark))
+	}
+	var table strings.Builder
+	if err := m.WriteMarkdown(&table); err != nil {
+		return err
+	}
+	return os.WriteFile(file, []byte(before+beginMark+"\n"+table.String()+"\n"+endMark+after), 0o644)
 }
 
 func escapePipes(s string) string { return strings.ReplaceAll(s, "|", `\|`) }

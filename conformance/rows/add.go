@@ -180,9 +180,10 @@ func failedDelegateDeleted(t *trial.T) {
 }
 
 func failureRemovesRules(t *trial.T) {
-	settled := t.Settled()
+	t.Settled()
 	provoked := 0
 	for _, step := range brokenSteps(t.Subject) {
+		before := t.HostState()
 		a := t.Place()
 		ok := t.Call(step.spoil(t, a)).OK()
 		if ok {
@@ -191,7 +192,7 @@ func failureRemovesRules(t *trial.T) {
 			provoked++
 		}
 		t.Must(a.Container.Kill())
-		rules := firewallChanges(settled, t.HostState())
+		rules := firewallChanges(before, t.HostState())
 		t.Expect(ok || len(rules) == 0, "no rule is left of an ADD that failed because "+step.why, "%s", strings.Join(rules, "\n"))
 	}
 	t.Need(provoked > 0, "no failure could be provoked")

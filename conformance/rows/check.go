@@ -207,7 +207,7 @@ func checkAddressMissing(t *trial.T) {
 func checkRouteMissing(t *trial.T) {
 	needCheck(t)
 	const dst = "198.51.100.0/24"
-	a := withRoutes(t, protocol.Route{Dst: dst, GW: "10.214.0.2", Priority: 77})
+	a := withRoutes(t, protocol.Route{Dst: dst, GW: "10.214.0.1", Priority: 77})
 	sound(t, a)
 	routes := routesTo(a, dst)
 	t.Require(len(routes) == 1, "the route is installed", "%v", routes)

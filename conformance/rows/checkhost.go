@@ -83,7 +83,8 @@ func hasFirewall(s lab.State) bool {
 
 func checkReservation(t *trial.T) {
 	needCheck(t)
-	a := t.Attach()
+	a, b := t.Attach(), t.Attach()
+	t.Need(!slices.Equal(resultAddresses(a), resultAddresses(b)), "the plugin reserves nothing: two containers get the same address")
 	sound(t, a)
 	a.MustDel()
 	detects(t, a, "the reservation was released")

@@ -285,5 +285,9 @@ func delReusedAddress(t *trial.T) {
 	before := t.HostState()
 	reply := a.Del()
 	t.Expect(reply.OK(), "a late DEL of A succeeds", "%s", reply.Summary())
-	t.Unchanged(before, "a late DEL of A, whose address B has now,")
+	t.NothingLeft(before, "a late DEL of A, whose address B has now, changes nothing")
+	if !protocol.Before(b.Version(), "0.4.0") {
+		check := b.Check()
+		t.Expect(check.OK(), "CHECK of B passes after the late DEL of A", "%s", check.Summary())
+	}
 }

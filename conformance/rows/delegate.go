@@ -143,6 +143,7 @@ func delegateVersions(t *trial.T) {
 		if t.Expect(a.Result != nil, "a delegate's result "+what+" is accepted", "%s", reply.Summary()) {
 			t.Expect(len(a.Result.IPs) == 2, fmt.Sprintf("both addresses of a delegate's result %s are used", what), "%s", a.Result.Bytes)
 		}
+		t.Must(a.Container.Kill()) // the next one has the same addresses
 	}
 }
 

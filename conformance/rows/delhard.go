@@ -100,10 +100,11 @@ func brokenSteps(s *trial.Subject) []brokenStep {
 }
 
 func delAfterFailedAdd(t *trial.T) {
-	settled := t.Settled()
+	t.Settled()
 	provoked := 0
 	for _, step := range brokenSteps(t.Subject) {
 		for _, alive := range []bool{true, false} {
+			before := t.HostState()
 			a := t.Place()
 			if t.Call(step.spoil(t, a)).OK() {
 				a.MustDel()
@@ -111,7 +112,7 @@ func delAfterFailedAdd(t *trial.T) {
 				continue
 			}
 			provoked++
-			cleanedUp(t, settled, a, step.why, alive)
+			cleanedUp(t, before, a, step.why, alive)
 		}
 	}
 	t.Need(provoked > 0, "no failure could be provoked")
@@ -119,7 +120,7 @@ func delAfterFailedAdd(t *trial.T) {
 
 // cleanedUp sends the DEL that follows a failed ADD, while the container is
 // still there or after its end, and wants nothing left.
-func cleanedUp(t *trial.T, settled lab.State, a *trial.Attachment, why string, alive bool) {
+func cleanedUp(t *trial.T, before lab.State, a *trial.Attachment, why string, alive bool) {
 	del, when := a.Request(protocol.Del), "while the container lives, "
 	if !alive {
 		t.Must(a.Container.Kill())
@@ -128,7 +129,7 @@ func cleanedUp(t *trial.T, settled lab.State, a *trial.Attachment, why string, a
 	reply := t.Call(del)
 	t.Expect(reply.OK(), "DEL succeeds "+when+"after ADD failed because "+why, "%s", reply.Summary())
 	t.Must(a.Container.Kill())
-	t.NothingLeft(settled, "DEL leaves nothing on the host "+when+"after ADD failed because "+why, a)
+	t.NothingLeft(before, "DEL leaves nothing on the host "+when+"after ADD failed because "+why, a)
 }
 
 func delDelegateFails(t *trial.T) {

@@ -134,7 +134,7 @@ func gcOldKey(t *trial.T) {
 	listed := t.HostState()
 	reply := t.Call(old([]any{map[string]any{"containerID": a.ID, "ifname": a.IfName}}))
 	t.Expect(reply.OK(), "GC accepts cni.dev/attachments", "%s", reply.Summary())
-	t.Unchanged(listed, "GC that lists the attachment by the older key")
+	t.NothingLeft(listed, "GC that lists the attachment by the older key changes nothing")
 	t.Call(old([]any{}))
 	t.NothingLeft(settled, "GC that lists nothing by the older key collects", a)
 	t.Free(a, tightPool, "GC by the older key releases the address")
@@ -218,7 +218,7 @@ func gcWithoutKey(t *trial.T) {
 	a := gcAttach(t, nil)
 	before := t.HostState()
 	t.Code(a.Request(protocol.GC), "no list of valid attachments", protocol.CodeConfig)
-	t.Unchanged(before, "GC without a list")
+	t.NothingLeft(before, "GC without a list changes nothing")
 }
 
 func gcDelegated(t *trial.T) {
@@ -289,7 +289,7 @@ func gcIdempotent(t *trial.T) {
 	before := t.HostState()
 	reply := t.Call(gcKeeping(a))
 	t.Expect(reply.OK(), "a second GC succeeds", "%s", reply.Summary())
-	t.Unchanged(before, "a second GC")
+	t.NothingLeft(before, "a second GC changes nothing")
 	all := []*trial.Attachment{a}
 	for range 8 {
 		all = append(all, t.At("1.1.0"))

@@ -96,7 +96,7 @@ func statusTruthful(t *trial.T) {
 	if t.Subject.Kind&trial.Delegating != 0 {
 		handicaps = append(handicaps, handicap{"the IPAM plugin is missing", func(r protocol.Request) protocol.Request { return r.With(protocol.EnvPath, lab.StateDir) }})
 	}
-	if t.Subject.Conf.String("master") != "" {
+	if t.Subject.Kind&trial.Interface != 0 && t.Subject.Conf.String("master") != "" {
 		handicaps = append(handicaps, handicap{"the parent link is missing", func(r protocol.Request) protocol.Request {
 			t.Must(t.Host.Unplug())
 			return r

@@ -60,7 +60,7 @@ func (t *tcpListener) serve() {
 // tcpConn is a client's connection.
 type tcpConn struct {
 	t    *tcpListener
-	conn *net.TCPConn
+	conn net.Conn
 	from netip.AddrPort
 	out  *stream.Writer
 	// late are the queries whose answer comes later.

@@ -34,24 +34,34 @@ func (s *udpSocket) serve() {
 }
 
 // answerSome answers until the socket is closed, which it reports with true.
-// Should one request bring us down, only that one goes without an answer.
+// Should one request bring us down, only that one, and the few that were read
+// with it, go without an answer.
 func (s *udpSocket) answerSome() (closed bool) {
 	defer func() { recovered(s.log, recover()) }()
-	buf := make([]byte, maxRequest)
-	scratch := resolver.NewScratch()
+	b, err := newBatch(s.conn)
+	if err != nil {
+		return true
+	}
+	var scratch [batchSize]*resolver.Scratch
+	for i := range scratch {
+		scratch[i] = resolver.NewScratch()
+	}
 	peer := resolver.Peer{Listener: s.listener, Back: s}
 	for {
-		n, from, err := s.conn.ReadFromUDPAddrPort(buf)
+		err := b.read()
 		if errors.Is(err, net.ErrClosed) {
 			return true
 		}
 		if err != nil {
 			continue // an ICMP error for an earlier reply
 		}
-		peer.Addr = plain(from)
-		if reply, _ := s.handler.Handle(buf[:n], peer, scratch); reply != nil {
-			s.SendReply(reply, from)
+		for i := range b.n {
+			peer.Addr = b.source(i)
+			if reply, _ := s.handler.Handle(b.message(i), peer, scratch[i]); reply != nil {
+				b.reply(i, reply)
+			}
 		}
+		b.send()
 	}
 }
 

@@ -48,9 +48,10 @@ const (
 	ClassINET = 1
 )
 
-// EDNS payload sizes in bytes. UDPSize is what we offer and the most we send
-// (RFC 9715: it fits every path without fragments); less than MinUDPSize is
-// read as that (RFC 6891 section 6.2.3).
+// EDNS payload sizes in bytes. UDPSize is what we offer and the most we send:
+// with its headers it is the 1280 bytes that every IPv6 path takes, so nothing
+// is ever sent in fragments (RFC 9715). Less than MinUDPSize is read as that
+// (RFC 6891 section 6.2.3).
 const (
 	UDPSize    = 1232
 	MinUDPSize = 512

@@ -93,8 +93,8 @@ func (n Name) String() string {
 // parent is the name without its first label.
 func (n Name) parent() Name { return n[1+int(n[0]):] }
 
-// single tells whether the name is one label long.
-func single(n []byte) bool { return len(n) > 0 && len(n) == 1+int(n[0]) }
+// IsSingle tells whether a name in wire form is one label long.
+func IsSingle(n []byte) bool { return len(n) > 0 && len(n) == 1+int(n[0]) }
 
 // cutSuffix splits a name at the label boundary before suffix. A name is its
 // own suffix, with nothing before it.

@@ -23,7 +23,7 @@ func (r *Resolver) decide(s *names.Snapshot, c *names.Client, name []byte) Decis
 	if d.Answer.Kind != names.Foreign {
 		return d
 	}
-	if names.IsLocal(name) && !r.Upstream.ServesLocal(name) {
+	if r.keep(name) {
 		d.Answer.Kind = names.Missing
 		return d
 	}
@@ -34,6 +34,11 @@ func (r *Resolver) decide(s *names.Snapshot, c *names.Client, name []byte) Decis
 		d.Answer.Kind, d.Info = names.Missing, message.InfoProhibited
 	}
 	return d
+}
+
+// keep tells of names that are not ours, and not to be asked about.
+func (r *Resolver) keep(name []byte) bool {
+	return (r.Qualified && names.IsSingle(name)) || (names.IsLocal(name) && !r.Upstream.ServesLocal(name))
 }
 
 // servers are those that may be asked for a client: its own ones or else the

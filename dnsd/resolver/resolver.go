@@ -36,6 +36,9 @@ type Resolver struct {
 	Host     HostAddresses
 	Forward  Forwarder
 	Log      *slog.Logger
+	// Qualified keeps names of a single label, which no company's server has
+	// as they are, from going upstream.
+	Qualified bool
 
 	snapshot atomic.Pointer[names.Snapshot]
 	counters Counters

@@ -3,7 +3,6 @@ package hostlocal
 import (
 	"bytes"
 	"net/netip"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -48,13 +47,24 @@ func (r Reservation) Void(boot time.Time) bool {
 
 func plausible(t time.Time) bool { return t.Year() > 2000 }
 
-// container is what a runtime may call a container (CNI specification, "CNI
-// operations": CNI_CONTAINERID); ifname is how Linux lets an interface be
-// called. Anything else in a file is a person's note.
-var (
-	container = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`)
-	ifname    = regexp.MustCompile(`^[^/:\s\x00]{1,15}$`)
-)
+// isContainer tells what a runtime may call a container (CNI specification,
+// "CNI operations": CNI_CONTAINERID). What is neither that nor the name of an
+// interface is a person's note. (No regular expressions: compiling them would
+// be part of every plugin's start.)
+func isContainer(s string) bool {
+	for i, c := range []byte(s) {
+		alphanumeric := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !alphanumeric && (i == 0 || !strings.ContainsRune("_.-", rune(c))) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isInterface tells how Linux lets an interface be called.
+func isInterface(s string) bool {
+	return len(s) >= 1 && len(s) <= 15 && !strings.ContainsAny(s, "/: \t\n\v\f\r\x00")
+}
 
 // parse reads the content of an address's file. The reference compares it,
 // without surrounding space, with what it would write.
@@ -64,7 +74,7 @@ func parse(content []byte) (h Holder, damaged bool) {
 	}
 	id, name, both := strings.Cut(strings.TrimSpace(string(content)), "\n")
 	id = strings.TrimSuffix(id, "\r")
-	if !container.MatchString(id) || both && !ifname.MatchString(name) {
+	if !isContainer(id) || both && !isInterface(name) {
 		return Holder{}, false
 	}
 	return Holder{Container: id, IfName: name}, false

@@ -69,7 +69,7 @@ func (t *Tx) next(network string, set ipam.Set) (netip.Addr, ipam.Range, error) 
 
 // cursor gives the address given out last, or the one before the range's first.
 func (t *Tx) cursor(network string, r ipam.Range) netip.Addr {
-	value := t.tx.Bucket(bucketCursors).Get(cursorKey(network, r))
+	value := t.get(bucketCursors, cursorKey(network, r))
 	if len(value) == 16 {
 		if a := netip.AddrFrom16([16]byte(value)).Unmap(); r.Within(a) {
 			return a
@@ -98,7 +98,7 @@ func (t *Tx) firstFree(network string, r ipam.Range, from, to netip.Addr) (netip
 }
 
 func (t *Tx) chunk(network string, start [16]byte) []byte {
-	return t.tx.Bucket(bucketBitmaps).Get(append(append([]byte(network), 0), start[:]...))
+	return t.get(bucketBitmaps, append(append([]byte(network), 0), start[:]...))
 }
 
 // nextZero gives the first clear bit from first to last, or -1. A nil chunk has
@@ -156,7 +156,7 @@ func (t *Tx) freeAddress(k Key, a netip.Addr) error {
 	if holder, taken := t.Holder(k.Network, a); !taken || holder != k {
 		return nil
 	}
-	if err := t.tx.Bucket(bucketAddresses).Delete(addressKey(k.Network, a)); err != nil {
+	if err := t.remove(bucketAddresses, addressKey(k.Network, a)); err != nil {
 		return err
 	}
 	return t.mark(k.Network, a, false)
@@ -167,14 +167,14 @@ func (t *Tx) mark(network string, a netip.Addr, taken bool) error {
 	start, bit := chunkOf(a)
 	key := append(append([]byte(network), 0), start[:]...)
 	chunk := make([]byte, chunkSize)
-	copy(chunk, t.tx.Bucket(bucketBitmaps).Get(key))
+	copy(chunk, t.get(bucketBitmaps, key))
 	if taken {
 		chunk[bit/8] |= 1 << (bit % 8)
 	} else {
 		chunk[bit/8] &^= 1 << (bit % 8)
 	}
 	if nextZero(chunk, 0, chunkBits-1) == 0 && popcount(chunk) == 0 {
-		return t.tx.Bucket(bucketBitmaps).Delete(key)
+		return t.remove(bucketBitmaps, key)
 	}
 	return t.put(bucketBitmaps, key, chunk)
 }

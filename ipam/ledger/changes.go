@@ -48,8 +48,7 @@ func (l *Ledger) Changes(since uint64) (Delta, error) {
 
 func (t *Tx) changesAfter(since uint64, d *Delta) error {
 	seen := map[Key]bool{}
-	c := t.tx.Bucket(bucketChanges).Cursor()
-	for key, value := c.Seek(generationKey(since + 1)); key != nil; key, value = c.Next() {
+	for _, value := range t.from(bucketChanges, generationKey(since+1)) {
 		k := parseKey(value)
 		if seen[k] {
 			continue
@@ -78,7 +77,7 @@ func (t *Tx) changed(k Key) error {
 		return err
 	}
 	if gen > changesKept {
-		return t.tx.Bucket(bucketChanges).Delete(generationKey(gen - changesKept))
+		return t.remove(bucketChanges, generationKey(gen-changesKept))
 	}
 	return nil
 }

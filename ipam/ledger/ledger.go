@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/ipam/flock"
@@ -21,7 +20,7 @@ const DefaultDir = "/run/netctl"
 
 // lockWait bounds the wait for other processes. A transaction takes well under
 // a millisecond, so only a stopped process can make anybody wait this long.
-const lockWait = 10 * time.Second
+const lockWait = 4 * time.Second
 
 // ErrBusy means that the lock could not be had in time.
 var ErrBusy = flock.ErrBusy
@@ -33,8 +32,8 @@ type Ledger struct {
 	boot string
 }
 
-// Open returns the ledger of the running boot kept in dir, which is made
-// (0700) if it does not exist, and removes what earlier boots left.
+// Open returns the ledger of the running boot kept in dir. Nothing is made
+// before the first Update, which also removes what earlier boots left.
 func Open(dir string) (*Ledger, error) {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -45,14 +44,7 @@ func Open(dir string) (*Ledger, error) {
 
 // OpenBoot is Open for a given boot ID; tests use it to pass through a reboot.
 func OpenBoot(dir, boot string) (*Ledger, error) {
-	if err := os.MkdirAll(dir, 0o711); err != nil {
-		return nil, fmt.Errorf("open ledger: %w", err)
-	}
-	l := &Ledger{dir: dir, boot: boot}
-	if err := l.removeOlder(); err != nil {
-		return nil, fmt.Errorf("open ledger: %w", err)
-	}
-	return l, nil
+	return &Ledger{dir: dir, boot: boot}, nil
 }
 
 // Dir is the directory the ledger was opened in.
@@ -62,9 +54,6 @@ func (l *Ledger) path() string { return filepath.Join(l.dir, "ledger-"+l.boot+".
 
 // removeOlder drops the ledgers of earlier boots. Their namespaces are gone.
 func (l *Ledger) removeOlder() error {
-	if _, err := os.Stat(l.path()); err == nil {
-		return nil // not the first opener
-	}
 	files, err := filepath.Glob(filepath.Join(l.dir, "ledger-*.db"))
 	if err != nil {
 		return err
@@ -81,55 +70,89 @@ func (l *Ledger) removeOlder() error {
 }
 
 // Update runs fn in a transaction that is kept if fn returns nil and forgotten
-// otherwise. It returns ErrBusy if the lock can't be had within ten seconds.
+// otherwise. Where fn changed nothing, nothing is written. It returns ErrBusy
+// if the lock can't be had in time.
 func (l *Ledger) Update(fn func(*Tx) error) error {
+	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+		return fmt.Errorf("open ledger: %w", err)
+	}
 	return l.locked(unix.LOCK_EX, func() error {
-		db, err := l.open(false)
+		db, err := l.open()
 		if err != nil {
-			return err
+			return fmt.Errorf("open ledger %s: %w", l.path(), err)
 		}
 		defer db.Close()
-		return db.Update(func(tx *bbolt.Tx) error { return fn(&Tx{tx}) })
+		return update(db, fn)
 	})
 }
 
-// View runs fn in a transaction that changes nothing.
+func update(db *bbolt.DB, fn func(*Tx) error) error {
+	tx, err := db.Begin(true)
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	defer tx.Rollback() // does nothing after a commit
+	t := &Tx{tx: tx}
+	if err := fn(t); err != nil || !t.dirty {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("ledger: write %s: %w", db.Path(), err)
+	}
+	return nil
+}
+
+// View runs fn in a transaction that changes nothing. A ledger that nobody has
+// written to is empty.
 func (l *Ledger) View(fn func(*Tx) error) error {
-	if _, err := os.Stat(l.path()); errors.Is(err, fs.ErrNotExist) {
-		if err := l.Update(func(*Tx) error { return nil }); err != nil {
-			return err
-		}
+	if size, err := l.size(); errors.Is(err, fs.ErrNotExist) || size == 0 {
+		return fn(&Tx{})
 	}
 	return l.locked(unix.LOCK_SH, func() error {
-		db, err := l.open(true)
+		if !intact(l.path()) {
+			return fn(&Tx{}) // the next Update sets the file aside
+		}
+		db, err := l.openFile(true)
 		if err != nil {
-			return err
+			return fmt.Errorf("open ledger %s: %w", l.path(), err)
 		}
 		defer db.Close()
-		return db.View(func(tx *bbolt.Tx) error { return fn(&Tx{tx}) })
+		return db.View(func(tx *bbolt.Tx) error { return fn(&Tx{tx: tx}) })
 	})
 }
 
-// open opens the file, and makes its buckets if it is new. A file that is not
-// a database (cut short by a full disk, say) is set aside: the alternative is
-// that no container starts until somebody deletes it by hand (plugins#498).
-func (l *Ledger) open(readOnly bool) (*bbolt.DB, error) {
-	db, err := l.openFile(readOnly)
-	if errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrChecksum) || errors.Is(err, bolterrors.ErrVersionMismatch) {
-		if err := os.Rename(l.path(), l.path()+".damaged"); err != nil {
-			return nil, fmt.Errorf("open ledger: set the damaged file aside: %w", err)
-		}
-		db, err = l.openFile(false)
-	}
+func (l *Ledger) size() (int64, error) {
+	info, err := os.Stat(l.path())
 	if err != nil {
-		return nil, fmt.Errorf("open ledger %s: %w", l.path(), err)
+		return 0, err
 	}
-	if readOnly {
-		return db, nil
+	return info.Size(), nil
+}
+
+// open opens the file for writing, and makes it if it is new. A file that is
+// damaged (cut short by a full disk, say) is set aside: the alternative is that
+// no container starts until somebody deletes it by hand (plugins#498).
+func (l *Ledger) open() (*bbolt.DB, error) {
+	size, err := l.size()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := l.removeOlder(); err != nil {
+			return nil, err
+		}
+	case err != nil:
+		return nil, err
+	case size > 0 && !intact(l.path()):
+		if err := os.Rename(l.path(), l.path()+".damaged"); err != nil {
+			return nil, fmt.Errorf("set the damaged file aside: %w", err)
+		}
+	}
+	db, err := l.openFile(false)
+	if err != nil {
+		return nil, err
 	}
 	if err := makeBuckets(db); err != nil {
 		db.Close()
-		return nil, fmt.Errorf("open ledger %s: %w", l.path(), err)
+		return nil, err
 	}
 	return db, nil
 }

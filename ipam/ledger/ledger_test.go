@@ -248,7 +248,20 @@ func TestARebootFreesEverything(t *testing.T) {
 }
 
 func TestADamagedFileIsSetAside(t *testing.T) {
-	for name, content := range map[string][]byte{"empty": {}, "short": []byte("netctl"), "noise": make([]byte, 40000)} {
+	whole := t.TempDir()
+	good, err := ledger.OpenBoot(whole, "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := take(good, key(7), set(t, "10.1.0.0/24")); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(filepath.Join(whole, "ledger-b.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"empty": {}, "short": []byte("netctl"), "noise": make([]byte, 40000),
+		"a quarter": content[:len(content)/4], "half": content[:len(content)/2], "all but a page": content[:len(content)/4096*4096-4096]} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			if err := os.WriteFile(filepath.Join(dir, "ledger-b.db"), content, 0o600); err != nil {
@@ -258,10 +271,54 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if err := l.View(func(tx *ledger.Tx) error { _, err := tx.Attachments(""); return err }); err != nil {
+				t.Fatal(err)
+			}
 			if _, err := take(l, key(1), set(t, "10.1.0.0/24")); err != nil {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+func TestLookingMakesNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	l, err := ledger.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = l.View(func(tx *ledger.Tx) error {
+		records, err := tx.Attachments("")
+		if _, found, _ := tx.Attachment(key(1)); found || len(records) > 0 {
+			t.Error("something is in a ledger that nobody wrote to")
+		}
+		return errors.Join(err, tx.Room("net", set(t, "10.1.0.0/24")))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("the directory was made: %v", err)
+	}
+}
+
+func TestAnUpdateWithoutChangeWritesNothing(t *testing.T) {
+	dir := t.TempDir()
+	l, err := ledger.OpenBoot(dir, "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := take(l, key(1), set(t, "10.1.0.0/24")); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(filepath.Join(dir, "ledger-b.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	release(t, l, key(2))
+	after, err := os.ReadFile(filepath.Join(dir, "ledger-b.db"))
+	if err != nil || string(before) != string(after) {
+		t.Fatalf("the file changed: %v", err)
 	}
 }
 

@@ -31,7 +31,7 @@ func (t *Tx) Mirror(network, dir string) Mirror { return Mirror{t, network, dir}
 // Stamp is the modification time that the directory had when the copy was
 // current. It is the zero time if there never was one.
 func (m Mirror) Stamp() time.Time {
-	value := m.t.tx.Bucket(bucketStamps).Get([]byte(m.dir))
+	value := m.t.get(bucketStamps, []byte(m.dir))
 	if len(value) != 8 {
 		return time.Time{}
 	}
@@ -42,7 +42,7 @@ func (m Mirror) Stamp() time.Time {
 // that it can't be known.
 func (m Mirror) SetStamp(stamp time.Time) error {
 	if stamp.IsZero() {
-		return m.t.tx.Bucket(bucketStamps).Delete([]byte(m.dir))
+		return m.t.remove(bucketStamps, []byte(m.dir))
 	}
 	return m.t.put(bucketStamps, []byte(m.dir), binary.BigEndian.AppendUint64(nil, uint64(stamp.UnixNano())))
 }
@@ -120,10 +120,10 @@ func (m Mirror) Take(k Key, a netip.Addr) error {
 // then the network has two kinds of IPAM, and the record keeps it.
 func (m Mirror) takeAddress(k Key, a netip.Addr) error {
 	if holder, taken := m.t.Holder(m.network, a); taken {
-		if m.t.tx.Bucket(bucketHolders).Get(m.key(holder, a)) == nil {
+		if m.t.get(bucketHolders, m.key(holder, a)) == nil {
 			return nil
 		}
-		if err := m.t.tx.Bucket(bucketHolders).Delete(m.key(holder, a)); err != nil {
+		if err := m.t.remove(bucketHolders, m.key(holder, a)); err != nil {
 			return err
 		}
 	}
@@ -138,7 +138,7 @@ func (m Mirror) takeAddress(k Key, a netip.Addr) error {
 // must not lead to whoever gets the address next. The record itself stays for
 // what else there is to undo.
 func (m Mirror) Drop(k Key, a netip.Addr) error {
-	if err := m.t.tx.Bucket(bucketHolders).Delete(m.key(k, a)); err != nil {
+	if err := m.t.remove(bucketHolders, m.key(k, a)); err != nil {
 		return err
 	}
 	r, found, err := m.t.Attachment(k)

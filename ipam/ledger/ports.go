@@ -48,10 +48,10 @@ func (t *Tx) takePort(k Key, p Port) error {
 
 func (t *Tx) freePort(k Key, p Port) error {
 	for _, one := range p.each() {
-		if owner := t.tx.Bucket(bucketPorts).Get(one.key()); owner == nil || parseKey(owner) != k {
+		if owner := t.get(bucketPorts, one.key()); owner == nil || parseKey(owner) != k {
 			continue
 		}
-		if err := t.tx.Bucket(bucketPorts).Delete(one.key()); err != nil {
+		if err := t.remove(bucketPorts, one.key()); err != nil {
 			return fmt.Errorf("ledger: release port %s: %w", one, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"net/netip"
 	"strings"
 
@@ -31,7 +32,13 @@ func buckets() [][]byte {
 }
 
 // A Tx is a transaction; it is valid only inside the function it was given to.
-type Tx struct{ tx *bbolt.Tx }
+type Tx struct {
+	// tx is nil where there is no file yet: then there is nothing to read.
+	tx *bbolt.Tx
+	// changed by put and remove; a transaction that changed nothing is not
+	// written.
+	dirty bool
+}
 
 // A TakenError says who holds what was asked for.
 type TakenError struct {
@@ -49,7 +56,7 @@ func (e *TakenError) Error() string {
 
 // Attachment returns the record of k, or false.
 func (t *Tx) Attachment(k Key) (Record, bool, error) {
-	data := t.tx.Bucket(bucketAttachments).Get(k.bytes())
+	data := t.get(bucketAttachments, k.bytes())
 	if data == nil {
 		return Record{}, false, nil
 	}
@@ -76,8 +83,10 @@ func (t *Tx) Attachments(network string) ([]Record, error) {
 // chained plugin's part, whether it has another such part.
 func (t *Tx) InUse(k Key) (bool, error) {
 	prefix := append([]byte(k.Network), 0)
-	c := t.tx.Bucket(bucketAttachments).Cursor()
-	for key, data := c.Seek(prefix); bytes.HasPrefix(key, prefix); key, data = c.Next() {
+	for key, data := range t.from(bucketAttachments, prefix) {
+		if !bytes.HasPrefix(key, prefix) {
+			break
+		}
 		r, err := decode(data)
 		if err != nil || (r.Key != k && r.Part == k.Part && !r.Leaving) {
 			return true, err
@@ -160,15 +169,15 @@ func (t *Tx) clear(k Key) error {
 			return err
 		}
 	}
-	if err := t.tx.Bucket(bucketContainers).Delete(k.byContainer()); err != nil {
+	if err := t.remove(bucketContainers, k.byContainer()); err != nil {
 		return err
 	}
-	return t.tx.Bucket(bucketAttachments).Delete(k.bytes())
+	return t.remove(bucketAttachments, k.bytes())
 }
 
 // Holder tells which attachment of the network has the address.
 func (t *Tx) Holder(network string, a netip.Addr) (Key, bool) {
-	owner := t.tx.Bucket(bucketAddresses).Get(addressKey(network, a))
+	owner := t.get(bucketAddresses, addressKey(network, a))
 	if owner == nil {
 		return Key{}, false
 	}
@@ -183,14 +192,44 @@ func (r Record) held() []Address {
 	return r.Addresses
 }
 
+func (t *Tx) get(bucket, key []byte) []byte {
+	if t.tx == nil {
+		return nil
+	}
+	return t.tx.Bucket(bucket).Get(key)
+}
+
 func (t *Tx) put(bucket, key, value []byte) error {
+	t.dirty = true
 	return t.tx.Bucket(bucket).Put(key, value)
+}
+
+func (t *Tx) remove(bucket, key []byte) error {
+	t.dirty = true
+	return t.tx.Bucket(bucket).Delete(key)
+}
+
+// from goes through the pairs of a bucket in order, from a key on.
+func (t *Tx) from(bucket, start []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(key, value []byte) bool) {
+		if t.tx == nil {
+			return
+		}
+		c := t.tx.Bucket(bucket).Cursor()
+		for key, value := c.Seek(start); key != nil; key, value = c.Next() {
+			if !yield(key, value) {
+				return
+			}
+		}
+	}
 }
 
 // scan calls fn for each pair whose key starts with prefix.
 func (t *Tx) scan(bucket, prefix []byte, fn func(key, value []byte) error) error {
-	c := t.tx.Bucket(bucket).Cursor()
-	for key, value := c.Seek(prefix); key != nil && bytes.HasPrefix(key, prefix); key, value = c.Next() {
+	for key, value := range t.from(bucket, prefix) {
+		if !bytes.HasPrefix(key, prefix) {
+			return nil
+		}
 		if err := fn(key, value); err != nil {
 			return err
 		}
@@ -228,7 +267,7 @@ func addressKey(network string, a netip.Addr) []byte {
 }
 
 func (t *Tx) generation() uint64 {
-	value := t.tx.Bucket(bucketMeta).Get([]byte("generation"))
+	value := t.get(bucketMeta, []byte("generation"))
 	if len(value) != 8 {
 		return 0
 	}

@@ -1,6 +1,9 @@
 package runner
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Status is a word of docker's.
 type Status string
@@ -36,6 +39,66 @@ type State struct {
 	// attachments are made (without their results) and again afterwards, so
 	// that a kill between the two loses nothing.
 	Attached []Attached `json:"attached,omitempty"`
+	// Last is what it had when it last ran. A later start asks for the same
+	// addresses and ports again and does without if they are taken.
+	Last []Attached `json:"last,omitempty"`
+}
+
+// Ended is the state after an end, whatever was seen of it.
+func (s State) Ended(at time.Time, code int) State {
+	return State{Status: StatusExited, Started: s.Started, Finished: at, ExitCode: code, Last: s.remembered()}
+}
+
+// remembered is Attached without what only Detach needs, or what was remembered
+// before if this run got nothing.
+func (s State) remembered() []Attached {
+	var out []Attached
+	for _, a := range s.Attached {
+		if len(a.Addresses)+len(a.Ports) > 0 || a.MAC != "" {
+			out = append(out, Attached{Network: a.Network, IfName: a.IfName, MAC: a.MAC, Addresses: a.Addresses, Ports: a.Ports})
+		}
+	}
+	if out == nil {
+		return s.Last
+	}
+	return out
+}
+
+// Again are the endpoints with what they had last, where nothing else is asked
+// for. Endpoints that have never been attached stay as they are.
+func Again(endpoints []Endpoint, last []Attached) []Endpoint {
+	out := slices.Clone(endpoints)
+	for i := range out {
+		e := &out[i]
+		j := slices.IndexFunc(last, func(a Attached) bool { return a.Network == e.Network && a.IfName == e.IfName })
+		if j < 0 {
+			continue
+		}
+		if len(e.IPs) == 0 {
+			for _, p := range last[j].Addresses {
+				e.IPs = append(e.IPs, p.Addr())
+			}
+		}
+		if e.MAC == "" {
+			e.MAC = last[j].MAC
+		}
+		e.Ports = portsAgain(e.Ports, last[j].Ports)
+	}
+	return out
+}
+
+// portsAgain fills in the host ports that were chosen the last time.
+func portsAgain(ports, last []PortSpec) []PortSpec {
+	if len(ports) != len(last) {
+		return ports
+	}
+	out := slices.Clone(ports)
+	for i, p := range out {
+		if p.HostPort == 0 && p.ContainerPort == last[i].ContainerPort && p.Protocol == last[i].Protocol {
+			out[i].HostPort = last[i].HostPort
+		}
+	}
+	return out
 }
 
 // UnknownExit is the exit code of a container whose end nobody saw, as

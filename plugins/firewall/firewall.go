@@ -14,7 +14,7 @@ import (
 
 // Mode is the table's entry.
 func Mode() attach.Mode {
-	return attach.Mode{Name: "firewall", Parse: parse, Chained: true}
+	return attach.Mode{Name: "firewall", Parse: parse, Chained: true, Oldest: "0.4.0"}
 }
 
 // The values of ingressPolicy.
@@ -47,7 +47,7 @@ func parse(req *cni.Request) (attach.Conf, error) {
 	}
 	var err error
 	c.previous, err = attach.ReadPrevious(req)
-	if err == nil && c.previous.Bridge == "" {
+	if err == nil && c.previous.Result != nil && c.previous.Bridge == "" {
 		err = cni.Errorf(cni.CodeConfig, "key prevResult: the first interface is not one of the host: want the bridge or the host's end of the link")
 	}
 	return c, err

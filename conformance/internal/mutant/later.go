@@ -10,7 +10,7 @@ import (
 // delMutations break DEL.
 func delMutations() []Mutation {
 	// Everything that looks whether an address is free after DEL.
-	leaks := []string{"C055", "C080", "C082", "C083", "C084", "C085", "C086", "C088", "C090", "C122", "C123", "C127", "C132", "C187", "C190", "C191"}
+	leaks := []string{"C055", "C080", "C082", "C083", "C084", "C085", "C086", "C088", "C090", "C122", "C123", "C127", "C132", "C187", "C190"}
 	return []Mutation{
 		{Name: "leaks-address", Plugin: "host-local", Row: "C079", Also: leaks, Break: func(c *Call) {
 			if c.Verb() == "DEL" && strings.HasPrefix(string(c.Stdin), "{") && c.Env["CNI_CONTAINERID"] != "" && c.Env["CNI_IFNAME"] != "" {
@@ -23,7 +23,7 @@ func delMutations() []Mutation {
 				c.Fail(100, "the interface is gone already")
 			}
 		}},
-		{Name: "del-needs-add", Plugin: "bridge", Row: "C081", Also: []string{"C191"}, Break: func(c *Call) {
+		{Name: "del-needs-add", Plugin: "bridge", Row: "C081", Break: func(c *Call) {
 			id := "added-" + c.Env["CNI_CONTAINERID"] + "-" + c.Env["CNI_IFNAME"]
 			if c.Run(); c.Verb() == "ADD" {
 				c.remember(id)
@@ -46,7 +46,7 @@ func delMutations() []Mutation {
 			}
 			c.Run()
 		}},
-		{Name: "del-needs-prevresult", Plugin: "bridge", Row: "C085", Also: []string{"C080", "C081", "C016", "C091", "C001", "C020", "C002", "C043", "C185", "C187"}, Break: func(c *Call) {
+		{Name: "del-needs-prevresult", Plugin: "bridge", Row: "C085", Also: []string{"C080", "C081", "C016", "C091", "C001", "C020", "C002", "C043", "C187"}, Break: func(c *Call) {
 			if c.Verb() == "DEL" && c.Request()["name"] != nil && c.Request()["prevResult"] == nil {
 				c.Fail(7, "prevResult is missing")
 				return

@@ -91,8 +91,12 @@ func (c *Containers) Find(ctx context.Context, ref string) (runner.Container, er
 	return rec, err
 }
 
-// List returns all containers, newest first.
+// List returns all containers, newest first. On its way it clears away what
+// killed commands have left.
 func (c *Containers) List(ctx context.Context) ([]runner.Container, error) {
+	if err := c.Store.Sweep(); err != nil {
+		c.Log.Warn("clear away leftovers", "err", err)
+	}
 	all, err := c.Store.List()
 	if err != nil {
 		return nil, err
@@ -151,10 +155,8 @@ func (c *Containers) bury(ctx context.Context, id runner.ID) (runner.Container, 
 		}
 		return rec, &store.NotFoundError{Ref: string(id)}
 	}
-	rec.State = runner.State{
-		Status: runner.StatusExited, Started: rec.State.Started, Finished: time.Now(),
-		ExitCode: runner.UnknownExit, Error: "its monitor died",
-	}
+	rec.State = rec.State.Ended(time.Now(), runner.UnknownExit)
+	rec.State.Error = "its monitor died"
 	return rec, c.Store.SetState(id, rec.State)
 }
 

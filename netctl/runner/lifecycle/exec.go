@@ -65,7 +65,7 @@ func (c *Containers) execProcess(rec *runner.Container, r ExecRequest) (*specs.P
 		if err != nil {
 			return nil, err
 		}
-		p.User = specs.User{UID: u.UID, GID: u.GID, AdditionalGids: u.Groups}
+		p.User = specs.User{UID: u.UID, GID: u.GID, AdditionalGids: u.Groups, Umask: p.User.Umask}
 		p.Env = spec.MergeEnv(p.Env, []string{"HOME=" + u.Home})
 		p.Capabilities = spec.CapabilitiesFor(p.Capabilities, u.UID)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -26,6 +25,9 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getenv("TEST_HOLD_OWN_BINARY") != "" {
 		holdOwnBinary()
+	}
+	if os.Getenv("TEST_START") != "" && !monitor.Requested(os.Args[1:]) {
+		startAndDie()
 	}
 	if args := os.Args[1:]; monitor.Requested(args) {
 		os.Exit(monitor.Main(args, func(*slog.Logger) runner.Networks { return loopback{os.Getenv("TEST_ATTACHMENTS")} }))
@@ -91,14 +93,18 @@ func newHost(t *testing.T) *host {
 	if err := os.Mkdir(h.attachments, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	h.Containers = &lifecycle.Containers{
-		Store:      store.Open(filepath.Join(dir, "state"), filepath.Join(dir, "data")),
-		Networks:   loopback{h.attachments},
-		MonitorEnv: []string{"PATH=" + os.Getenv("PATH"), "TEST_ATTACHMENTS=" + h.attachments},
-		Log:        slog.New(slog.NewTextHandler(io.Discard, nil)),
-	}
+	h.Containers = containersAt(filepath.Join(dir, "state"), filepath.Join(dir, "data"), h.attachments)
 	t.Cleanup(h.removeAll)
 	return h
+}
+
+func containersAt(state, data, attachments string) *lifecycle.Containers {
+	return &lifecycle.Containers{
+		Store:      store.Open(state, data),
+		Networks:   loopback{attachments},
+		MonitorEnv: []string{"PATH=" + os.Getenv("PATH"), "TEST_ATTACHMENTS=" + attachments},
+		Log:        slog.New(slog.DiscardHandler),
+	}
 }
 
 // removeAll ends what a test has left running, and fails if anything of it

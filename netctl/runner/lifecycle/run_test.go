@@ -131,8 +131,8 @@ func TestNoneHasOnlyLoopback(t *testing.T) {
 
 func TestStopGivesGrace(t *testing.T) {
 	h := newHost(t)
-	polite := h.start(shell("trap 'exit 5' TERM; while :; do sleep 0.05; done"))
-	deaf := h.start(shell("trap '' TERM; while :; do sleep 0.05; done"))
+	polite := h.start(shell("trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"))
+	deaf := h.start(shell("trap '' TERM; echo ready; while :; do sleep 0.05; done"))
 	for _, c := range []struct {
 		rec   runner.Container
 		grace time.Duration
@@ -141,6 +141,7 @@ func TestStopGivesGrace(t *testing.T) {
 		{polite, 10 * time.Second, 5},
 		{deaf, 200 * time.Millisecond, 128 + 9},
 	} {
+		h.await(func() bool { return h.log(c.rec.Config.ID) == "ready\n" })
 		if err := h.Stop(context.Background(), &c.rec, unix.SIGTERM, c.grace); err != nil {
 			t.Fatal(err)
 		}

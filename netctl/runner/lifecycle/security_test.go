@@ -157,6 +157,19 @@ func holdOwnBinary() {
 	os.Exit(1)
 }
 
+// The monitor's own umask is strict and must not be the container's.
+func TestUmask(t *testing.T) {
+	h := newHost(t)
+	rec := h.start(shell("umask; sleep 1000"))
+	h.await(func() bool { return h.log(rec.Config.ID) != "" })
+	if got := h.log(rec.Config.ID); got != "0022\n" {
+		t.Errorf("first process: %q", got)
+	}
+	if _, got := h.exec(rec, lifecycle.ExecRequest{Args: []string{"sh", "-c", "umask"}}); got != "0022\n" {
+		t.Errorf("further process: %q", got)
+	}
+}
+
 // Row 10.
 func TestLimits(t *testing.T) {
 	h := newHost(t)

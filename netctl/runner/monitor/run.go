@@ -22,7 +22,7 @@ func (m *monitor) run(ctx context.Context) error {
 	close(m.ready)
 	if err != nil {
 		err = errors.Join(err, m.release(), m.setState(func(s *runner.State) {
-			*s = runner.State{Status: runner.StatusCreated, Error: err.Error()}
+			*s = runner.State{Status: runner.StatusCreated, Error: err.Error(), Last: s.Last}
 		}))
 		m.reporter.failed(err)
 		m.hub.Failed(err)
@@ -82,6 +82,7 @@ func (m *monitor) prepare() (*specs.Spec, error) {
 			Status:   runner.StatusStarting,
 			Netns:    netns,
 			Attached: runner.Planned(m.cfg.Endpoints),
+			Last:     st.Last,
 		}
 	})
 	if err != nil {
@@ -114,7 +115,15 @@ func (m *monitor) attach(ctx context.Context) error {
 	if !m.cfg.Network.OwnNamespace() {
 		return nil
 	}
-	got, err := m.networks.Attach(ctx, string(m.cfg.ID), m.store.NetnsPath(m.cfg.ID), m.cfg.Endpoints)
+	m.mu.Lock()
+	last := m.state.Last
+	m.mu.Unlock()
+	id, netns := string(m.cfg.ID), m.store.NetnsPath(m.cfg.ID)
+	got, err := m.networks.Attach(ctx, id, netns, runner.Again(m.cfg.Endpoints, last))
+	if err != nil && last != nil && ctx.Err() == nil {
+		m.log.Info("the former addresses or ports can't be had again", "err", err)
+		got, err = m.networks.Attach(ctx, id, netns, m.cfg.Endpoints)
+	}
 	if err != nil {
 		return err
 	}
@@ -170,10 +179,8 @@ func (m *monitor) end(code int) {
 	}
 	if !m.cfg.AutoRemove || err != nil {
 		err = errors.Join(err, m.setState(func(st *runner.State) {
-			*st = runner.State{
-				Status: runner.StatusExited, Started: st.Started, Finished: time.Now(),
-				ExitCode: code, OOMKilled: oom,
-			}
+			*st = st.Ended(time.Now(), code)
+			st.OOMKilled = oom
 			if err != nil {
 				st.Error = err.Error()
 			}

@@ -125,7 +125,7 @@ func process(c *runner.Config, h Host, caps *specs.LinuxCapabilities) *specs.Pro
 		Args:            c.Process.Args,
 		Env:             MergeEnv(env, c.Process.Env),
 		Cwd:             dir,
-		User:            specs.User{UID: h.User.UID, GID: h.User.GID, AdditionalGids: h.User.Groups},
+		User:            specs.User{UID: h.User.UID, GID: h.User.GID, AdditionalGids: h.User.Groups, Umask: new(uint32(0o022))},
 		Capabilities:    caps,
 		NoNewPrivileges: !c.Security.NewPrivileges,
 		Rlimits:         rlimits(c.Limits.Ulimits, h.MaxFiles),

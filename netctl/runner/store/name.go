@@ -49,6 +49,9 @@ func (s *Store) Lookup(ref string) (runner.ID, error) {
 			found = append(found, id)
 		}
 	}
+	if len(found) == 0 {
+		found = s.withLostName(ids, ref)
+	}
 	switch len(found) {
 	case 0:
 		return "", &NotFoundError{Ref: ref}
@@ -58,6 +61,26 @@ func (s *Store) Lookup(ref string) (runner.ID, error) {
 	return "", &AmbiguousError{Prefix: ref, IDs: found}
 }
 
+// withLostName finds containers by the name in their record: of one that was
+// killed while it was made or removed, the name itself may be missing.
+func (s *Store) withLostName(ids []runner.ID, name string) []runner.ID {
+	var found []runner.ID
+	for _, id := range ids {
+		if c, err := s.Load(id); err == nil && c.Name == name {
+			found = append(found, id)
+		}
+	}
+	return found
+}
+
+// nameTaken says who has the name, if a container has it.
+func (s *Store) nameTaken(name string) error {
+	if holder, err := s.holder(name); err == nil && s.hasDir(holder) {
+		return &NameTakenError{Name: name, Holder: holder}
+	}
+	return nil
+}
+
 // takeName makes name point to id, unless a container has it.
 func (s *Store) takeName(name string, id runner.ID) error {
 	for {
@@ -65,14 +88,14 @@ func (s *Store) takeName(name string, id runner.ID) error {
 		if !errors.Is(err, fs.ErrExist) {
 			return err
 		}
+		if err := s.nameTaken(name); err != nil {
+			return err
+		}
 		holder, err := s.holder(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // gone in between
 		}
-		if err == nil && s.hasDir(holder) {
-			return &NameTakenError{Name: name, Holder: holder}
-		}
-		// A removal was killed after the directory and before the name.
+		// Its container is gone.
 		if err := s.dropName(name, holder); err != nil {
 			return err
 		}

@@ -22,26 +22,28 @@ func (e *NameTakenError) Error() string {
 }
 
 // Create makes the record of a new container and takes its name. On an error
-// nothing is left.
+// nothing is left. The name comes last: whatever a kill leaves behind is then
+// either listed, or a directory that Sweep removes, and holds no name.
 func (s *Store) Create(cfg *runner.Config) error {
 	dir := s.Dir(cfg.ID)
 	if err := mkdirs(s.containersDir(), filepath.Dir(s.namePath(cfg.Name))); err != nil {
 		return err
 	}
-	// The directory comes before the name: a name whose directory is missing
-	// is then always a leftover and may be taken.
+	if err := s.nameTaken(cfg.Name); err != nil { // before the disk is bothered
+		return err
+	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("create container %s: %w", cfg.ID.Short(), err)
-	}
-	if err := s.takeName(cfg.Name, cfg.ID); err != nil {
-		return errors.Join(err, os.Remove(dir))
 	}
 	// A record that is meant to stay must survive a power cut.
 	err := errors.Join(
 		writeJSON(s.statePath(cfg.ID), runner.State{Status: runner.StatusCreated}, false),
 		writeJSON(s.configPath(cfg.ID), cfg, !cfg.AutoRemove))
+	if err == nil {
+		err = s.takeName(cfg.Name, cfg.ID)
+	}
 	if err != nil {
-		return errors.Join(err, s.dropName(cfg.Name, cfg.ID), os.RemoveAll(dir))
+		return errors.Join(err, os.RemoveAll(dir))
 	}
 	return nil
 }
@@ -97,7 +99,7 @@ func (s *Store) SetSpec(id runner.ID, spec any) error {
 func (s *Store) Spec(id runner.ID, spec any) error { return readJSON(s.SpecPath(id), spec) }
 
 // List reads all records, in no particular order. A directory without a
-// record is a container in the making, or a leftover of one; it is not listed.
+// record is a container in the making, or a leftover; it is not listed.
 func (s *Store) List() ([]runner.Container, error) {
 	ids, err := s.ids()
 	if err != nil {

@@ -110,6 +110,63 @@ func TestLeftoverNameCanBeTaken(t *testing.T) {
 	}
 }
 
+// A creation that was killed before it had the name: it is listed, can be found,
+// and does not keep the name from anyone.
+func TestLostName(t *testing.T) {
+	s := newStore(t)
+	lost := mustCreate(t, s, "web")
+	if err := os.Remove(s.namePath("web")); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := s.Lookup("web"); err != nil || id != lost.ID {
+		t.Errorf("web is %s, %v", id, err)
+	}
+	fresh := mustCreate(t, s, "web")
+	if id, err := s.Lookup("web"); err != nil || id != fresh.ID {
+		t.Errorf("web is %s, %v", id, err)
+	}
+	if err := s.Remove(lost.ID, "web"); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := s.Lookup("web"); err != nil || id != fresh.ID {
+		t.Errorf("after removing the other, web is %s, %v", id, err)
+	}
+}
+
+func TestSweep(t *testing.T) {
+	s := newStore(t)
+	kept := mustCreate(t, s, "web")
+	old, fresh := runner.NewID(), runner.NewID()
+	half := string(runner.NewID()) + doomed
+	for _, dir := range []string{s.Dir(old), s.Dir(fresh), filepath.Join(s.containersDir(), half, "deep")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := time.Now().Add(-2 * sweepAge)
+	if err := os.Chtimes(s.Dir(old), long, long); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []runner.ID{kept.ID, runner.NewID()} {
+		if err := os.MkdirAll(s.RunDir(id), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if entries, _ := os.ReadDir(filepath.Dir(s.RunDir(kept.ID))); len(entries) != 1 || entries[0].Name() != string(kept.ID) {
+		t.Errorf("run directories %v", entries)
+	}
+	for path, want := range map[string]bool{
+		s.Dir(kept.ID): true, s.Dir(fresh): true, s.Dir(old): false, filepath.Join(s.containersDir(), half): false,
+	} {
+		if exists(path) != want {
+			t.Errorf("%s: there %v, want %v", path, exists(path), want)
+		}
+	}
+}
+
 func TestDroppingDoesNotTakeAnothersName(t *testing.T) {
 	s := newStore(t)
 	cfg := mustCreate(t, s, "web")

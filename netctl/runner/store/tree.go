@@ -81,10 +81,14 @@ func (r *remover) remove(dir int, name string, depth int) error {
 		r.moved++
 		return unix.Renameat(dir, name, r.top, r.prefix+strconv.Itoa(r.moved))
 	}
-	if err := r.empty(dir, name, depth); err != nil {
-		return err
+	err = r.empty(dir, name, depth)
+	if err == nil {
+		err = unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
 	}
-	return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
+	if errors.Is(err, unix.ENOENT) {
+		return nil // another process deletes the same tree
+	}
+	return err
 }
 
 // empty deletes what is in the directory name of dir.

@@ -97,7 +97,11 @@ func (a *Attacher) admit(ctx context.Context, p *plan, container *kernel.Contain
 
 // add is the transaction. What it did before it failed is in u.
 func (a *Attacher) add(ctx context.Context, p *plan, container *kernel.Container, u *undo) (*current.Result, error) {
-	if err := a.reserve(ctx, p, u); err != nil {
+	err := a.reserve(ctx, p, u)
+	if isExhausted(err) && a.reclaim(ctx, p) {
+		err = a.reserve(ctx, p, u)
+	}
+	if err != nil {
 		return nil, err
 	}
 	host, err := kernel.OpenHost()
@@ -129,6 +133,11 @@ func realize(host *kernel.Host, container *kernel.Container, w wire.Wiring, u *u
 			return err
 		}
 	}
+	if g := w.Shared.VLANGateway; g != nil {
+		if err := host.EnsureVLANGateway(*g); err != nil {
+			return err
+		}
+	}
 	if err := host.SetSysctls(w.Shared.Sysctls); err != nil {
 		return err
 	}
@@ -144,7 +153,10 @@ func realize(host *kernel.Host, container *kernel.Container, w wire.Wiring, u *u
 			return err
 		}
 	}
-	return container.Configure(w.Owned)
+	if err := container.Configure(w.Owned); err != nil {
+		return err
+	}
+	return adjust(host, container, w.Owned, u)
 }
 
 // deleteMade takes the link away that CreateLink made.

@@ -59,7 +59,7 @@ func decodeIPAM(req *cni.Request, into any) error {
 		return nil
 	}
 	if err := json.Unmarshal(req.Conf.IPAM.Raw, into); err != nil {
-		return cni.Errorf(cni.CodeConfig, "key ipam: %w", err)
+		return cni.Errorf(cni.CodeConfig, "key ipam: subnet, rangeStart, rangeEnd or gateway: %w: want a prefix such as 10.0.0.0/24, and addresses in it", err)
 	}
 	return nil
 }

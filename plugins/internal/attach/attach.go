@@ -36,6 +36,18 @@ type Mode struct {
 	// Chained means that the plugin comes after the one that made the link: it
 	// adds to what is there, and its result is the one before.
 	Chained bool
+	// NoRules means that the mode asks nothing of the packet filter.
+	NoRules bool
+	// Backup names the file in which the mode keeps the settings of a link
+	// that it changes, for DEL to restore; nil if it changes none.
+	Backup func(*cni.Request) string
+	// Leftovers names the links of the host that the reference plugin of this
+	// name makes for an attachment: a DEL that finds nothing in the ledger
+	// removes them, after a switch from it to us. It may be nil.
+	Leftovers func(wire.Attachment) []string
+	// Oldest is the first version of the specification that has what the mode
+	// needs; "" is the very first.
+	Oldest string
 }
 
 // Conf is a mode's checked configuration.
@@ -139,7 +151,7 @@ func (a *Attacher) backend(name string) (firewall.Backend, error) {
 }
 
 // lockWait bounds the wait for other processes' ADD and DEL.
-const lockWait = 10 * time.Second
+const lockWait = 4 * time.Second
 
 // bridgeLock is held shared while an attachment is made, and exclusively while
 // a network's bridge is deleted.

@@ -2,6 +2,7 @@ package attach
 
 import (
 	"net/netip"
+	"strings"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
@@ -20,8 +21,7 @@ func (p *plan) idle() (*current.Result, error) {
 	if err := p.wire(); err != nil {
 		return nil, err
 	}
-	w := p.wiring
-	if !w.Shared.Network.IsZero() || len(w.Owned.Publish) > 0 {
+	if !p.wiring.IsZero() {
 		return nil, nil
 	}
 	return p.conf.(Chained).Previous().Result, nil
@@ -42,8 +42,11 @@ type Previous struct {
 	Result *current.Result
 	// Addresses of the container's interface CNI_IFNAME.
 	Addresses []wire.Address
+	// Hosts are the interfaces that are not in the container.
+	Hosts []string
 	// Bridge is the host's interface that leads to the container: the first
-	// of the result, as every interface plugin lists them.
+	// of the result, as every interface plugin lists them, or its place in
+	// a VLAN of that bridge.
 	Bridge string
 }
 
@@ -53,12 +56,21 @@ func ReadPrevious(req *cni.Request) (Previous, error) {
 	if err != nil {
 		return Previous{}, err
 	}
+	if result == nil && req.Command != cni.Add && req.Command != cni.Check {
+		return Previous{}, nil // STATUS and GC come without
+	}
 	if result == nil {
 		return Previous{}, cni.Errorf(cni.CodeConfig, "key prevResult is missing: this plugin comes after one that makes an interface")
 	}
 	p := Previous{Result: result}
-	if len(result.Interfaces) > 0 && result.Interfaces[0].Sandbox == "" {
-		p.Bridge = result.Interfaces[0].Name
+	for i, link := range result.Interfaces {
+		if link.Sandbox != "" {
+			continue
+		}
+		p.Hosts = append(p.Hosts, link.Name)
+		if i == 0 || strings.HasPrefix(link.Name, p.Bridge+".") && p.Bridge != "" {
+			p.Bridge = link.Name
+		}
 	}
 	for _, ip := range result.IPs {
 		if !ofInterface(result, ip, req.IfName) {

@@ -3,6 +3,9 @@ package attach
 import (
 	"context"
 	"encoding/json"
+	"strings"
+
+	current "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
@@ -34,7 +37,13 @@ func (a *Attacher) Check(ctx context.Context, req *cni.Request) error {
 	if err != nil {
 		return err
 	}
+	if _, foreign := p.source.(delegate); foreign {
+		p.addressing = delegate{a.Ledger, req} // it gets this request, not ADD's
+	}
 	if err := p.addressing.check(ctx, p.at, previous); err != nil {
+		return err
+	}
+	if err := checkMAC(container, req, previous); err != nil {
 		return err
 	}
 	host, err := kernel.OpenHost()
@@ -53,6 +62,24 @@ func (a *Attacher) Check(ctx context.Context, req *cni.Request) error {
 		return err
 	}
 	return cni.Wrap(cni.CodeCheck, backend.Check(ctx, p.rules()))
+}
+
+// checkMAC compares the interface's hardware address with the result of the
+// whole chain, in which a later plugin (tuning) may have changed it.
+func checkMAC(container *kernel.Container, req *cni.Request, previous *current.Result) error {
+	for _, want := range previous.Interfaces {
+		if want.Sandbox == "" || want.Name != req.IfName || want.Mac == "" {
+			continue
+		}
+		have, err := container.Describe(want.Name)
+		if err != nil {
+			return cni.Wrap(cni.CodeCheck, err)
+		}
+		if !strings.EqualFold(have.MAC.String(), want.Mac) {
+			return cni.Errorf(cni.CodeCheck, "interface %s has the hardware address %s, and prevResult says %s", want.Name, have.MAC, want.Mac)
+		}
+	}
+	return nil
 }
 
 // recorded computes the Wiring anew from what the ledger remembers of ADD.
@@ -96,7 +123,7 @@ func requestOf(record ledger.Record) (*cni.Request, error) {
 	}
 	req := &cni.Request{
 		ContainerID: record.Container, Netns: record.Netns, IfName: record.IfName,
-		Args: args, Stdin: record.Request,
+		Command: cni.Add, Args: args, RawArgs: record.Args, Stdin: record.Request,
 	}
 	if err := json.Unmarshal(record.Request, &req.Conf); err != nil {
 		return nil, cni.Errorf(cni.CodeStore, "request of %s in the ledger: %w", record.Key, err)

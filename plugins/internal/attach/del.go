@@ -3,6 +3,7 @@ package attach
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
@@ -11,10 +12,16 @@ import (
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
 
+// delWait bounds the wait of a DEL for others' locks. A runtime has 60 seconds
+// for all that it does to remove a container, and tries again after code 11.
+const delWait = 9 * time.Second
+
 // Del takes the attachment away. It needs neither the namespace nor a previous
 // result nor the configuration as it was at ADD, and an attachment that is not
 // there is no error.
 func (a *Attacher) Del(ctx context.Context, req *cni.Request) error {
+	ctx, cancel := context.WithTimeout(ctx, delWait)
+	defer cancel()
 	err := a.remove(ctx, req, a.attachment(req))
 	return errors.Join(err, a.source(req.Conf.IPAM.Type, req).tell(ctx, cni.Del))
 }
@@ -40,9 +47,10 @@ func (a *Attacher) remove(ctx context.Context, req *cni.Request, at wire.Attachm
 		return cni.Wrap(cni.CodeKernel, err)
 	}
 	defer host.Close()
+	a.restore(req, at, record)
 	err = errors.Join(
 		a.removeRules(ctx, at, record),
-		cni.Wrap(cni.CodeKernel, deleteLinks(host, at, record)),
+		cni.Wrap(cni.CodeKernel, a.deleteLinks(host, at, record)),
 	)
 	if err != nil {
 		return err
@@ -66,12 +74,14 @@ func (a *Attacher) lookUp(at wire.Attachment) (*ledger.Record, error) {
 // deleteLinks takes away the host's end, and with it the container's. A link
 // without a host's end is deleted in the container's namespace, if that is
 // still there and the ledger says that the link is ours.
-func deleteLinks(host *kernel.Host, at wire.Attachment, record *ledger.Record) error {
+func (a *Attacher) deleteLinks(host *kernel.Host, at wire.Attachment, record *ledger.Record) error {
 	if at.Part != "" {
-		return nil // a chained plugin makes no link
+		return a.unshape(host, at, record) // the link is somebody else's
 	}
-	if err := host.DeleteLink(at.HostName(wire.VethPrefix)); err != nil {
-		return err
+	for _, prefix := range []string{wire.VethPrefix, wire.IfbPrefix} {
+		if err := host.DeleteLink(at.HostName(prefix)); err != nil {
+			return err
+		}
 	}
 	if record == nil || !record.LinkInside {
 		return nil
@@ -111,7 +121,7 @@ func (a *Attacher) withdraw(ctx context.Context, record ledger.Record) error {
 // removeRules takes the attachment's rules away, and the network's with them
 // if no other attachment is left.
 func (a *Attacher) removeRules(ctx context.Context, at wire.Attachment, record *ledger.Record) error {
-	if record != nil && record.Firewall == "" {
+	if record != nil && record.Firewall == "" || record == nil && a.Mode.NoRules {
 		return nil
 	}
 	recorded := string(a.Firewall)

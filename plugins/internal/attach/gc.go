@@ -40,7 +40,7 @@ func (a *Attacher) collect(ctx context.Context, req *cni.Request, from source) e
 			continue
 		}
 		err := errors.Join(
-			a.remove(ctx, req, wire.Attachment(r.Key)),
+			a.abandon(ctx, req, r),
 			a.sourceOf(&r, req).tell(ctx, cni.Del),
 		)
 		if err != nil {
@@ -48,6 +48,21 @@ func (a *Attacher) collect(ctx context.Context, req *cni.Request, from source) e
 		}
 	}
 	return errors.Join(append(failures, from.collect(ctx, keep))...)
+}
+
+// abandon removes a vanished attachment. Where its namespace is still there,
+// the link stays in it: GC does not alter namespaces (spec cni C134), and the
+// link goes when the namespace does.
+func (a *Attacher) abandon(ctx context.Context, req *cni.Request, r ledger.Record) error {
+	if !kernel.IsNamespace(r.Netns) {
+		return a.remove(ctx, req, wire.Attachment(r.Key))
+	}
+	at := wire.Attachment(r.Key)
+	a.restore(req, at, &r) // which names no namespace: only the file goes
+	if err := errors.Join(a.withdraw(ctx, r), a.removeRules(ctx, at, &r), a.unlimit(at, &r)); err != nil {
+		return err
+	}
+	return a.sourceOf(&r, req).release(ctx, at, forgetting(at))
 }
 
 // Status tells whether ADD could succeed now: the ledger can be read, the
@@ -69,8 +84,10 @@ func (a *Attacher) Status(ctx context.Context, req *cni.Request) error {
 	if err := host.Ready(w.Owned.Link); err != nil {
 		return notAvailable(err)
 	}
-	if _, err := a.backend(a.choose(conf)); err != nil {
-		return notAvailable(err)
+	if !a.Mode.NoRules {
+		if _, err := a.backend(a.choose(conf)); err != nil {
+			return notAvailable(err)
+		}
 	}
 	addressing, err := a.source(req.Conf.IPAM.Type, req).parse()
 	if err != nil {

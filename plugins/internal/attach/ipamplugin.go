@@ -84,7 +84,7 @@ func (i IPAM) enter(req *cni.Request) enter {
 	return func(tx *ledger.Tx, grant Grant) error {
 		record := ledger.Record{
 			Key: ledger.Key(attachmentOf(req)), Netns: req.Netns, Plugin: i.kind,
-			Request: req.Stdin, Args: req.Args.String(), Created: time.Now(),
+			Request: req.Stdin, Args: req.RawArgs, Created: time.Now(),
 		}
 		for _, address := range grant.Addresses {
 			record.Addresses = append(record.Addresses, ledger.Address(address))

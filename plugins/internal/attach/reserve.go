@@ -99,7 +99,7 @@ func (p *plan) fillRecord(a *Attacher) error {
 		Names:   names,
 		Plugin:  a.Mode.Name,
 		Request: json.RawMessage(p.req.Stdin),
-		Args:    p.req.Args.String(),
+		Args:    p.req.RawArgs,
 		Created: time.Now(),
 	}
 	_, pair := p.wiring.Owned.Link.(wire.Veth)

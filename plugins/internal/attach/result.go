@@ -16,7 +16,7 @@ import (
 // bridge's: bridge, host end, container's end; chained plugins rely on it.
 func (a *Attacher) result(p *plan, host *kernel.Host, container *kernel.Container) (*current.Result, error) {
 	if chained, ok := p.conf.(Chained); ok {
-		return chained.Previous().Result, nil
+		return p.amend(chained.Previous().Result, host, container)
 	}
 	result := &current.Result{CNIVersion: current.ImplementedSpecVersion}
 	for _, name := range p.hostLinks() {
@@ -44,7 +44,42 @@ func (a *Attacher) result(p *plan, host *kernel.Host, container *kernel.Containe
 		result.Routes = append(result.Routes, resultRoute(route))
 	}
 	result.DNS = p.dns()
-	return result, nil
+	if err := p.addOtherLinks(result, host); err != nil {
+		return nil, err
+	}
+	return p.extend(result)
+}
+
+// addOtherLinks lists what comes after the container's end: the host's place in
+// a VLAN, and the device that limits the container.
+func (p *plan) addOtherLinks(result *current.Result, host *kernel.Host) error {
+	if g := p.wiring.Shared.VLANGateway; g != nil && len(g.Gateways) > 0 {
+		link, err := host.Describe(g.Name)
+		if err != nil {
+			return cni.Wrap(cni.CodeKernel, err)
+		}
+		result.Interfaces = append(result.Interfaces, interfaceOf(link, ""))
+	}
+	return p.addIfb(result, host)
+}
+
+// extend adds what we made to the result of the plugins before us.
+func (p *plan) extend(result *current.Result) (*current.Result, error) {
+	previous, err := p.req.PrevResult()
+	if err != nil || previous == nil {
+		return result, err
+	}
+	before := len(previous.Interfaces)
+	for _, ip := range result.IPs {
+		ip.Interface = current.Int(*ip.Interface + before)
+	}
+	previous.Interfaces = append(previous.Interfaces, result.Interfaces...)
+	previous.IPs = append(previous.IPs, result.IPs...)
+	previous.Routes = append(previous.Routes, result.Routes...)
+	if !result.DNS.IsEmpty() {
+		previous.DNS = result.DNS
+	}
+	return previous, nil
 }
 
 func (p *plan) hostLinks() []string {

@@ -42,10 +42,19 @@ const Banner = "1.9.1"
 // Supported are the specification's versions we answer in.
 func Supported() []string { return version.All.SupportedVersions() }
 
+// supported are those of this plugin.
+func (c Call) supported() []string {
+	all := Supported()
+	return all[max(0, slices.Index(all, c.Oldest)):]
+}
+
 // Call is one run of a plugin: who it is, what it was given, where it answers.
 type Call struct {
 	Name   string
 	Plugin Plugin
+	// Oldest is the first version of the specification that the plugin
+	// answers in; "" is the very first.
+	Oldest string
 	Getenv Getenv
 	Stdin  io.Reader
 	Stdout io.Writer
@@ -57,7 +66,7 @@ func (c Call) Run(ctx context.Context) int {
 	switch c.Getenv("CNI_COMMAND") {
 	case "":
 		fmt.Fprintf(c.Stderr, "CNI %s plugin v%s\n", c.Name, Banner)
-		fmt.Fprintf(c.Stderr, "CNI protocol versions supported: %s\n", strings.Join(Supported(), ", "))
+		fmt.Fprintf(c.Stderr, "CNI protocol versions supported: %s\n", strings.Join(c.supported(), ", "))
 		return 0
 	case string(Version):
 		return c.version()
@@ -81,7 +90,7 @@ func (c Call) version() int {
 	return c.print(struct {
 		CNIVersion        string   `json:"cniVersion"`
 		SupportedVersions []string `json:"supportedVersions"`
-	}{conf.CNIVersion, Supported()})
+	}{conf.CNIVersion, c.supported()})
 }
 
 // serve parses and dispatches. The document is nil for verbs without a result.
@@ -98,6 +107,9 @@ func (c Call) serve(ctx context.Context) (out any, conf NetConf, err error) {
 		return nil, conf, Errorf(CodeIO, "read standard input: %w", err)
 	}
 	req, err := Parse(c.Getenv, data)
+	if err == nil {
+		err = checkVersion(req.Command, req.Conf.CNIVersion, c.supported())
+	}
 	if err != nil {
 		return nil, req.Conf, err
 	}
@@ -117,19 +129,19 @@ func Parse(getenv Getenv, stdin []byte) (*Request, error) {
 	if err != nil {
 		return req, err
 	}
-	return req, checkVersion(req.Command, conf.CNIVersion)
+	return req, checkVersion(req.Command, conf.CNIVersion, Supported())
 }
 
 // introduced is the first version that has a verb.
 var introduced = map[Command]string{Check: "0.4.0", GC: "1.1.0", Status: "1.1.0"}
 
-func checkVersion(command Command, asked string) error {
-	supported := Supported()
+func checkVersion(command Command, asked string, supported []string) error {
 	if !slices.Contains(supported, asked) {
 		return Errorf(CodeVersion, "incompatible cniVersion %q: want one of %s", asked, strings.Join(supported, ", ")).
 			WithHint("config is %q, plugin supports %q", asked, supported)
 	}
-	if first := introduced[command]; first != "" && slices.Index(supported, asked) < slices.Index(supported, first) {
+	all := Supported()
+	if first := introduced[command]; first != "" && slices.Index(all, asked) < slices.Index(all, first) {
 		return Errorf(CodeVersion, "cniVersion %q has no %s: want %s or newer", asked, command, first)
 	}
 	return nil
@@ -158,11 +170,25 @@ func (c Call) dispatch(ctx context.Context, req *Request) (any, error) {
 // Convert turns a result into the form of another version.
 func Convert(result *current.Result, to string) (types.Result, error) {
 	result.CNIVersion = current.ImplementedSpecVersion
+	if to != current.ImplementedSpecVersion {
+		result = withoutNews(result)
+	}
 	converted, err := result.GetAsVersion(to)
 	if err != nil {
 		return nil, Errorf(CodeConfig, "result can't be written in version %s: %w", to, err)
 	}
 	return converted, nil
+}
+
+// withoutNews leaves out what interfaces have had since 1.1.0; the library's
+// conversion writes it in 1.0.0 too.
+func withoutNews(result *current.Result) *current.Result {
+	older := *result
+	older.Interfaces = nil
+	for _, link := range result.Interfaces {
+		older.Interfaces = append(older.Interfaces, &current.Interface{Name: link.Name, Mac: link.Mac, Sandbox: link.Sandbox})
+	}
+	return &older
 }
 
 // PrevResult decodes the result of the plugins before this one, of any version.

@@ -53,7 +53,7 @@ func (r *Request) Environ(verb Command) []string {
 		"CNI_CONTAINERID=" + r.ContainerID,
 		"CNI_NETNS=" + r.Netns,
 		"CNI_IFNAME=" + r.IfName,
-		"CNI_ARGS=" + r.Args.String(),
+		"CNI_ARGS=" + r.RawArgs,
 		"CNI_PATH=" + strings.Join(r.Path, ":"),
 	}
 	for _, pair := range os.Environ() {
@@ -92,6 +92,8 @@ func DecodeResult(data []byte, asked string) (*current.Result, error) {
 	}
 	if head.CNIVersion != "" {
 		asked = head.CNIVersion
+	} else {
+		data = withVersion(data, asked)
 	}
 	result, err := create.Create(asked, data)
 	if err != nil {
@@ -102,6 +104,19 @@ func DecodeResult(data []byte, asked string) (*current.Result, error) {
 		return nil, Errorf(CodeDecode, "result: %w", err)
 	}
 	return converted, nil
+}
+
+// withVersion names the version in a result that does not.
+func withVersion(data []byte, version string) []byte {
+	var keys map[string]json.RawMessage
+	if json.Unmarshal(data, &keys) != nil || keys == nil {
+		return data
+	}
+	keys["cniVersion"], _ = json.Marshal(version)
+	if named, err := json.Marshal(keys); err == nil {
+		return named
+	}
+	return data
 }
 
 // Run executes the plugin and returns its standard output. Its error document

@@ -32,6 +32,7 @@ type Request struct {
 	Netns       string
 	IfName      string
 	Args        Args
+	RawArgs     string   // CNI_ARGS as it came; delegates get it
 	Path        []string // CNI_PATH
 	// AllowOwnNetns is CNI_NETNS_OVERRIDE: the container's namespace may be
 	// the plugin's own.
@@ -84,7 +85,8 @@ func parseEnvironment(getenv Getenv) (*Request, error) {
 	if err := validateNames(req); err != nil {
 		return req, err
 	}
-	args, err := ParseArgs(getenv("CNI_ARGS"))
+	req.RawArgs = getenv("CNI_ARGS")
+	args, err := ParseArgs(req.RawArgs)
 	if err != nil {
 		return req, Errorf(CodeEnvironment, "CNI_ARGS: %w", err)
 	}

@@ -24,14 +24,16 @@ import (
 // forgetConnections deletes the tracked connections that contradict published
 // UDP and SCTP ports now: those to the host's own addresses on the published
 // ports, and those translated to the container.
-func forgetConnections(all []wire.Publish) error {
+//
+// The socket comes from the caller, who may have one of the kind open.
+func forgetConnections(all []wire.Publish, dial dialNetfilter) error {
 	for _, f := range families() {
 		for _, protocol := range []wire.Protocol{wire.UDP, wire.SCTP} {
 			published := slices.DeleteFunc(f.publish(all), func(p wire.Publish) bool { return p.Protocol != protocol })
 			if len(published) == 0 {
 				continue
 			}
-			if err := forget(f, protocol, published); err != nil {
+			if err := forget(f, protocol, published, dial); err != nil {
 				return fmt.Errorf("delete tracked %s %s connections of published ports: %w", f, protocol, err)
 			}
 		}
@@ -39,16 +41,27 @@ func forgetConnections(all []wire.Publish) error {
 	return nil
 }
 
-func forget(f family, protocol wire.Protocol, published []wire.Publish) error {
+// dialNetfilter gives a socket and a function that lets go of it.
+type dialNetfilter func() (conn *netlink.Conn, done func(), err error)
+
+func dialConntrack() (*netlink.Conn, func(), error) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return conn, func() { _ = conn.Close() }, nil
+}
+
+func forget(f family, protocol wire.Protocol, published []wire.Publish, dial dialNetfilter) error {
 	local, err := localAddresses()
 	if err != nil {
 		return err
 	}
-	conn, err := dialConntrack()
+	conn, done, err := dial()
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer done()
 	flows, err := dumpFlows(conn, f, protocol)
 	if err != nil {
 		return err
@@ -63,8 +76,6 @@ func forget(f family, protocol wire.Protocol, published []wire.Publish) error {
 	}
 	return nil
 }
-
-func dialConntrack() (*netlink.Conn, error) { return netlink.Dial(unix.NETLINK_NETFILTER, nil) }
 
 // localAddresses are the host's own. A flow to the same port of another
 // machine has nothing to do with what is published here.

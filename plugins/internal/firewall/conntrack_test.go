@@ -94,9 +94,9 @@ func (w *world) tracked(t *testing.T, to string) int {
 func (w *world) flows(t *testing.T, f family, protocol wire.Protocol) (all []flow) {
 	t.Helper()
 	w.host.do(t, func() {
-		conn, err := dialConntrack()
+		conn, done, err := dialConntrack()
 		check(t, err)
-		defer conn.Close()
+		defer done()
 		all, err = dumpFlows(conn, f, protocol)
 		check(t, err)
 	})
@@ -119,7 +119,7 @@ add -p sctp -s 192.0.2.2 -d 192.0.2.1 --sport 7 --dport 7000 --state ESTABLISHED
 	p := wire.Publish{Protocol: wire.SCTP, HostPort: 8080, Container: netip.MustParseAddr("10.88.0.2"), ContainerPort: 80}
 	many := p
 	many.HostPort, many.Count = 9000, 10
-	w.host.do(t, func() { check(t, forgetConnections([]wire.Publish{p, many})) })
+	w.host.do(t, func() { check(t, forgetConnections([]wire.Publish{p, many}, dialConntrack)) })
 	var left []uint16
 	for _, flow := range w.flows(t, ipv4, wire.SCTP) {
 		left = append(left, flow.dport)

@@ -94,6 +94,11 @@ func docsCases() map[string]struct {
 		}),
 		"range-shifted": port(func(p *wire.Publish) { p.HostPort, p.Count = 8000, 3 }),
 		"portmap":       {ipv4, &portmap, nil},
+		"hide-clients": against(ipv4, &portmap, func(r *Rules) {
+			*r = portmap
+			r.Publish = slices.Clone(r.Publish)
+			r.Publish[0].HideClients = true
+		}),
 	}
 }
 

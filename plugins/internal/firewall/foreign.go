@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 
 	nft "github.com/google/nftables"
 	"github.com/google/nftables/userdata"
@@ -57,9 +58,15 @@ type foreigners struct {
 	reader *netlink.Conn
 	writer *nft.Conn
 	log    *slog.Logger
-	// except leaves out the iptables tables with our own chains in them.
-	except bool
+	// by is the mechanism whose openings these are; each keeps its own. With
+	// iptables, the iptables tables with our own chains in them are left out.
+	by BackendName
 }
+
+// comment marks the openings of a network.
+func (o foreigners) comment(p wire.NetworkPolicy) string { return policyComment(p) + o.suffix() }
+
+func (o foreigners) suffix() string { return " by=" + string(o.by) }
 
 // open puts the networks' accepting rules into every closed chain that does
 // not have them, and into those of iptables, whose policy changes when somebody
@@ -67,12 +74,14 @@ type foreigners struct {
 func (o foreigners) open(policies ...wire.NetworkPolicy) {
 	o.each(func(c foreignChain) {
 		for _, p := range policies {
-			want, comment := c.openings(p), policyComment(p)
+			want, comment := c.openings(p), o.comment(p)
 			current := c.owned(func(owner string) bool { return owner == comment })
 			if !c.closed && !c.xtables() || len(want) == len(current) {
 				continue
 			}
-			o.delete(c, c.owned(func(owner string) bool { return isPolicyOf(owner, p.Network) }))
+			o.delete(c, c.owned(func(owner string) bool {
+				return isPolicyOf(owner, p.Network) && strings.HasSuffix(owner, o.suffix())
+			}))
 			for _, r := range slices.Backward(want) {
 				r.comment = comment
 				o.insert(c, r)
@@ -81,10 +90,12 @@ func (o foreigners) open(policies ...wire.NetworkPolicy) {
 	})
 }
 
-// close takes rules of ours away.
+// close takes openings away.
 func (o foreigners) close(gone func(comment string) bool) {
 	o.each(func(c foreignChain) {
-		o.delete(c, c.owned(func(owner string) bool { return isPolicy(owner) && gone(owner) }))
+		o.delete(c, c.owned(func(owner string) bool {
+			return isPolicy(owner) && strings.HasSuffix(owner, o.suffix()) && gone(owner)
+		}))
 	})
 }
 
@@ -93,7 +104,7 @@ func (o foreigners) restore(all []Rules) {
 	var policies []wire.NetworkPolicy
 	known := map[string]bool{}
 	for _, r := range all {
-		if comment := policyComment(r.Network); !known[comment] {
+		if comment := o.comment(r.Network); !known[comment] {
 			known[comment] = true
 			policies = append(policies, r.Network)
 		}
@@ -202,7 +213,7 @@ func (o foreigners) chains() ([]foreignChain, error) {
 	own := map[nft.Table]bool{}
 	for _, m := range answers {
 		if c := parseForeign(m); c.name == iptablesChain(chainForward) {
-			own[*c.table] = o.except
+			own[*c.table] = o.by == IPTables
 		}
 	}
 	var all []foreignChain
@@ -281,5 +292,5 @@ func (t *iptables) foreigners(use func(foreigners)) {
 		t.log.Debug("cannot open nftables", "error", err)
 		return
 	}
-	use(foreigners{reader: reader, writer: writer, log: t.log, except: true})
+	use(foreigners{reader: reader, writer: writer, log: t.log, by: IPTables})
 }

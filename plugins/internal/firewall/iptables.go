@@ -38,7 +38,7 @@ func (t *iptables) Apply(ctx context.Context, r Rules) error {
 	if rewrote && err == nil {
 		t.foreigners(func(o foreigners) { o.open(r.Network) })
 	}
-	return errors.Join(err, forgetConnections(r.Publish))
+	return errors.Join(err, forgetConnections(r.Publish, dialConntrack))
 }
 
 // Remove is part of Backend.
@@ -53,11 +53,13 @@ func (t *iptables) Remove(ctx context.Context, r Rules, inUse InUse) error {
 		return err
 	}
 	if last {
-		err = t.removeNetwork(ctx, l, r.families(), r.Attachment.NetworkLabel())
+		err = t.removeNetwork(ctx, l, r.families(), func(c string) bool {
+			return ofNetworkOrBelow(c, r.Attachment.NetworkLabel())
+		})
 	} else {
 		err = t.removeAttachment(ctx, l, r)
 	}
-	return errors.Join(err, forgetConnections(r.Publish))
+	return errors.Join(err, forgetConnections(r.Publish, dialConntrack))
 }
 
 func (t *iptables) removeAttachment(ctx context.Context, l *lock, r Rules) error {
@@ -79,11 +81,10 @@ func (t *iptables) RemoveNetwork(ctx context.Context, network string, inUse InUs
 	if used, err := inUse.used(); used || err != nil {
 		return err
 	}
-	return t.removeNetwork(ctx, l, Rules{}.families(), network)
+	return t.removeNetwork(ctx, l, Rules{}.families(), func(c string) bool { return ofNetworkAndParts(c, network) })
 }
 
-func (t *iptables) removeNetwork(ctx context.Context, l *lock, in []family, network string) error {
-	gone := func(c string) bool { return ofNetworkOrBelow(c, network) }
+func (t *iptables) removeNetwork(ctx context.Context, l *lock, in []family, gone func(comment string) bool) error {
 	t.foreigners(func(o foreigners) { o.close(gone) })
 	return t.rewriteAll(ctx, l, in, removal(gone))
 }
@@ -167,8 +168,8 @@ func wanted(f family, r Rules) []placed {
 		return nil
 	}
 	all := append(sharedRules(f), network...)
-	for _, subnet := range hairpinSubnets(f, r) {
-		all = append(all, hairpinRules(r.Attachment.NetworkLabel(), subnet)...)
+	for _, rules := range publishedSubnets(f, r) {
+		all = append(all, rules...)
 	}
 	if len(published) > 0 {
 		all = append(all, receipt(r.Attachment))

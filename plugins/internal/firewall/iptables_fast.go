@@ -2,8 +2,6 @@ package firewall
 
 import (
 	"fmt"
-	"net/netip"
-	"slices"
 	"strings"
 )
 
@@ -100,20 +98,4 @@ func isTreeJump(p placed) bool {
 	}
 	_, _, ok := treeSpan(p.do.chain)
 	return ok
-}
-
-// hairpinSubnets are the published subnets that the network's own policy does
-// not cover.
-func hairpinSubnets(f family, r Rules) []netip.Prefix {
-	var all []netip.Prefix
-	if !r.Network.IsZero() {
-		all = f.prefixes(r.Network.Subnets)
-	}
-	known := len(all)
-	for _, p := range f.publish(r.Publish) {
-		if subnet := p.Subnet.Masked(); f.hasPrefix(subnet) && !slices.Contains(all, subnet) {
-			all = append(all, subnet)
-		}
-	}
-	return all[known:]
 }

@@ -9,7 +9,8 @@ import (
 
 	nft "github.com/google/nftables"
 	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
+
+	"github.com/netctl/netctl/plugins/internal/wire"
 )
 
 // nftables carries policy out with the kernel's nf_tables, by netlink, without
@@ -26,7 +27,8 @@ import (
 // reload of firewalld) does not touch it. But accepting a packet in it does not
 // save the packet from other tables; see openings.
 type nftables struct {
-	log *slog.Logger
+	log  *slog.Logger
+	park Park
 }
 
 // Name is part of Backend.
@@ -47,7 +49,7 @@ func (t *nftables) Apply(ctx context.Context, r Rules) error {
 	if err == nil && s.rewrote {
 		s.foreigners().open(r.Network)
 	}
-	return errors.Join(err, forgetConnections(r.Publish))
+	return errors.Join(err, s.forgetConnections(r.Publish))
 }
 
 // Remove is part of Backend.
@@ -62,7 +64,7 @@ func (t *nftables) Remove(ctx context.Context, r Rules, inUse InUse) error {
 		return err
 	}
 	err = s.remove(r, last)
-	return errors.Join(err, forgetConnections(r.Publish))
+	return errors.Join(err, s.forgetConnections(r.Publish))
 }
 
 func (s *nftSession) remove(r Rules, last bool) error {
@@ -96,7 +98,7 @@ func (t *nftables) RemoveNetwork(ctx context.Context, network string, inUse InUs
 	if used, err := inUse.used(); used || err != nil {
 		return err
 	}
-	gone := func(c string) bool { return ofNetworkOrBelow(c, network) }
+	gone := func(c string) bool { return ofNetworkAndParts(c, network) }
 	s.foreigners().close(gone)
 	return s.change(Rules{}.families(), func(f family) error { return s.rewrite(f, nftWant{}, gone, true) })
 }
@@ -119,18 +121,16 @@ func (t *nftables) Restore(ctx context.Context, all []Rules) error {
 	})
 }
 
-// nftSession is one operation: the lock, a socket to read and one to write.
+// nftSession is one operation: the lock, and one socket.
 type nftSession struct {
-	lock   *lock
-	reader *netlink.Conn
+	lock *lock
+	// writer collects a transaction on the socket conn.
 	writer *nft.Conn
+	conn   *netlink.Conn
 	log    *slog.Logger
-	// rewrote: more was done than adding elements.
+	park   Park
+	// rewrote: more was done than adding or deleting elements.
 	rewrote bool
-}
-
-func (s *nftSession) foreigners() foreigners {
-	return foreigners{reader: s.reader, writer: s.writer, log: s.log}
 }
 
 func (t *nftables) open(ctx context.Context) (*nftSession, error) {
@@ -138,13 +138,12 @@ func (t *nftables) open(ctx context.Context) (*nftSession, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &nftSession{lock: l, log: t.log}
-	if s.reader, err = netlink.Dial(unix.NETLINK_NETFILTER, nil); err != nil {
-		l.release()
-		return nil, fmt.Errorf("open nftables: %w", err)
-	}
-	if s.writer, err = nft.New(nft.AsLasting(), nft.WithSockOptions(roomy)); err != nil {
-		_ = s.reader.Close()
+	s := &nftSession{lock: l, log: t.log, park: t.park}
+	s.writer, err = nft.New(nft.AsLasting(), nft.WithSockOptions(func(c *netlink.Conn) error {
+		s.conn = c
+		return roomy(c)
+	}))
+	if err != nil {
 		l.release()
 		return nil, fmt.Errorf("open nftables: %w", err)
 	}
@@ -158,16 +157,29 @@ func roomy(c *netlink.Conn) error {
 	return errors.Join(c.SetReadBuffer(room), c.SetWriteBuffer(room))
 }
 
-// close gives the lock back first: closing a socket after a deletion waits
-// until the kernel has freed what was deleted (an RCU grace period, some 10 ms),
-// and nobody needs that.
+// close gives the lock back and lets go of the socket; without a Park, beside
+// the caller's next work.
 func (s *nftSession) close() {
 	s.lock.release()
-	_ = s.reader.Close()
+	if s.park == nil {
+		go s.writer.CloseLasting()
+		return
+	}
+	if raw, err := s.conn.SyscallConn(); err == nil {
+		_ = raw.Control(s.park)
+	}
 	_ = s.writer.CloseLasting()
 }
 
-func (s *nftSession) read(f family) nftReader { return nftReader{conn: s.reader, table: f.table()} }
+func (s *nftSession) foreigners() foreigners {
+	return foreigners{reader: s.conn, writer: s.writer, log: s.log, by: NFTables}
+}
+
+func (s *nftSession) forgetConnections(all []wire.Publish) error {
+	return forgetConnections(all, func() (*netlink.Conn, func(), error) { return s.conn, func() {}, nil })
+}
+
+func (s *nftSession) read(f family) nftReader { return nftReader{conn: s.conn, table: f.table()} }
 
 func (s *nftSession) write(f family) *nftWriter { return newNFTWriter(s.writer, f) }
 

@@ -59,8 +59,7 @@ func nftWanted(f family, r Rules) nftWant {
 	if len(network) > 0 {
 		w.addNetwork(network, nftMarker(r.Network))
 	}
-	for _, subnet := range hairpinSubnets(f, r) {
-		rules := hairpinRules(r.Attachment.NetworkLabel(), subnet)
+	for _, rules := range publishedSubnets(f, r) {
 		w.addNetwork(rules, nftChain(rules[len(rules)-1].chain))
 	}
 	if len(published) > 0 {

@@ -6,35 +6,50 @@ import (
 	"log/slog"
 )
 
+// Park is called with a netlink socket that is about to be closed. Closing the
+// last descriptor of such a socket after a deletion waits until the kernel has
+// freed what was deleted (an RCU grace period, some 10 ms), which is the larger
+// part of a DEL, and nobody needs it: the deletion itself is done and seen by
+// everybody. A Park that makes another process hold the descriptor until ours
+// is closed takes that wait off the caller's way.
+type Park func(fd uintptr)
+
+// Option changes what Open gives.
+type Option func(*nftables)
+
+// WithPark sets how sockets are let go of.
+func WithPark(park Park) Option { return func(t *nftables) { t.park = park } }
+
 // Open gives the named mechanism, or for Auto the one that fits the host:
 // iptables where its programs are, because there other people's rules and
 // tools are too, else nftables, which needs nothing but the kernel. No program
 // is started to find out.
-func Open(name BackendName, log *slog.Logger) (Backend, error) {
-	switch name {
-	case Auto:
-		if _, err := find("iptables-restore"); err != nil {
-			return &nftables{log: log}, nil
+func Open(name BackendName, log *slog.Logger, options ...Option) (Backend, error) {
+	if name == Auto {
+		name = NFTables
+		if _, err := find("iptables-restore"); err == nil {
+			name = IPTables
 		}
-		return &iptables{log: log}, nil
+	}
+	switch name {
 	case IPTables:
 		return &iptables{log: log}, nil
 	case NFTables:
-		return &nftables{log: log}, nil
+		t := &nftables{log: log}
+		for _, option := range options {
+			option(t)
+		}
+		return t, nil
 	default:
 		return nil, fmt.Errorf("unknown firewall backend %q: want %q or %q", name, IPTables, NFTables)
 	}
 }
 
 // Switch moves all rules of a host from one mechanism to another, without a
-// moment in which a connection finds none. The last step is for what the two
-// share: their rules in other programs' tables.
+// moment in which a connection finds none.
 func Switch(ctx context.Context, from, to Backend, all []Rules) error {
 	if err := to.Restore(ctx, all); err != nil {
 		return err
 	}
-	if err := from.Restore(ctx, nil); err != nil {
-		return err
-	}
-	return to.Restore(ctx, all)
+	return from.Restore(ctx, nil)
 }

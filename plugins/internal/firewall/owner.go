@@ -14,6 +14,7 @@ import (
 //	netctl layout=1                                        ours, for all networks
 //	netctl my-bridge policy=K3LMN2QA                       of a network, as configured
 //	netctl my-bridge hairpin=10.88.0.0/16                  of a network, for a published subnet
+//	netctl my-bridge policy=K3LMN2QA by=nftables           of a network, in another program's chain
 //	netctl my-bridge/web/eth0 *:8080->10.88.0.2:80/tcp     of an attachment
 //
 // A name in CNI has no space, no slash and no '='.
@@ -29,7 +30,7 @@ const layout = prefix + " layout=1"
 const (
 	commentLimit   = 250
 	networkLimit   = 60
-	containerLimit = 68
+	containerLimit = 80
 )
 
 func networkLabel(network string) string { return prefix + " " + fit(network, networkLimit) }
@@ -44,10 +45,16 @@ func ofLabel(comment, label string) bool {
 	return found && (rest == "" || rest[0] == ' ')
 }
 
-// ofNetworkOrBelow is ofLabel for a network and its attachments.
+// ofNetworkOrBelow is ofLabel for a network's share and its attachments.
 func ofNetworkOrBelow(comment, network string) bool {
 	label := networkLabel(network)
 	return ofLabel(comment, label) || strings.HasPrefix(comment, label+"/")
+}
+
+// ofNetworkAndParts is ofNetworkOrBelow for a network with the shares of all
+// plugins chained in it.
+func ofNetworkAndParts(comment, network string) bool {
+	return ofNetworkOrBelow(comment, network) || strings.HasPrefix(comment, networkLabel(network)+"+")
 }
 
 // policyComment marks a network's rules with what they were made from: when
@@ -58,6 +65,10 @@ func policyComment(p wire.NetworkPolicy) string {
 
 func hairpinComment(network string, subnet netip.Prefix) string {
 	return networkLabel(network) + " hairpin=" + subnet.String()
+}
+
+func hideComment(network string, subnet netip.Prefix) string {
+	return networkLabel(network) + " clients=" + subnet.String()
 }
 
 func mappingComment(a wire.Attachment, p wire.Publish) string {

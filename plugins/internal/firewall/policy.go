@@ -88,15 +88,41 @@ func hairpin(subnet netip.Prefix) rule {
 	return rule{dst: within(subnet), state: stateMatch{connState: translated}, do: verdict{action: masquerade}}
 }
 
-// hairpinRules are for a published subnet that is no part of its network's
-// policy: ports published by a plugin of their own (portmap).
-func hairpinRules(network string, subnet netip.Prefix) []placed {
-	own := chain{nat, "MASQ-" + hash(16, network, subnet.String()), false}
+// publishedSubnets are rules of a network that its own policy does not ask
+// for but its published ports do, by subnet: masquerade for members, where a
+// plugin of its own publishes (portmap), or for all clients.
+func publishedSubnets(f family, r Rules) [][]placed {
+	covered := map[string]bool{}
+	if !r.Network.IsZero() {
+		for _, subnet := range f.prefixes(r.Network.Subnets) {
+			covered[hairpinComment(r.Attachment.NetworkLabel(), subnet)] = true
+		}
+	}
+	var all [][]placed
+	for _, p := range f.publish(r.Publish) {
+		subnet := p.Subnet.Masked()
+		if !f.hasPrefix(subnet) {
+			continue
+		}
+		comment, from := hairpinComment(r.Attachment.NetworkLabel(), subnet), within(subnet)
+		if p.HideClients {
+			comment, from = hideComment(r.Attachment.NetworkLabel(), subnet), address{}
+		}
+		if !covered[comment] {
+			covered[comment] = true
+			all = append(all, publishedSubnet(subnet, from, comment))
+		}
+	}
+	return all
+}
+
+func publishedSubnet(subnet netip.Prefix, from address, comment string) []placed {
+	own := chain{nat, "MASQ-" + hash(16, comment), false}
 	all := append(
-		chainMasquerade.holds(rule{src: within(subnet), do: to(own)}),
+		chainMasquerade.holds(rule{src: from, dst: within(subnet), do: to(own)}),
 		own.holds(hairpin(subnet))...)
 	for i := range all {
-		all[i].comment = hairpinComment(network, subnet)
+		all[i].comment = comment
 	}
 	return all
 }

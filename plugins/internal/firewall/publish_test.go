@@ -43,14 +43,14 @@ func overMechanisms(t *testing.T, test func(t *testing.T, b Backend)) {
 }
 
 // apply calls Apply in the host's namespace.
-func (w *world) apply(t *testing.T, b Backend, r Rules) {
+func (w *world) apply(t testing.TB, b Backend, r Rules) {
 	t.Helper()
 	w.prepare(t, r)
 	w.host.do(t, func() { check(t, b.Apply(context.Background(), r)) })
 	w.host.do(t, func() { check(t, b.Check(context.Background(), r)) })
 }
 
-func (w *world) remove(t *testing.T, b Backend, r Rules, inUse InUse) {
+func (w *world) remove(t testing.TB, b Backend, r Rules, inUse InUse) {
 	t.Helper()
 	w.host.do(t, func() { check(t, b.Remove(context.Background(), r, inUse)) })
 }
@@ -157,7 +157,7 @@ func TestRemoveLeavesNothing(t *testing.T) {
 
 // rules are all rules of the host, of every mechanism. The empty tables that
 // iptables leaves behind by having been used are nobody's rules.
-func (w *world) rules(t *testing.T) string {
+func (w *world) rules(t testing.TB) string {
 	t.Helper()
 	return w.host.sh(t, `
 for t in iptables ip6tables; do for v in nft legacy; do

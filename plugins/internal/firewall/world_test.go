@@ -23,7 +23,7 @@ type space struct {
 	file *os.File
 }
 
-func newSpace(t *testing.T, name string) *space {
+func newSpace(t testing.TB, name string) *space {
 	t.Helper()
 	s := &space{name: name}
 	thread(t, func() {
@@ -38,7 +38,7 @@ func newSpace(t *testing.T, name string) *space {
 }
 
 // thread runs f on a thread of its own, which is thrown away.
-func thread(t *testing.T, f func()) {
+func thread(t testing.TB, f func()) {
 	t.Helper()
 	done := make(chan bool)
 	go func() {
@@ -53,7 +53,7 @@ func thread(t *testing.T, f func()) {
 }
 
 // do runs f in the namespace.
-func (s *space) do(t *testing.T, f func()) {
+func (s *space) do(t testing.TB, f func()) {
 	t.Helper()
 	thread(t, func() {
 		if err := unix.Setns(int(s.file.Fd()), unix.CLONE_NEWNET); err != nil {
@@ -68,7 +68,7 @@ func (s *space) do(t *testing.T, f func()) {
 func (s *space) path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), s.file.Fd()) }
 
 // sh runs a shell script in the namespace and gives its output.
-func (s *space) sh(t *testing.T, script string) string {
+func (s *space) sh(t testing.TB, script string) string {
 	t.Helper()
 	var out []byte
 	s.do(t, func() {
@@ -82,7 +82,7 @@ func (s *space) sh(t *testing.T, script string) string {
 }
 
 // sysctl sets a parameter of the namespace.
-func (s *space) sysctl(t *testing.T, path, value string) {
+func (s *space) sysctl(t testing.TB, path, value string) {
 	t.Helper()
 	s.do(t, func() {
 		if err := os.WriteFile("/proc/sys/"+path, []byte(value), 0o644); err != nil {
@@ -91,7 +91,7 @@ func (s *space) sysctl(t *testing.T, path, value string) {
 	})
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Error(err)
@@ -110,7 +110,7 @@ type world struct {
 	host, outside, web, peer, other *space
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{newSpace(t, "host"), newSpace(t, "outside"), newSpace(t, "web"), newSpace(t, "peer"), newSpace(t, "other")}
 	w.host.sh(t, `
@@ -139,7 +139,7 @@ ip route add fd00::/16 via 2001:db8::1`)
 }
 
 // join gives a space an address on a bridge.
-func (w *world) join(t *testing.T, s *space, bridge, host int) {
+func (w *world) join(t testing.TB, s *space, bridge, host int) {
 	t.Helper()
 	net4, net6 := fmt.Sprintf("10.%d.0", 87+bridge), fmt.Sprintf("fd00:%d:", 87+bridge)
 	w.host.sh(t, fmt.Sprintf(`
@@ -185,7 +185,7 @@ func publishing(name string, address int, host, container uint16) Rules {
 }
 
 // prepare sets what the rules need beside them, as the caller of Apply does.
-func (w *world) prepare(t *testing.T, r Rules) {
+func (w *world) prepare(t testing.TB, r Rules) {
 	t.Helper()
 	for _, s := range Sysctls(r) {
 		w.host.sysctl(t, s.Path, s.Value)
@@ -197,7 +197,7 @@ func (w *world) prepare(t *testing.T, r Rules) {
 
 // serve answers on a port, over both transports and in both families, with the
 // space's name and the client's address, until the test ends.
-func (s *space) serve(t *testing.T, port int) {
+func (s *space) serve(t testing.TB, port int) {
 	t.Helper()
 	s.do(t, func() {
 		listener, err := net.Listen("tcp", fmt.Sprintf("[::]:%d", port))
@@ -242,7 +242,7 @@ const (
 )
 
 // ask connects from the space and gives the answer.
-func (s *space) ask(t *testing.T, protocol wire.Protocol, to string, timeout time.Duration) (answer string, err error) {
+func (s *space) ask(t testing.TB, protocol wire.Protocol, to string, timeout time.Duration) (answer string, err error) {
 	t.Helper()
 	s.do(t, func() {
 		var conn net.Conn
@@ -263,7 +263,7 @@ func (s *space) ask(t *testing.T, protocol wire.Protocol, to string, timeout tim
 }
 
 // reaches fails the test unless the named server answers.
-func (s *space) reaches(t *testing.T, protocol wire.Protocol, to, server string) (client string) {
+func (s *space) reaches(t testing.TB, protocol wire.Protocol, to, server string) (client string) {
 	t.Helper()
 	answer, err := s.ask(t, protocol, to, answered)
 	name, client, _ := strings.Cut(answer, " ")
@@ -274,7 +274,7 @@ func (s *space) reaches(t *testing.T, protocol wire.Protocol, to, server string)
 }
 
 // reachesNot fails the test if anybody answers.
-func (s *space) reachesNot(t *testing.T, protocol wire.Protocol, to string) {
+func (s *space) reachesNot(t testing.TB, protocol wire.Protocol, to string) {
 	t.Helper()
 	if answer, err := s.ask(t, protocol, to, unanswered); err == nil {
 		t.Errorf("%s -> %s/%s: answered by %q, want nothing", s.name, to, protocol, answer)
@@ -287,7 +287,7 @@ func transports() []wire.Protocol { return []wire.Protocol{wire.TCP, wire.UDP} }
 
 // useVariant makes "iptables" mean one of its two kinds, with a lock of its
 // own, for the rest of the test.
-func useVariant(t *testing.T, kind string) {
+func useVariant(t testing.TB, kind string) {
 	t.Helper()
 	dir := t.TempDir()
 	for _, tool := range []string{"iptables", "ip6tables"} {
@@ -303,4 +303,17 @@ func useVariant(t *testing.T, kind string) {
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	t.Setenv("XTABLES_LOCKFILE", filepath.Join(dir, "xtables.lock"))
+}
+
+// connectAndReset makes a TCP connection and ends it at once, without leaving
+// a port waiting behind.
+func connectAndReset(to string) error {
+	conn, err := net.Dial("tcp", to)
+	if err != nil {
+		return err
+	}
+	if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
+		return err
+	}
+	return conn.Close()
 }

@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -21,7 +22,12 @@ func (h *Host) EnsureBridge(want wire.Bridge) error {
 	if err != nil {
 		return err
 	}
-	if err := h.ensureGateways(link, want); err != nil {
+	if want.VLANs {
+		if err := h.filterVLANs(link); err != nil {
+			return err
+		}
+	}
+	if err := h.ensureGateways(link, want.Gateways, want.ReplaceGateways); err != nil {
 		return err
 	}
 	if want.Promiscuous && link.Attrs().Promisc == 0 {
@@ -29,10 +35,15 @@ func (h *Host) EnsureBridge(want wire.Bridge) error {
 			return fmt.Errorf("set bridge %s promiscuous: %w", want.Name, err)
 		}
 	}
-	if link.Attrs().RawFlags&unix.IFF_UP == 0 {
-		if err := h.link.LinkSetUp(link); err != nil {
-			return fmt.Errorf("bring bridge %s up: %w", want.Name, err)
-		}
+	return h.ensureUp(link)
+}
+
+func (h *Host) ensureUp(link netlink.Link) error {
+	if link.Attrs().RawFlags&unix.IFF_UP != 0 {
+		return nil
+	}
+	if err := h.link.LinkSetUp(link); err != nil {
+		return fmt.Errorf("bring %s %s up: %w", link.Type(), link.Attrs().Name, err)
 	}
 	return nil
 }
@@ -54,7 +65,7 @@ func (h *Host) findBridge(name string) (*netlink.Bridge, error) {
 func (h *Host) makeBridge(want wire.Bridge) (*netlink.Bridge, error) {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = want.Name
-	attrs.MTU = want.MTU
+	attrs.MTU = h.mtu(want.MTU, 0)
 	if want.MAC.IsValid() {
 		attrs.HardwareAddr = want.MAC.Net()
 	}
@@ -64,55 +75,83 @@ func (h *Host) makeBridge(want wire.Bridge) (*netlink.Bridge, error) {
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, fmt.Errorf("make bridge %s: %w", want.Name, err)
 	}
-	if err := setSysctl(wire.Sysctl{Path: "net/ipv6/conf/" + want.Name + "/accept_ra", Value: "0"}); err != nil && !noIPv6(err) {
+	if err := ignoreAdvertisements(want.Name); err != nil {
 		return nil, err
 	}
 	return h.findBridge(want.Name)
+}
+
+// ignoreAdvertisements keeps a link of the host from taking routes and
+// addresses from router advertisements, which a container could send.
+func ignoreAdvertisements(name string) error {
+	err := setSysctl(wire.Sysctl{Path: "net/ipv6/conf/" + name + "/accept_ra", Value: "0"})
+	if noIPv6(err) {
+		return nil
+	}
+	return err
 }
 
 // ensureGateways adds the gateway addresses. An address of another subnet of
 // the same family is somebody's who uses the bridge for another network: for
 // IPv4 that is an error unless the configuration says to replace it; IPv6
 // subnets may live side by side unless they overlap.
-func (h *Host) ensureGateways(link *netlink.Bridge, want wire.Bridge) error {
-	if len(want.Gateways) == 0 {
+func (h *Host) ensureGateways(link netlink.Link, gateways []netip.Prefix, replace bool) error {
+	if len(gateways) == 0 {
 		return nil
 	}
 	have, err := h.link.AddrList(link, netlink.FAMILY_ALL)
 	if err != nil {
-		return fmt.Errorf("list addresses of bridge %s: %w", want.Name, err)
+		return fmt.Errorf("list addresses of %s: %w", link.Attrs().Name, err)
 	}
-	for _, gateway := range want.Gateways {
-		present := false
-		for _, addr := range have {
-			prefix := prefixOf(addr.IPNet)
-			switch {
-			case prefix == gateway:
-				present = true
-			case prefix.Addr().IsLinkLocalUnicast() || prefix.Addr().Is4() != gateway.Addr().Is4():
-			case prefix.Addr().Is4() || prefix.Overlaps(gateway):
-				if !want.ReplaceGateways {
-					return fmt.Errorf("bridge %s has the address %s already, which is not the gateway %s: another network uses it, or its subnet was changed", want.Name, prefix, gateway)
-				}
-				if err := h.link.AddrDel(link, &addr); err != nil && !absent(err) {
-					return fmt.Errorf("remove address %s from bridge %s: %w", prefix, want.Name, err)
-				}
-			}
-		}
-		if present {
+	for _, gateway := range gateways {
+		if contains(have, ipNet(gateway)) {
 			continue
 		}
-		addr := &netlink.Addr{IPNet: ipNet(gateway)}
-		if gateway.Addr().Is6() {
-			// The bridge is ours alone: nobody else can have the address,
-			// and detection would keep it tentative for a second or two.
-			addr.Flags = unix.IFA_F_NODAD
+		if err := h.clearFor(link, gateway, have, replace); err != nil {
+			return err
 		}
-		if err := h.link.AddrAdd(link, addr); err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("add address %s to bridge %s: %w", gateway, want.Name, err)
+		if err := h.addGateway(link, gateway); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// clearFor removes the addresses that conflict with a gateway, or refuses.
+func (h *Host) clearFor(link netlink.Link, gateway netip.Prefix, have []netlink.Addr, replace bool) error {
+	name := link.Attrs().Name
+	for _, addr := range have {
+		prefix := prefixOf(addr.IPNet)
+		if prefix.Addr().IsLinkLocalUnicast() || prefix.Addr().Is4() != gateway.Addr().Is4() ||
+			prefix.Addr().Is6() && !prefix.Overlaps(gateway) {
+			continue
+		}
+		if !replace {
+			return fmt.Errorf("%s %s has the address %s already, which is not the gateway %s: another network uses it, or its subnet was changed", link.Type(), name, prefix, gateway)
+		}
+		if err := h.link.AddrDel(link, &addr); err != nil && !absent(err) {
+			return fmt.Errorf("remove address %s from %s: %w", prefix, name, err)
+		}
+	}
+	return nil
+}
+
+func (h *Host) addGateway(link netlink.Link, gateway netip.Prefix) error {
+	addr := &netlink.Addr{IPNet: ipNet(gateway)}
+	if gateway.Addr().Is6() {
+		// The link is ours alone: nobody else can have the address, and
+		// detection would keep it tentative for a second or two.
+		addr.Flags = unix.IFA_F_NODAD
+	}
+	err := h.link.AddrAdd(link, addr)
+	name := link.Attrs().Name
+	switch {
+	case err == nil, errors.Is(err, unix.EEXIST):
+		return nil
+	case gateway.Addr().Is6() && errors.Is(err, unix.EACCES):
+		return fmt.Errorf("add address %s to %s: IPv6 is switched off there (sysctl net.ipv6.conf.%s.disable_ipv6): %w", gateway, name, name, err)
+	}
+	return fmt.Errorf("add address %s to %s: %w", gateway, name, err)
 }
 
 // RemoveBridge deletes the device unless ports other than the given ones are

@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"net"
+	"net/netip"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -19,11 +20,30 @@ func Check(h *Host, c *Container, w wire.Wiring) error {
 			return err
 		}
 	}
-	if w.Owned.Link == nil {
-		return nil
+	if g := w.Shared.VLANGateway; g != nil {
+		if err := h.checkVLANGateway(*g); err != nil {
+			return err
+		}
 	}
+	if w.Owned.Link != nil {
+		if err := h.checkLink(c, w.Owned); err != nil {
+			return err
+		}
+	}
+	if b := w.Owned.Bandwidth; b != nil {
+		if err := h.checkBandwidth(c, *b); err != nil {
+			return err
+		}
+	}
+	if t := w.Owned.Tuning; t != nil {
+		return c.checkTuning(*t)
+	}
+	return nil
+}
+
+func (h *Host) checkLink(c *Container, owned wire.Owned) error {
 	var err error
-	switch link := w.Owned.Link.(type) {
+	switch link := owned.Link.(type) {
 	case wire.Veth:
 		err = h.checkPort(link)
 	case wire.Macvlan:
@@ -32,7 +52,7 @@ func Check(h *Host, c *Container, w wire.Wiring) error {
 	if err != nil {
 		return err
 	}
-	return c.check(w.Owned)
+	return c.check(owned)
 }
 
 func (h *Host) checkBridge(want wire.Bridge) error {
@@ -40,46 +60,17 @@ func (h *Host) checkBridge(want wire.Bridge) error {
 	if err != nil {
 		return err
 	}
-	have, err := h.link.AddrList(link, netlink.FAMILY_ALL)
-	if err != nil {
-		return fmt.Errorf("list addresses of bridge %s: %w", want.Name, err)
-	}
-	for _, gateway := range want.Gateways {
-		if !contains(have, ipNet(gateway)) {
-			return fmt.Errorf("bridge %s has lost its gateway address %s", want.Name, gateway)
-		}
-	}
-	return nil
+	return h.checkGateways(link, want.Gateways)
 }
 
-func (h *Host) checkPort(want wire.Veth) error {
-	link, err := h.link.LinkByName(want.Host)
+func (h *Host) checkGateways(link netlink.Link, gateways []netip.Prefix) error {
+	have, err := h.link.AddrList(link, netlink.FAMILY_ALL)
 	if err != nil {
-		return fmt.Errorf("host end %s of the pair: %w", want.Host, err)
+		return fmt.Errorf("list addresses of %s: %w", link.Attrs().Name, err)
 	}
-	if link.Attrs().RawFlags&unix.IFF_UP == 0 {
-		return fmt.Errorf("host end %s of the pair is down", want.Host)
-	}
-	if want.Bridge == "" {
-		return nil
-	}
-	bridge, err := h.findBridge(want.Bridge)
-	if err != nil {
-		return err
-	}
-	if link.Attrs().MasterIndex != bridge.Index {
-		return fmt.Errorf("host end %s of the pair is not a port of bridge %s", want.Host, want.Bridge)
-	}
-	if want.Hairpin || want.Isolated {
-		port, err := h.link.LinkGetProtinfo(link)
-		if err != nil {
-			return fmt.Errorf("read port %s: %w", want.Host, err)
-		}
-		if want.Hairpin && !port.Hairpin {
-			return fmt.Errorf("port %s of bridge %s is not in hairpin mode", want.Host, want.Bridge)
-		}
-		if want.Isolated && !port.Isolated {
-			return fmt.Errorf("port %s of bridge %s is not isolated", want.Host, want.Bridge)
+	for _, gateway := range gateways {
+		if !contains(have, ipNet(gateway)) {
+			return fmt.Errorf("%s %s has lost its gateway address %s", link.Type(), link.Attrs().Name, gateway)
 		}
 	}
 	return nil
@@ -104,34 +95,6 @@ func (c *Container) check(owned wire.Owned) error {
 		}
 	}
 	return c.checkRoutes(link, owned.Routes)
-}
-
-func (c *Container) checkRoutes(link netlink.Link, routes []wire.Route) error {
-	for _, want := range routes {
-		family := netlink.FAMILY_V4
-		if want.To.Addr().Is6() {
-			family = netlink.FAMILY_V6
-		}
-		filter := routeOf(link, want)
-		mask := netlink.RT_FILTER_DST | netlink.RT_FILTER_OIF
-		if want.Via.IsValid() {
-			mask |= netlink.RT_FILTER_GW
-		}
-		if want.Table != 0 {
-			mask |= netlink.RT_FILTER_TABLE
-		}
-		if want.Metric != 0 {
-			mask |= netlink.RT_FILTER_PRIORITY
-		}
-		found, err := c.link.RouteListFiltered(family, filter, mask)
-		if err != nil {
-			return fmt.Errorf("list routes of %s: %w", link.Attrs().Name, err)
-		}
-		if len(found) == 0 {
-			return fmt.Errorf("route to %s via %s is missing in %s", want.To, viaText(want), c.Path)
-		}
-	}
-	return nil
 }
 
 func contains(have []netlink.Addr, want *net.IPNet) bool {

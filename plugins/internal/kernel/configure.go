@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -30,7 +29,17 @@ func (c *Container) Configure(owned wire.Owned) error {
 	if err := c.setSysctls(owned.Sysctls); err != nil {
 		return err
 	}
-	if err := c.addAddresses(link, owned.Addresses); err != nil {
+	if owned.DetectDuplicates {
+		return c.probe(link, owned)
+	}
+	return c.address(link, owned, unix.IFA_F_NODAD)
+}
+
+// address gives a link its addresses and routes and brings it up. The flags
+// are for IPv6 addresses: the ledger gave them to nobody else on a link that
+// is ours alone, and detection would keep them tentative for one to two seconds.
+func (c *Container) address(link netlink.Link, owned wire.Owned, flags int) error {
+	if err := c.addAddresses(link, owned.Addresses, flags); err != nil {
 		return err
 	}
 	if owned.Link.Up() {
@@ -41,72 +50,17 @@ func (c *Container) Configure(owned wire.Owned) error {
 	return c.addRoutes(link, owned.Routes)
 }
 
-// setSysctls writes parameters in the container's namespace.
-func (c *Container) setSysctls(sysctls []wire.Sysctl) error {
-	if len(sysctls) == 0 {
-		return nil
-	}
-	return c.do(func() error {
-		for _, s := range sysctls {
-			if err := setSysctl(s); err != nil && !noIPv6(err) {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func (c *Container) addAddresses(link netlink.Link, addresses []wire.Address) error {
+func (c *Container) addAddresses(link netlink.Link, addresses []wire.Address, flags int) error {
 	for _, a := range addresses {
 		addr := &netlink.Addr{IPNet: ipNet(a.Prefix)}
 		if a.Prefix.Addr().Is6() {
-			// The ledger gave the address to nobody else on this link, and
-			// detection would keep it tentative for one to two seconds.
-			addr.Flags = unix.IFA_F_NODAD
+			addr.Flags = flags
 		}
 		if err := c.link.AddrAdd(link, addr); err != nil {
 			return fmt.Errorf("add address %s to %s: %w", a.Prefix, link.Attrs().Name, err)
 		}
 	}
 	return nil
-}
-
-func (c *Container) addRoutes(link netlink.Link, routes []wire.Route) error {
-	for _, r := range routes {
-		// Appending makes several routes to one destination a multipath route
-		// for IPv6, and keeps each with its own metric for IPv4.
-		if err := c.link.RouteAppend(routeOf(link, r)); err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("add route to %s via %s: %w", r.To, viaText(r), err)
-		}
-	}
-	return nil
-}
-
-func viaText(r wire.Route) string {
-	if r.Via.IsValid() {
-		return r.Via.String()
-	}
-	return "the link"
-}
-
-func routeOf(link netlink.Link, r wire.Route) *netlink.Route {
-	route := &netlink.Route{
-		LinkIndex: link.Attrs().Index,
-		Dst:       ipNet(r.To),
-		Gw:        ip(r.Via),
-		Priority:  r.Metric,
-		Table:     r.Table,
-		MTU:       r.MTU,
-		AdvMSS:    r.AdvMSS,
-		Scope:     netlink.SCOPE_UNIVERSE,
-	}
-	switch {
-	case r.Scope != nil:
-		route.Scope = netlink.Scope(*r.Scope)
-	case !r.Via.IsValid():
-		route.Scope = netlink.SCOPE_LINK
-	}
-	return route
 }
 
 // Interface is what the kernel says of a link at the moment.

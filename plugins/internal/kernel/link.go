@@ -39,18 +39,17 @@ func (h *Host) CreateLink(c *Container, link wire.Link) error {
 func (h *Host) createVeth(c *Container, want wire.Veth) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = want.Host
-	attrs.MTU = want.MTU
 	attrs.Flags = net.FlagUp
+	inherited := 0
 	if want.Bridge != "" {
 		bridge, err := h.findBridge(want.Bridge)
 		if err != nil {
 			return err
 		}
 		attrs.MasterIndex = bridge.Index
-		if attrs.MTU == 0 {
-			attrs.MTU = bridge.MTU
-		}
+		inherited = bridge.MTU
 	}
+	attrs.MTU = h.mtu(want.MTU, inherited)
 	veth := netlink.NewVeth(attrs)
 	veth.PeerName = want.Container
 	veth.PeerMTU = uint32(attrs.MTU)
@@ -61,32 +60,10 @@ func (h *Host) createVeth(c *Container, want wire.Veth) error {
 	if err := h.link.LinkAdd(veth); err != nil {
 		return h.explainVeth(c, want, err)
 	}
-	if err := setSysctl(wire.Sysctl{Path: "net/ipv6/conf/" + want.Host + "/accept_ra", Value: "0"}); err != nil && !noIPv6(err) {
+	if err := ignoreAdvertisements(want.Host); err != nil {
 		return err
 	}
 	return h.setPort(want)
-}
-
-// setPort sets what a bridge port needs beyond its master.
-func (h *Host) setPort(want wire.Veth) error {
-	if !want.Hairpin && !want.Isolated {
-		return nil
-	}
-	link, err := h.link.LinkByName(want.Host)
-	if err != nil {
-		return fmt.Errorf("look for %s: %w", want.Host, err)
-	}
-	if want.Hairpin {
-		if err := h.link.LinkSetHairpin(link, true); err != nil {
-			return fmt.Errorf("set hairpin mode on %s: %w", want.Host, err)
-		}
-	}
-	if want.Isolated {
-		if err := h.link.LinkSetIsolated(link, true); err != nil {
-			return fmt.Errorf("isolate port %s: %w", want.Host, err)
-		}
-	}
-	return nil
 }
 
 // explainVeth finds the reason in the kernel's short answers.
@@ -98,8 +75,7 @@ func (h *Host) explainVeth(c *Container, want wire.Veth, err error) error {
 		}
 		return fmt.Errorf("%s on the host: %w", want.Host, ErrLinkExists)
 	case errors.Is(err, unix.EXFULL), errors.Is(err, unix.E2BIG):
-		// br_add_if: a bridge has 1,023 ports (BR_MAX_PORTS).
-		return fmt.Errorf("attach to bridge %s: all 1023 ports are in use: %w", want.Bridge, err)
+		return fmt.Errorf("attach to bridge %s: %w", want.Bridge, errBridgeFull)
 	}
 	return fmt.Errorf("make pair %s (host) and %s (container): %w", want.Host, want.Container, err)
 }

@@ -82,15 +82,6 @@ func macvlanMode(mode wire.MacvlanMode) netlink.MacvlanMode {
 	return netlink.MACVLAN_MODE_BRIDGE
 }
 
-// Ready tells whether what a link needs of the host is there.
-func (h *Host) Ready(link wire.Link) error {
-	if m, ok := link.(wire.Macvlan); ok && !m.ParentInContainer {
-		_, err := findParent(h.link, m.Parent)
-		return err
-	}
-	return nil
-}
-
 // checkMacvlan compares kind and mode; the parent is compared where it can be
 // seen, in the host.
 func (h *Host) checkMacvlan(c *Container, want wire.Macvlan) error {

@@ -16,6 +16,7 @@ var (
 	ErrNoNamespace  = errors.New("no such network namespace")
 	ErrOwnNamespace = errors.New("the container's network namespace is the plugin's own")
 	ErrLinkExists   = errors.New("interface exists already")
+	ErrShaped       = errors.New("limits are set already, by another plugin or the capability of another entry")
 )
 
 // Host is the namespace this process runs in: where bridges and the host's end
@@ -101,6 +102,15 @@ func openNamespace(path string) (netns.NsHandle, error) {
 		return ns, fmt.Errorf("%s is a plain file: %w", path, ErrNoNamespace)
 	}
 	return ns, nil
+}
+
+// IsNamespace tells whether a path leads to a network namespace.
+func IsNamespace(path string) bool {
+	ns, err := openNamespace(path)
+	if err == nil {
+		_ = ns.Close()
+	}
+	return err == nil
 }
 
 // isOwn compares a namespace with the one of this process's first thread.

@@ -7,15 +7,32 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
 
 // SetSysctls sets parameters of the host's namespace.
-func (h *Host) SetSysctls(sysctls []wire.Sysctl) error {
+func (h *Host) SetSysctls(sysctls []wire.Sysctl) error { return setAvailable(sysctls) }
+
+// setSysctls sets parameters of the container's namespace.
+func (c *Container) setSysctls(sysctls []wire.Sysctl) error {
+	if len(sysctls) == 0 {
+		return nil
+	}
+	return c.do(func() error { return setAvailable(sysctls) })
+}
+
+// setAvailable sets parameters of the calling thread's namespace. Those of an
+// IPv6 that the kernel was booted without are passed over, and so are optional
+// ones in a tree that can't be written.
+func setAvailable(sysctls []wire.Sysctl) error {
 	for _, s := range sysctls {
-		if err := setSysctl(s); err != nil && !noIPv6(err) {
+		err := setSysctl(s)
+		if err != nil && !noIPv6(err) && !(s.Optional && unwritable(err)) {
 			return err
 		}
 	}
@@ -26,20 +43,55 @@ func (h *Host) SetSysctls(sysctls []wire.Sysctl) error {
 // it has the value already: in nested and rootless containers the tree may be
 // read-only, and a parameter that is right needs no writing (netavark#825).
 func setSysctl(s wire.Sysctl) error {
-	path := filepath.Join("/proc/sys", s.Path)
-	have, err := os.ReadFile(path)
-	if err == nil && string(bytes.TrimSpace(have)) == s.Value {
+	have, err := readSysctl(s.Path)
+	if err == nil && sameValue(have, s.Value) {
 		return nil
 	}
-	if err == nil {
-		err = os.WriteFile(path, []byte(s.Value), 0o644)
+	if !errors.Is(err, fs.ErrNotExist) { // some can be written only
+		err = os.WriteFile(filepath.Join("/proc/sys", s.Path), []byte(s.Value), 0o644)
 	}
 	if err != nil {
-		return fmt.Errorf("set sysctl %s=%s: %w", strings.ReplaceAll(s.Path, "/", "."), s.Value, err)
+		return fmt.Errorf("set sysctl %s: %w", s, err)
 	}
 	return nil
+}
+
+func readSysctl(path string) (string, error) {
+	have, err := os.ReadFile(filepath.Join("/proc/sys", path))
+	return string(bytes.TrimSpace(have)), err
+}
+
+// sameValue compares without regard to the white space between several numbers,
+// which the kernel writes in its own way.
+func sameValue(a, b string) bool {
+	return slices.Equal(strings.Fields(a), strings.Fields(b))
+}
+
+// checkSysctls compares parameters of the container's namespace.
+func (c *Container) checkSysctls(sysctls []wire.Sysctl) error {
+	if len(sysctls) == 0 {
+		return nil
+	}
+	return c.do(func() error {
+		for _, s := range sysctls {
+			have, err := readSysctl(s.Path)
+			switch {
+			case errors.Is(err, fs.ErrPermission): // one that can be written only
+			case err != nil:
+				return fmt.Errorf("read sysctl %s: %w", s, err)
+			case !sameValue(have, s.Value):
+				return fmt.Errorf("sysctl %s has the value %q now", s, have)
+			}
+		}
+		return nil
+	})
 }
 
 // noIPv6 tells that a parameter is absent. The kernel may have been booted
 // without IPv6; nothing that needs such a parameter can then happen.
 func noIPv6(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// unwritable tells that a parameter is there and can't be set.
+func unwritable(err error) bool {
+	return errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrPermission)
+}

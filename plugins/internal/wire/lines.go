@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 )
 
@@ -12,6 +13,9 @@ func (w Wiring) Lines() []string {
 	var lines []string
 	if b := w.Shared.Bridge; b != nil {
 		lines = append(lines, b.lines()...)
+	}
+	if g := w.Shared.VLANGateway; g != nil {
+		lines = append(lines, g.lines()...)
 	}
 	for _, s := range w.Shared.Sysctls {
 		lines = append(lines, "sysctl -w "+s.String())
@@ -27,14 +31,11 @@ func (b Bridge) lines() []string {
 	if b.MAC.IsValid() {
 		add += " address " + b.MAC.String()
 	}
-	lines := []string{add + mtu(b.MTU) + " type bridge"}
-	verb := "add"
-	if b.ReplaceGateways {
-		verb = "replace"
+	add += mtu(b.MTU) + " type bridge"
+	if b.VLANs {
+		add += " vlan_filtering 1"
 	}
-	for _, g := range b.Gateways {
-		lines = append(lines, fmt.Sprintf("ip addr %s %s dev %s", verb, g, b.Name))
-	}
+	lines := append([]string{add}, gatewayLines(b.Name, b.Gateways, b.ReplaceGateways)...)
 	up := "ip link set " + b.Name + " up"
 	if b.Promiscuous {
 		up += " promisc on"
@@ -42,28 +43,53 @@ func (b Bridge) lines() []string {
 	return append(lines, up)
 }
 
+func gatewayLines(dev string, gateways []netip.Prefix, replace bool) []string {
+	verb := "add"
+	if replace {
+		verb = "replace"
+	}
+	var lines []string
+	for _, g := range gateways {
+		lines = append(lines, fmt.Sprintf("ip addr %s %s dev %s", verb, g, dev))
+	}
+	return lines
+}
+
 func (o Owned) lines(container string) []string {
-	in := "ip -n " + container + " "
 	var lines []string
 	if o.Loopback {
-		lines = append(lines, in+"link set lo up")
+		lines = append(lines, "ip -n "+container+" link set lo up")
 	}
-	if o.Link == nil {
-		return lines
+	if o.Link != nil {
+		lines = append(lines, o.linkLines(container)...)
 	}
-	name := o.Link.ContainerName()
-	lines = append(lines, o.Link.lines(container)...)
+	if o.Bandwidth != nil {
+		lines = append(lines, o.Bandwidth.lines()...)
+	}
+	if o.Tuning != nil {
+		lines = append(lines, o.Tuning.lines(container)...)
+	}
+	return lines
+}
+
+func (o Owned) linkLines(container string) []string {
+	in, name := "ip -n "+container+" ", o.Link.ContainerName()
+	lines := o.Link.lines(container)
 	for _, s := range o.Sysctls {
 		lines = append(lines, fmt.Sprintf("ip netns exec %s sysctl -w %s", container, s))
 	}
 	for _, a := range o.Addresses {
-		lines = append(lines, fmt.Sprintf("%saddr add %s dev %s", in, a.Prefix, name))
+		add := fmt.Sprintf("%saddr add %s dev %s", in, a.Prefix, name)
+		if a.Prefix.Addr().Is6() && !o.DetectDuplicates {
+			add += " nodad"
+		}
+		lines = append(lines, add)
 	}
 	if o.Link.Up() {
 		lines = append(lines, in+"link set "+name+" up")
 	}
-	for _, r := range o.Routes {
-		lines = append(lines, in+r.line(name))
+	for _, group := range Multipath(o.Routes) {
+		lines = append(lines, in+routeLine(group, name))
 	}
 	return lines
 }
@@ -84,35 +110,24 @@ func (v Veth) lines(container string) []string {
 	if v.Isolated {
 		lines = append(lines, "bridge link set dev "+v.Host+" isolated on")
 	}
+	lines = append(lines, v.VLANs.lines(v.Host)...)
+	if v.OwnMACOnly {
+		lines = append(lines,
+			fmt.Sprintf("bridge fdb replace %s dev %s master static sticky", v.MAC, v.Host),
+			"bridge link set dev "+v.Host+" learning off locked on")
+	}
 	return lines
 }
 
 // Up implements Link.
 func (v Veth) Up() bool { return !v.Down }
 
-func (r Route) line(dev string) string {
-	line := "route append " + r.To.String()
-	if r.Via.IsValid() {
-		line += " via " + r.Via.String()
-	}
-	line += " dev " + dev
-	for _, option := range []struct {
-		name  string
-		value int
-	}{{"metric", r.Metric}, {"table", r.Table}, {"mtu", r.MTU}, {"advmss", r.AdvMSS}} {
-		if option.value != 0 {
-			line += fmt.Sprintf(" %s %d", option.name, option.value)
-		}
-	}
-	if r.Scope != nil {
-		line += fmt.Sprintf(" scope %d", *r.Scope)
-	}
-	return line
-}
-
 func mtu(bytes int) string {
-	if bytes == 0 {
+	switch bytes {
+	case 0:
 		return ""
+	case EgressMTU:
+		return " mtu DEFAULT-ROUTE-MTU"
 	}
 	return fmt.Sprintf(" mtu %d", bytes)
 }

@@ -38,7 +38,8 @@ func (h HardwareAddr) String() string {
 // Bridge is a bridge device in the host's namespace, shared by the network.
 type Bridge struct {
 	Name string
-	// MTU in bytes applies only when the bridge is made; 0 is the kernel's default.
+	// MTU in bytes applies only when the bridge is made; 0 is the kernel's
+	// default. See also EgressMTU.
 	MTU int
 	// MAC is given at creation: a bridge without an address of its own takes
 	// the lowest of its ports and changes as they come and go (cni#285).
@@ -49,7 +50,14 @@ type Bridge struct {
 	// (the reference's forceAddress).
 	ReplaceGateways bool
 	Promiscuous     bool
+	// VLANs has the bridge keep VLANs apart (vlan_filtering).
+	VLANs bool
 }
+
+// EgressMTU stands for the MTU of the interface by which the host reaches the
+// world, found when the link is made: what a container sends then leaves the
+// host in one piece.
+const EgressMTU = -1
 
 // A Link is the container's end of an attachment and what carries it. The set
 // is closed: Veth and Macvlan.
@@ -67,10 +75,13 @@ type Veth struct {
 	Host      string // computed, see Attachment.HostName
 	Container string
 	Bridge    string // "" leaves the host end without a master
-	MTU       int    // bytes on both ends; 0 is the kernel's default
+	MTU       int    // bytes on both ends; 0 is the bridge's; see EgressMTU
 	MAC       HardwareAddr
 	Hairpin   bool
 	Isolated  bool
+	// OwnMACOnly drops frames from the container with another source than MAC.
+	OwnMACOnly bool
+	VLANs      PortVLANs
 	// Down leaves the container's end down.
 	Down bool
 }
@@ -78,5 +89,9 @@ type Veth struct {
 // ContainerName implements Link.
 func (v Veth) ContainerName() string { return v.Container }
 
-// VethPrefix starts the host-side name of a pair.
-const VethPrefix = "veth"
+// What the names of host-side links start with: that of a pair, and that of
+// the device through which a container's traffic is led to be limited.
+const (
+	VethPrefix = "veth"
+	IfbPrefix  = "bwp"
+)

@@ -79,7 +79,11 @@ type Publish struct {
 	Count uint16
 	// Subnet is the network's prefix that holds Container: traffic from it
 	// through the host's address must be masqueraded to come back (hairpin).
+	// The zero Prefix leaves that out.
 	Subnet netip.Prefix
+	// HideClients masquerades all clients of the subnet's published ports,
+	// for containers whose answers would take another way.
+	HideClients bool
 }
 
 // Last is the last host port of the range.

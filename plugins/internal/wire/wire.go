@@ -44,11 +44,15 @@ func (a Attachment) NetworkLabel() string {
 
 // HostName computes the name of a host-side object of this attachment from a
 // prefix and a hash, so that undoing needs no memory. The name has 15 bytes,
-// the kernel's limit (IFNAMSIZ-1). The prefix "veth" is what NetworkManager's
-// and networkd's ignore rules look for.
+// the kernel's limit (IFNAMSIZ-1). The prefixes "veth" and "bwp" are what
+// NetworkManager's and networkd's ignore rules look for.
 func (a Attachment) HostName(prefix string) string {
 	const limit = 15
-	return prefix + hash(limit-len(prefix), a.Network, a.Container, a.IfName)
+	parts := []string{a.Network, a.Container, a.IfName}
+	if a.Part != "" {
+		parts = append(parts, a.Part)
+	}
+	return prefix + hash(limit-len(prefix), parts...)
 }
 
 // MAC computes a stable, locally administered unicast address for the
@@ -69,7 +73,8 @@ func hash(n int, parts ...string) string {
 	return text[:n]
 }
 
-// A Wiring is all that one attachment needs.
+// A Wiring is all that one attachment needs. A chained plugin's holds what it
+// adds to a link that is there already.
 type Wiring struct {
 	Attachment Attachment
 	// Shared is ensured by every attachment of the network and undone by
@@ -82,6 +87,8 @@ type Wiring struct {
 // Shared is the half of a Wiring that belongs to the network.
 type Shared struct {
 	Bridge *Bridge
+	// VLANGateway is the host's own place in a VLAN of the bridge.
+	VLANGateway *VLANGateway
 	// Sysctls are set in the host's namespace.
 	Sysctls []Sysctl
 	// Network is the packet-filter policy of the network as a whole.
@@ -95,11 +102,25 @@ type Owned struct {
 	// Loopback brings the container's lo up.
 	Loopback  bool
 	Addresses []Address
-	Routes    []Route
+	// DetectDuplicates has the IPv6 addresses probed for on the link before
+	// they are used (RFC 4862, 5.4), which takes one to two seconds: for links
+	// to a network that is not ours alone.
+	DetectDuplicates bool
+	Routes           []Route
 	// Sysctls are set in the container's namespace.
 	Sysctls []Sysctl
 	// Publish are the host ports that lead to this attachment.
 	Publish []Publish
+	// Bandwidth limits the link, nil does not.
+	Bandwidth *Bandwidth
+	// Tuning changes settings of a link that another plugin made.
+	Tuning *Tuning
+}
+
+// IsZero tells whether the Wiring of a chained plugin asks for anything at
+// all; the addresses in it are somebody else's.
+func (w Wiring) IsZero() bool {
+	return w.Shared.Network.IsZero() && len(w.Owned.Publish) == 0 && w.Owned.Bandwidth == nil && w.Owned.Tuning == nil
 }
 
 // Address is an address of the container's link with its gateway; the gateway
@@ -124,4 +145,7 @@ type Route struct {
 type Sysctl struct {
 	Path  string
 	Value string
+	// Optional marks an improvement that a tree which can't be written (in
+	// nested and rootless containers) may do without.
+	Optional bool
 }

@@ -1,0 +1,183 @@
+package conformance_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/netctl/netctl/conformance/lab"
+	"github.com/netctl/netctl/conformance/report"
+	"github.com/netctl/netctl/conformance/trial"
+)
+
+// program is the suite's own command line, played by the test binary.
+func program(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Env = append(os.Environ(), playProgram+"=1")
+	return cmd
+}
+
+// TestRunAndCompare: one row through the command line, in every output.
+func TestRunAndCompare(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	known := file("known")
+	if err := os.WriteFile(known, []byte("C045 * the library answers its own version\nC044 * stale\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"run", "--plugin-dir", reference(t), "--conf", "examples/loopback.conf", "--filter", "C044,C045", "--label", "mine",
+		"--json", file("r.json"), "--junit", file("r.xml")}
+	out, err := program(t, args...).CombinedOutput()
+	if exitCode(err) != 1 || !strings.Contains(string(out), "FAIL C045 on loopback") {
+		t.Fatalf("exit %d, want 1 and C045 in full:\n%s", exitCode(err), out)
+	}
+	out, err = program(t, append(args, "--known", known)...).CombinedOutput()
+	if exitCode(err) != 0 || !strings.Contains(string(out), "known deviation C044 on * did not happen") {
+		t.Fatalf("with known deviations exit %d, want 0 and a word about the stale one:\n%s", exitCode(err), out)
+	}
+	run, err := report.Read(file("r.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(run.Results) != 2 || run.Results[1].Verdict != trial.Known || len(run.Results[1].Calls) == 0 {
+		t.Errorf("the record has %+v", run.Results)
+	}
+	if xml, err := os.ReadFile(file("r.xml")); err != nil || !bytes.Contains(xml, []byte(`<testsuite name="loopback" tests="2"`)) {
+		t.Errorf("JUnit: %v\n%s", err, xml)
+	}
+	out, err = program(t, "compare", file("r.json"), file("r.json")).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "| mine | mine |") {
+		t.Errorf("compare: %v\n%s", err, out)
+	}
+}
+
+func TestMistakesAreExplained(t *testing.T) {
+	for _, row := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"run", "--conf", "x"}, "plugin-dir"},
+		{[]string{"run", "--plugin-dir", "/nowhere", "--conf", "examples/loopback.conf"}, `"loopback" is not in [/nowhere]`},
+		{[]string{"run", "--plugin-dir", ".", "--conf", "examples/none.conf"}, "no such file"},
+		{[]string{"run", "--plugin-dir", ".", "--conf", "x", "--profile", "y"}, "spec runtime netctl"},
+		{[]string{"explain", "C999"}, `no row "C999"`},
+		{[]string{"compare", "x", "--format", "pdf"}, "no such file"},
+	} {
+		out, err := program(t, row.args...).CombinedOutput()
+		if exitCode(err) != 2 || !strings.Contains(string(out), row.want) {
+			t.Errorf("%v: exit %d, want 2 and %q: %s", row.args, exitCode(err), row.want, out)
+		}
+	}
+}
+
+// TestInterruptLeavesNothing: after Ctrl-C, and after SIGKILL, no process
+// of the run is left and the machine's own directories are untouched.
+func TestInterruptLeavesNothing(t *testing.T) {
+	plugins := reference(t)
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
+		t.Run(signal.String(), func(t *testing.T) {
+			before := footprint(t)
+			cmd := program(t, "run", "--plugin-dir", plugins, "--conf", "examples/bridge.conflist", "--profile", "netctl", "--filter", "C02*,C078,C182")
+			var out bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &out
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3 * time.Second) // in the middle of things
+			started := time.Now()
+			cmd.Process.Signal(signal)
+			cmd.Wait()
+			if took := time.Since(started); took > 10*time.Second {
+				t.Errorf("the program took %s to end", took)
+			}
+			if signal == syscall.SIGINT && !strings.Contains(out.String(), "interrupted") {
+				t.Errorf("the interrupt is not reported:\n%s", out.String())
+			}
+			err := lab.Eventually(3*time.Second, func() error { return running(plugins) })
+			if err != nil {
+				t.Error(err)
+			}
+			if after := footprint(t); after != before {
+				t.Errorf("the machine was %q and is %q", before, after)
+			}
+		})
+	}
+}
+
+// running fails while a process of a plugin directory lives.
+func running(dir string) error {
+	entries, err := filepath.Glob("/proc/[0-9]*/exe")
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if exe, err := os.Readlink(entry); err == nil && strings.HasPrefix(exe, dir+"/") {
+			return fmt.Errorf("%s still runs as %s", exe, filepath.Dir(entry))
+		}
+	}
+	return nil
+}
+
+// footprint is what a run could have left on the machine.
+func footprint(t *testing.T) string {
+	t.Helper()
+	var parts []string
+	for _, dir := range []string{"/run/cni-conformance", "/run/cni", "/var/lib/cni/networks"} {
+		_, err := os.Stat(dir)
+		parts = append(parts, fmt.Sprintf("%s %v", dir, err == nil))
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts = append(parts, fmt.Sprintf("conformance mounts %d", bytes.Count(mounts, []byte("cni-conformance"))))
+	return strings.Join(parts, ", ")
+}
+
+// TestShellLineReproduces: the line in the record does, without the suite,
+// what the row did.
+func TestShellLineReproduces(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "r.json")
+	program(t, "run", "--plugin-dir", reference(t), "--conf", "examples/bridge.conflist", "--profile", "netctl", "--json", file,
+		"--filter", "C029,C082,C167", "--subject", "bridge").Run()
+	run, err := report.Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range run.Results {
+		if r.Verdict != trial.Fail {
+			continue
+		}
+		if r.Partial != "" {
+			t.Errorf("%s: the line leaves out %s", r.Row, r.Partial)
+		}
+		out, _ := exec.Command("sh", "-c", r.Shell).CombinedOutput()
+		last := r.Calls[len(r.Calls)-1]
+		if want := strings.TrimSpace(last.Stdout); !strings.Contains(string(out), want) {
+			t.Errorf("%s: the line prints\n%s\nwithout the last answer of the row:\n%s", r.Row, out, want)
+		}
+	}
+}
+
+func exitCode(err error) int {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	if err != nil {
+		return -1
+	}
+	return 0
+}

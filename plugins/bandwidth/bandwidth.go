@@ -1,0 +1,64 @@
+// Package bandwidth is the chained plugin that limits a container's traffic. It
+// is the limit of the bridge mode, made available after a plugin that is not
+// ours or that leaves it to the chain.
+package bandwidth
+
+import (
+	"crypto/sha512"
+	"fmt"
+
+	"github.com/netctl/netctl/plugins/internal/attach"
+	"github.com/netctl/netctl/plugins/internal/cni"
+	"github.com/netctl/netctl/plugins/internal/wire"
+)
+
+// Mode is the table's entry.
+func Mode() attach.Mode {
+	return attach.Mode{Name: "bandwidth", Parse: parse, Chained: true, NoRules: true, Leftovers: leftovers}
+}
+
+// config holds the reference plugin's keys (spec cni 2.9): the limits stand at
+// the top level or in the capability; one key at the top level rules out the
+// capability.
+type config struct {
+	attach.Limits
+
+	previous attach.Previous
+}
+
+func parse(req *cni.Request) (attach.Conf, error) {
+	var c config
+	if err := req.Decode(&c); err != nil {
+		return nil, err
+	}
+	var err error
+	if !c.Given() {
+		if c.Limits, err = attach.RequestedLimits(req); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	c.previous, err = attach.ReadPrevious(req)
+	return c, err
+}
+
+// Previous is what the result is made from.
+func (c config) Previous() attach.Previous { return c.previous }
+
+// Wire limits the pair of links that the plugin before has made.
+func (c config) Wire(at wire.Attachment, _ attach.Grant) (wire.Wiring, error) {
+	return wire.Wiring{
+		Attachment: at,
+		Shared:     wire.Shared{Network: wire.NetworkPolicy{Network: at.NetworkLabel()}},
+		Owned:      wire.Owned{Bandwidth: c.Bandwidth(at, c.previous.Hosts)},
+	}, nil
+}
+
+// leftovers names the device that the reference plugin makes. Its name knows
+// nothing of the interface.
+func leftovers(at wire.Attachment) []string {
+	const length = 15
+	return []string{fmt.Sprintf("%s%x", wire.IfbPrefix, sha512.Sum512([]byte(at.Network+at.Container)))[:length]}
+}

@@ -1,0 +1,232 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/netctl/netctl/plugins/internal/wire"
+)
+
+// maxPorts is the number of ports a bridge can have (BR_MAX_PORTS less one).
+const maxPorts = 1023
+
+// errBridgeFull tells what the kernel's "exchange full" means.
+var errBridgeFull = fmt.Errorf("all %d ports are in use", maxPorts)
+
+// setPort sets what a bridge port needs beyond its master.
+func (h *Host) setPort(want wire.Veth) error {
+	if !want.Hairpin && !want.Isolated && !want.OwnMACOnly && want.VLANs.IsZero() {
+		return nil
+	}
+	link, err := h.link.LinkByName(want.Host)
+	if err != nil {
+		return fmt.Errorf("look for %s: %w", want.Host, err)
+	}
+	if want.Hairpin {
+		if err := h.link.LinkSetHairpin(link, true); err != nil {
+			return fmt.Errorf("set hairpin mode on %s: %w", want.Host, err)
+		}
+	}
+	if want.Isolated {
+		if err := h.link.LinkSetIsolated(link, true); err != nil {
+			return fmt.Errorf("isolate port %s: %w", want.Host, err)
+		}
+	}
+	if err := h.setVLANs(link, want.VLANs); err != nil {
+		return err
+	}
+	if want.OwnMACOnly {
+		return h.lock(link, want.MAC)
+	}
+	return nil
+}
+
+// lock has the bridge drop what comes in by a port with another source address
+// than the given one. A locked port (Linux 5.18) lets in what the bridge's
+// forwarding table knows to be behind it; so the one address is entered there,
+// in every VLAN of the port, sticky so that nobody else can draw it to another
+// port, and nothing more is learned. No rule is needed that would have to be
+// removed again.
+func (h *Host) lock(link netlink.Link, mac wire.HardwareAddr) error {
+	name := link.Attrs().Name
+	err := h.link.NeighSet(&netlink.Neigh{
+		LinkIndex: link.Attrs().Index, Family: unix.AF_BRIDGE, HardwareAddr: mac.Net(),
+		State: netlink.NUD_NOARP, Flags: netlink.NTF_MASTER | netlink.NTF_STICKY,
+	})
+	if err != nil {
+		return fmt.Errorf("enter %s on port %s: %w", mac, name, err)
+	}
+	if err := h.link.LinkSetLearning(link, false); err != nil {
+		return fmt.Errorf("stop learning on port %s: %w", name, err)
+	}
+	if err := setLocked(link.Attrs().Index); err != nil {
+		return fmt.Errorf("lock port %s: %w", name, err)
+	}
+	locked, err := isLocked(link.Attrs().Index)
+	if err == nil && !locked { // older kernels pass over what they don't know
+		err = errors.New("the kernel is older than 5.18: remove the key macspoofchk")
+	}
+	if err != nil {
+		return fmt.Errorf("lock port %s: %w", name, err)
+	}
+	return nil
+}
+
+// setLocked sets IFLA_BRPORT_LOCKED, which the netlink library has no call for.
+func setLocked(index int) error {
+	request := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+	header := nl.NewIfInfomsg(unix.AF_BRIDGE)
+	header.Index = int32(index)
+	request.AddData(header)
+	port := nl.NewRtAttr(unix.IFLA_PROTINFO|unix.NLA_F_NESTED, nil)
+	port.AddRtAttr(nl.IFLA_BRPORT_LOCKED, []byte{1})
+	request.AddData(port)
+	_, err := request.Execute(unix.NETLINK_ROUTE, 0)
+	return err
+}
+
+// isLocked reads the attribute; a kernel that does not know it says no.
+func isLocked(index int) (bool, error) {
+	request := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
+	request.AddData(nl.NewIfInfomsg(unix.AF_BRIDGE))
+	links, err := request.Execute(unix.NETLINK_ROUTE, 0)
+	if err != nil {
+		return false, err
+	}
+	for _, data := range links {
+		header := nl.DeserializeIfInfomsg(data)
+		if int(header.Index) != index {
+			continue
+		}
+		attributes, err := nl.ParseRouteAttr(data[header.Len():])
+		if err != nil {
+			return false, err
+		}
+		if value := nested(attributes, unix.IFLA_PROTINFO, nl.IFLA_BRPORT_LOCKED); len(value) == 1 {
+			return value[0] == 1, nil
+		}
+	}
+	return false, nil
+}
+
+// nlaType are the bits of an attribute's type that are not flags (NLA_TYPE_MASK).
+const nlaType = 1<<14 - 1
+
+// nested finds an attribute within another one.
+func nested(attributes []syscall.NetlinkRouteAttr, outer, inner uint16) []byte {
+	for _, a := range attributes {
+		if a.Attr.Type&nlaType != outer {
+			continue
+		}
+		children, err := nl.ParseRouteAttr(a.Value)
+		if err != nil {
+			return nil
+		}
+		for _, c := range children {
+			if c.Attr.Type == inner {
+				return c.Value
+			}
+		}
+	}
+	return nil
+}
+
+// checkPort compares the host's end of a pair.
+func (h *Host) checkPort(want wire.Veth) error {
+	link, err := h.link.LinkByName(want.Host)
+	if err != nil {
+		return fmt.Errorf("host end %s of the pair: %w", want.Host, err)
+	}
+	if link.Attrs().RawFlags&unix.IFF_UP == 0 {
+		return fmt.Errorf("host end %s of the pair is down", want.Host)
+	}
+	if want.Bridge == "" {
+		return nil
+	}
+	bridge, err := h.findBridge(want.Bridge)
+	if err != nil {
+		return err
+	}
+	if link.Attrs().MasterIndex != bridge.Index {
+		return fmt.Errorf("host end %s of the pair is not a port of bridge %s", want.Host, want.Bridge)
+	}
+	if err := h.checkPortFlags(link, want); err != nil {
+		return err
+	}
+	return h.checkVLANs(link, want.VLANs)
+}
+
+func (h *Host) checkPortFlags(link netlink.Link, want wire.Veth) error {
+	if want.Hairpin || want.Isolated {
+		port, err := h.link.LinkGetProtinfo(link)
+		if err != nil {
+			return fmt.Errorf("read port %s: %w", want.Host, err)
+		}
+		if want.Hairpin && !port.Hairpin {
+			return fmt.Errorf("port %s of bridge %s is not in hairpin mode", want.Host, want.Bridge)
+		}
+		if want.Isolated && !port.Isolated {
+			return fmt.Errorf("port %s of bridge %s is not isolated", want.Host, want.Bridge)
+		}
+	}
+	if !want.OwnMACOnly {
+		return nil
+	}
+	locked, err := isLocked(link.Attrs().Index)
+	if err == nil && !locked {
+		err = errors.New("it lets any source address in")
+	}
+	if err != nil {
+		return fmt.Errorf("port %s of bridge %s: %w", want.Host, want.Bridge, err)
+	}
+	return nil
+}
+
+// Ready tells whether what a link needs of the host is there.
+func (h *Host) Ready(link wire.Link) error {
+	switch l := link.(type) {
+	case wire.Macvlan:
+		if l.ParentInContainer {
+			return nil
+		}
+		_, err := findParent(h.link, l.Parent)
+		return err
+	case wire.Veth:
+		return h.hasFreePort(l.Bridge)
+	}
+	return nil
+}
+
+// hasFreePort tells whether a bridge takes another port. One that is not there
+// yet does.
+func (h *Host) hasFreePort(name string) error {
+	if name == "" {
+		return nil
+	}
+	bridge, err := h.findBridge(name)
+	if absent(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	links, err := h.link.LinkList()
+	if err != nil {
+		return fmt.Errorf("list the ports of bridge %s: %w", name, err)
+	}
+	ports := 0
+	for _, l := range links {
+		if l.Attrs().MasterIndex == bridge.Index {
+			ports++
+		}
+	}
+	if ports >= maxPorts {
+		return fmt.Errorf("bridge %s: %w", name, errBridgeFull)
+	}
+	return nil
+}
