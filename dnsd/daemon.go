@@ -131,10 +131,9 @@ func (d *Daemon) Close() {
 // linkChanged sees to the listeners on a device that came or went; "" may be
 // any device.
 func (d *Daemon) linkChanged(device string) {
-	s := d.resolver.Snapshot()
-	list := s.Listeners()
-	if device != "" {
-		list = d.sockets.On(device)
+	list := d.sockets.On(device)
+	if device == "" {
+		list = d.resolver.Snapshot().Listeners()
 	}
 	if len(list) > 0 {
 		d.sockets.Refresh(context.Background(), list)

@@ -68,7 +68,7 @@ func (w *world) gone(pid int) {
 }
 
 // appears waits until a directory's watcher has seen a name appear.
-func appears(t *testing.T, w *watch.Watcher, name string) {
+func appears(t testing.TB, w *watch.Watcher, name string) {
 	t.Helper()
 	found := make(chan error, 1)
 	go func() {

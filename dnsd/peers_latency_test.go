@@ -23,16 +23,13 @@ const (
 	latencyChanges = 100
 )
 
-// TestPeersLatency measures how long answers take at a steady rate while names
+// BenchmarkPeersLatency measures how long answers take at a steady rate while names
 // come and go: ours told of each change, dnsmasq of ten at a time.
 //
-//	go test -run PeersLatency -v ./dnsd -peers
-func TestPeersLatency(t *testing.T) {
-	if !*peersRun {
-		return // a measurement, and no test
-	}
-	w := peerWorld(t, *peerNames)
-	client := namespace(t)
+//	go test -run '^$' -bench PeersLatency -benchtime 1x ./dnsd
+func BenchmarkPeersLatency(b *testing.B) {
+	w := peerWorld(b, *peerNames)
+	client := namespace(b)
 	w.link(client)
 	all := map[string][]time.Duration{}
 	lost := map[string]int{}

@@ -7,22 +7,16 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/miekg/dns"
 )
 
-// TestPeersRFC tries the points of TestRFC on dnsmasq, with the same names in
+// BenchmarkPeersRFC tries the points of TestRFC on dnsmasq, with the same names in
 // its hosts file, and prints the table of docs/dns.md. It is there to tell
 // demands that nobody meets from those that only we think of: what dnsmasq
 // does otherwise is no failure of the test.
 //
-//	go test -run PeersRFC -v ./dnsd -peers
-func TestPeersRFC(t *testing.T) {
-	if !*peersRun {
-		return // a comparison, and no test
-	}
-	w, web, _ := rfcWorld(t)
+//	go test -run '^$' -bench PeersRFC -benchtime 1x ./dnsd
+func BenchmarkPeersRFC(b *testing.B) {
+	w, web, _ := rfcWorld(b)
 	hosts := []string{
 		"10.88.0.2 web web.front web.netctl.internal web.front.netctl.internal", "fd00:88::2 web web.front.netctl.internal",
 		"10.88.0.2 a.b a.b.netctl.internal", "10.88.0.9 four four.netctl.internal",
@@ -32,16 +26,11 @@ func TestPeersRFC(t *testing.T) {
 	}
 	file := filepath.Join(w.aside, "hosts")
 	if err := os.WriteFile(file, []byte(strings.Join(hosts, "\n")+"\n"), 0o644); err != nil {
-		t.Fatal(err)
+		b.Fatal(err)
 	}
 	w.background("0-1", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--listen-address=10.88.0.1,fd00:88::1", "--bind-interfaces",
 		"--no-resolv", "--no-hosts", "--server=127.0.0.53", "--local=/netctl.internal/", "--user=root", "--pid-file=", "--addn-hosts="+file)
-	for start := time.Now(); answers(ask(web.Namespace, "udp", "10.88.0.1", query("web", dns.TypeA))) != "10.88.0.2"; {
-		if time.Since(start) > 5*time.Second {
-			t.Fatal("dnsmasq does not answer")
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	awaitAnswer(b, ways(web)[0], "web")
 	fmt.Println("| RFC | Demand | dnsd | dnsmasq |\n|---|---|---|---|")
 	combinations, good := 0, 0
 	for _, p := range append(rfcPoints(), forwardPoints()...) {

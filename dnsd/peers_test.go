@@ -21,10 +21,9 @@ import (
 )
 
 var (
-	peersRun     = flag.Bool("peers", false, "measure dnsd beside other servers")
-	peerTime     = flag.Duration("peers.time", 5*time.Second, "how long one measurement of TestPeers takes")
-	peerRounds   = flag.Int("peers.rounds", 3, "rounds of TestPeers; the medians count")
-	peerModes    = flag.String("peers.modes", "udp,tcp,forward", "what TestPeers measures")
+	peerTime     = flag.Duration("peers.time", 5*time.Second, "how long one measurement of BenchmarkPeers takes")
+	peerRounds   = flag.Int("peers.rounds", 3, "rounds of BenchmarkPeers; the medians count")
+	peerModes    = flag.String("peers.modes", "udp,tcp,forward", "what BenchmarkPeers measures")
 	peerLoopback = flag.Bool("peers.loopback", false, "ask from the host itself, not through a bridge")
 	peerOnly     = flag.String("peers.only", "", "measure this server alone")
 	peerNames    = flag.Int("peers.names", 1000, "names that are served")
@@ -62,19 +61,16 @@ type result struct {
 	lost      float64 // of all, in percent
 }
 
-// TestPeers measures all servers in turn, several rounds, with dnsperf:
+// BenchmarkPeers measures all servers in turn, several rounds, with dnsperf:
 // the server on one processor, everything else on another. The machine may be
 // busy; processor time per query moves less with that than queries per second.
 //
-//	go test -run Peers -v ./dnsd -peers
-func TestPeers(t *testing.T) {
-	if !*peersRun {
-		return // a measurement, and no test
-	}
-	w := peerWorld(t, *peerNames)
+//	go test -run '^$' -bench 'Peers$' -benchtime 1x ./dnsd
+func BenchmarkPeers(b *testing.B) {
+	w := peerWorld(b, *peerNames)
 	client := w.host
 	if !*peerLoopback {
-		client = namespace(t)
+		client = namespace(b)
 		w.link(client)
 	}
 	for _, mode := range strings.Split(*peerModes, ",") {
@@ -118,7 +114,7 @@ func report(mode string, results map[string][]result) {
 
 // peerWorld has so many names on one network, in the ledger and in a hosts
 // file, and what dnsperf asks for.
-func peerWorld(t *testing.T, n int) *world {
+func peerWorld(t testing.TB, n int) *world {
 	w := newWorld(t)
 	w.network("big", "10.0.0.1/8")
 	var hosts, local, foreign strings.Builder
@@ -188,13 +184,29 @@ var (
 func (w *world) startPeer(client *netns.Namespace, p peer) *exec.Cmd {
 	w.t.Helper()
 	cmd := w.background("0", p.command(w, *peerNames)...)
-	for start := time.Now(); answers(ask(client, "udp", "10.0.0.1", query("web1", dns.TypeA))) != "10.1.0.1"; {
-		if time.Since(start) > 5*time.Second {
-			w.t.Fatalf("%s does not answer", p.name)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	awaitAnswer(w.t, path{from: client, transport: "udp", server: "10.0.0.1"}, "web1")
 	return cmd
+}
+
+// awaitAnswer waits until a server answers a question.
+func awaitAnswer(t testing.TB, way path, name string) {
+	t.Helper()
+	for start := time.Now(); time.Since(start) < 5*time.Second; time.Sleep(20 * time.Millisecond) {
+		conn, err := way.dial()
+		if err != nil {
+			continue
+		}
+		err = send(conn, ask1(name, dns.TypeA))
+		var reply []byte
+		if err == nil {
+			reply, err = receive(conn, 100*time.Millisecond)
+		}
+		conn.Close()
+		if err == nil && reply != nil {
+			return
+		}
+	}
+	t.Fatalf("nobody answers at %s", way.server)
 }
 
 // measure starts a server, asks it for a while, and ends it.
@@ -231,7 +243,7 @@ func (w *world) measure(client *netns.Namespace, p peer, mode string) result {
 }
 
 // processorTime is what a process and its ended children have used so far.
-func processorTime(t *testing.T, pid int) time.Duration {
+func processorTime(t testing.TB, pid int) time.Duration {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 )
 
 // build makes the program as it is shipped, without C code.
-func build(t *testing.T) string {
+func build(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "dnsd")
 	cmd := exec.Command("go", "build", "-o", path, "../cmd/dnsd")

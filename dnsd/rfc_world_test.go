@@ -147,7 +147,7 @@ func (w *world) startUpstream(addr string) *fakeUpstream {
 }
 
 // serveIn serves in a namespace until the test ends, or stop is called.
-func serveIn(t *testing.T, n *netns.Namespace, addr string, h dns.Handler) (stop func()) {
+func serveIn(t testing.TB, n *netns.Namespace, addr string, h dns.Handler) (stop func()) {
 	t.Helper()
 	var servers []*dns.Server
 	err := n.Do(func() error {
@@ -181,7 +181,7 @@ func serveIn(t *testing.T, n *netns.Namespace, addr string, h dns.Handler) (stop
 const manyOwners = 60
 
 // rfcWorld has what the RFC tests ask about.
-func rfcWorld(t *testing.T) (*world, *container, *fakeUpstream) {
+func rfcWorld(t testing.TB) (*world, *container, *fakeUpstream) {
 	w := newWorld(t)
 	w.network("front", "10.88.0.1/24", "fd00:88::1/64")
 	web := w.container("front", "web", "a.b")

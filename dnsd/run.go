@@ -144,6 +144,9 @@ func (d *Daemon) mind(ctx context.Context, w *watch.Watcher, c *control, cl *cla
 			return err
 		case e.Has(watch.DirGone):
 			return fmt.Errorf("state directory %s is gone", d.cfg.StateDir)
+		case e.Has(watch.Overflow):
+			restore.Reset(removalQuiet)
+			look.Reset(ledgerQuiet)
 		case e.Has(watch.Removed) && (e.Name == filepath.Base(c.path) || e.Name == filepath.Base(cl.path)):
 			restore.Reset(removalQuiet)
 		case strings.HasPrefix(e.Name, "ledger-") && strings.HasSuffix(e.Name, ".db"):

@@ -13,7 +13,7 @@ import (
 )
 
 // openStream connects over TCP and closes with the test.
-func openStream(t *testing.T, way path) net.Conn {
+func openStream(t testing.TB, way path) net.Conn {
 	t.Helper()
 	way.transport = "tcp"
 	conn, err := way.dial()
@@ -30,7 +30,7 @@ func numbered(name string, id uint16) []byte {
 }
 
 // readIDs reads so many replies and returns their IDs in the order of coming.
-func readIDs(t *testing.T, conn net.Conn, n int) (ids []uint16) {
+func readIDs(t testing.TB, conn net.Conn, n int) (ids []uint16) {
 	t.Helper()
 	for range n {
 		b, err := receive(conn, 3*time.Second)

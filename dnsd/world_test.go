@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 
 // world is a host in a namespace of its own, with networks and containers.
 type world struct {
-	t          *testing.T
+	t          testing.TB
 	host       *netns.Namespace
 	dir        string // the state directory
 	aside      string // the test's own files
@@ -60,7 +60,7 @@ type container struct {
 	key ledger.Key
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, host: namespace(t), dir: t.TempDir(), networks: map[string]testNetwork{}, age: time.Unix(1000, 0)}
 	w.aside = t.TempDir()
@@ -79,7 +79,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func namespace(t *testing.T) *netns.Namespace {
+func namespace(t testing.TB) *netns.Namespace {
 	t.Helper()
 	n, err := netns.New()
 	if err != nil {
@@ -121,7 +121,7 @@ func (w *world) record(k ledger.Key) (r ledger.Record) {
 func (c *container) own() string { return strings.TrimPrefix(c.key.Container, "id-") }
 
 // run runs a command line in a namespace.
-func run(t *testing.T, n *netns.Namespace, line string) {
+func run(t testing.TB, n *netns.Namespace, line string) {
 	t.Helper()
 	words := strings.Fields(line)
 	if err := n.Run(words[0], words[1:]...); err != nil {

@@ -120,7 +120,7 @@ func (c containers) explain(err error, ref string) error {
 
 // missingHint helps who meant a network.
 func (c containers) missingHint(ref string) string {
-	if _, err := (networkCommands{c.app}).store().Find(ref); err == nil {
+	if _, err := (networkCommands(c)).store().Find(ref); err == nil {
 		return fmt.Sprintf("there is a network of this name: 'netctl network rm %s', 'netctl network inspect %s'", ref, ref)
 	}
 	return "'netctl ps -a' lists all containers"

@@ -18,7 +18,7 @@ func (c containers) completeRun(cmd *cobra.Command) {
 			}
 			return names, directive
 		}
-		return networkCommands{c.app}.completeNetworks(cmd, nil, typed)
+		return networkCommands(c).completeNetworks(cmd, nil, typed)
 	}
 	for flag, complete := range map[string]cobra.CompletionFunc{
 		"network":      networks,

@@ -17,7 +17,7 @@ import (
 type containerFlags struct {
 	name, hostname, domainname, workdir, user, entrypoint, stopSignal string
 	stdin, tty, remove, readOnly, publishAll, privilegedPaths         bool
-	rootfs, env, envFiles, labels, labelFiles                         []string
+	rootfs, env, envFiles, labels                                     []string
 	volumes, mounts, tmpfs                                            []string
 
 	networks, aliases, publish, expose        []string

@@ -59,7 +59,7 @@ func (c containers) fillMode(f *containerFlags, cfg *runner.Config) error {
 			}
 			return c.joinMode(special, cfg)
 		}
-		n, err := networkCommands{c.app}.store().Find(e.Network)
+		n, err := networkCommands(c).store().Find(e.Network)
 		if err != nil {
 			return c.networkFailure(err)
 		}

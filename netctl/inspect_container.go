@@ -1,15 +1,10 @@
 package netctl
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/spf13/cobra"
 
 	"github.com/netctl/netctl/netctl/runner"
 )
@@ -133,82 +128,6 @@ type endpointObject struct {
 	GwPriority          int
 	// InterfaceName is ours.
 	InterfaceName string
-}
-
-// inspect is `container inspect`.
-func (c containers) inspect() *cobra.Command {
-	var format string
-	cmd := &cobra.Command{
-		Use:               "inspect [OPTIONS] CONTAINER...",
-		Short:             "Show containers in full",
-		Args:              args(1, -1),
-		ValidArgsFunction: c.completion(anyStatus),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.inspectRefs(cmd.Context(), format, "container", args)
-		},
-	}
-	cmd.Flags().StringVarP(&format, "format", "f", "", "'json' or a Go template")
-	return cmd
-}
-
-// inspectAny is the top-level inspect: a container, or else a network.
-func (c containers) inspectAny() *cobra.Command {
-	var format, kind string
-	cmd := &cobra.Command{
-		Use:   "inspect [OPTIONS] NAME...",
-		Short: "Show containers or networks in full",
-		Args:  args(1, -1),
-		ValidArgsFunction: func(cmd *cobra.Command, given []string, typed string) ([]string, cobra.ShellCompDirective) {
-			names, directive := c.completion(anyStatus)(cmd, given, typed)
-			more, _ := networkCommands{c.app}.completeNetworks(cmd, given, typed)
-			return append(names, more...), directive
-		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if kind != "" && kind != "container" && kind != "network" {
-				return usageError("--type %s: want container or network", kind)
-			}
-			return c.inspectRefs(cmd.Context(), format, kind, args)
-		},
-	}
-	cmd.Flags().StringVarP(&format, "format", "f", "", "'json' or a Go template")
-	cmd.Flags().StringVar(&kind, "type", "", "container or network")
-	return cmd
-}
-
-// inspectRefs shows what it finds and reports what it doesn't. The empty kind
-// means both.
-func (c containers) inspectRefs(ctx context.Context, format, kind string, refs []string) error {
-	var objects []any
-	var failures []error
-	for _, ref := range refs {
-		o, err := c.inspectOne(ctx, kind, ref)
-		if err != nil {
-			failures = append(failures, err)
-			continue
-		}
-		objects = append(objects, o)
-	}
-	return errors.Join(showObjects(c.app.Stdout, format, objects), errors.Join(failures...))
-}
-
-func (c containers) inspectOne(ctx context.Context, kind, ref string) (any, error) {
-	if kind != "network" {
-		rec, err := c.all().Find(ctx, ref)
-		if err == nil {
-			return c.newObject(rec), nil
-		}
-		if kind == "container" || !isMissing(err) {
-			return nil, c.explain(err, ref)
-		}
-	}
-	found, err := networkCommands{c.app}.inspectAll([]string{ref})
-	if err != nil && kind == "" {
-		return nil, &Error{Status: ExitFailed, Err: fmt.Errorf("no such container or network: %s", ref)}
-	}
-	if err != nil {
-		return nil, err
-	}
-	return found[0], nil
 }
 
 func (c containers) newObject(rec runner.Container) containerObject {

@@ -169,19 +169,39 @@ func (p plumbing) Detach(ctx context.Context, container, netns string, attached 
 }
 
 func (p plumbing) detachOne(ctx context.Context, container, netns string, a runner.Attached) error {
-	var u undo
-	if err := json.Unmarshal(a.Undo, &u); err != nil {
-		return fmt.Errorf("record of the attachment: %w", err)
+	u, err := p.undoOf(a)
+	var unknown *network.NotFoundError
+	if errors.As(err, &unknown) {
+		return nil // the network has gone, and with it every attachment
+	}
+	if err != nil {
+		return err
 	}
 	list, err := p.host.Parse(u.List)
 	if err != nil {
 		return err
 	}
 	result := new(plugins.Result)
-	if err := json.Unmarshal(u.Result, result); err != nil {
+	if json.Unmarshal(u.Result, result) != nil {
 		result = nil // DEL does without
 	}
 	return list.Del(ctx, plugins.Call{ContainerID: container, Netns: netns, IfName: a.IfName, Capabilities: u.Capabilities}, result)
+}
+
+// undoOf reads what Attach kept. A monitor that was killed during Attach kept
+// nothing; then the network's list as it is now will do, because our plugins
+// need no more than the names.
+func (p plumbing) undoOf(a runner.Attached) (undo, error) {
+	var u undo
+	if len(a.Undo) > 0 {
+		if err := json.Unmarshal(a.Undo, &u); err != nil {
+			return u, fmt.Errorf("record of the attachment: %w", err)
+		}
+		return u, nil
+	}
+	n, err := p.store.Find(a.Network)
+	u.List = n.List
+	return u, err
 }
 
 // RemoveNetwork takes away what the network's attachments shared: rules and

@@ -65,7 +65,7 @@ func (c containers) list(name string, aliases ...string) *cobra.Command {
 	flags.StringArrayVarP(&f.filters, "filter", "f", nil, "KEY=VALUE, by "+strings.Join(containerFilters(), ", "))
 	flags.IntVarP(&f.last, "last", "n", -1, "the last so many, whatever their state")
 	flags.BoolVar(&f.latest, "latest", false, "the last one, whatever its state")
-	networkCommands{c.app}.completeFilter(cmd, containerFilters())
+	networkCommands(c).completeFilter(cmd, containerFilters())
 	return cmd
 }
 

@@ -86,7 +86,7 @@ func globalFlags(root *cobra.Command, app *App, getenv func(string) string) {
 		level.Set(slog.LevelDebug)
 	}
 	app.Log = newLogger(app.Stderr, level)
-	flags.VarP(logLevel{level}, "log-level", "l", "debug, info, warn or error ($NETCTL_LOG_LEVEL)")
+	flags.Var(logLevel{level}, "log-level", "debug, info, warn or error ($NETCTL_LOG_LEVEL)")
 	flags.BoolFuncP("debug", "D", "log everything ($NETCTL_DEBUG)", func(string) error {
 		level.Set(slog.LevelDebug)
 		return nil

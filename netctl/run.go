@@ -25,13 +25,12 @@ in its name and is not changed either.`
 
 // sessionFlags are about the terminal, not about the container.
 type sessionFlags struct {
-	detach, noSignals bool
-	detachKeys        string
+	detach, signals bool
+	detachKeys      string
 }
 
 func (f *sessionFlags) register(flags *pflag.FlagSet) {
-	proxy := flags.Bool("sig-proxy", true, "pass signals to the container")
-	_ = proxy
+	flags.BoolVar(&f.signals, "sig-proxy", true, "pass signals to the container")
 	flags.StringVar(&f.detachKeys, "detach-keys", "ctrl-p,ctrl-q", "keys that end the session and leave the container running")
 }
 
@@ -54,7 +53,6 @@ func (c containers) run() *cobra.Command {
 			if dryRun {
 				return asRunFailure(c.preview(cmd.Context(), &flags, args))
 			}
-			session.noSignals = !boolFlag(cmd, "sig-proxy")
 			return asRunFailure(c.runNew(cmd.Context(), &flags, session, cidFile, args))
 		},
 	}
@@ -140,7 +138,7 @@ func (c containers) runNew(ctx context.Context, f *containerFlags, session sessi
 	}
 	client := attach.Client{
 		Out: c.app.Stdout, Err: c.app.Stderr,
-		TTY: f.tty && f.stdin, DetachKeys: keys, ProxySignals: !session.noSignals,
+		TTY: f.tty && f.stdin, DetachKeys: keys, ProxySignals: session.signals,
 	}
 	if f.stdin {
 		client.In = c.app.Stdin
@@ -226,11 +224,6 @@ func parseDetachKeys(text string) ([]byte, error) {
 		}
 	}
 	return keys, nil
-}
-
-func boolFlag(cmd *cobra.Command, name string) bool {
-	v, _ := cmd.Flags().GetBool(name)
-	return v
 }
 
 func completeImage(_ *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {

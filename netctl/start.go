@@ -36,7 +36,6 @@ func (c containers) start() *cobra.Command {
 			if len(args) > 1 {
 				return usageError("only one container can be attached to")
 			}
-			session.noSignals = !boolFlag(cmd, "sig-proxy")
 			return c.explain(c.startAttached(cmd, args[0], interactive, session), args[0])
 		},
 	}
@@ -68,7 +67,7 @@ func (c containers) startAttached(cmd *cobra.Command, ref string, interactive bo
 
 // client is our end of a session with an existing container.
 func (c containers) client(rec *runner.Container, input bool, keys []byte, session sessionFlags) attach.Client {
-	client := attach.Client{Out: c.app.Stdout, Err: c.app.Stderr, DetachKeys: keys, ProxySignals: !session.noSignals}
+	client := attach.Client{Out: c.app.Stdout, Err: c.app.Stderr, DetachKeys: keys, ProxySignals: session.signals}
 	if input {
 		client.In = c.app.Stdin
 		client.TTY = rec.Process.TTY && isTerminal(c.app.Stdin)
@@ -85,7 +84,6 @@ func (c containers) attach() *cobra.Command {
 		Args:              args(1, 1),
 		ValidArgsFunction: one(c.completion(isActive)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			session.noSignals = !boolFlag(cmd, "sig-proxy")
 			return c.explain(c.attachTo(cmd, args[0], !noStdin, session), args[0])
 		},
 	}

@@ -195,7 +195,7 @@ func (h *host) residue() string {
 			h.t.Fatal(err)
 		}
 		for line := range strings.Lines(out) {
-			if strings.Contains(line, "veth") || ownedRule(line) {
+			if strings.Contains(line, "veth") || strings.Contains(line, "bwp") || ownedRule(line) {
 				left = append(left, counters.ReplaceAllString(strings.TrimSpace(line), ""))
 			}
 		}

@@ -26,10 +26,10 @@ var reference = sync.OnceValues(func() (string, error) {
 
 // A store is a data directory with the two programs that work on it.
 type store struct {
-	t             testing.TB
-	data, state   string
-	ours, theirs  string
-	ranges, extra string
+	t            testing.TB
+	data, state  string
+	ours, theirs string
+	ranges       string
 }
 
 func newStore(t testing.TB, ranges string) *store {

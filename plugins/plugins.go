@@ -13,6 +13,7 @@ import (
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/netctl/netctl/plugins/bandwidth"
 	"github.com/netctl/netctl/plugins/bridge"
 	firewallplugin "github.com/netctl/netctl/plugins/firewall"
 	"github.com/netctl/netctl/plugins/host"
@@ -23,6 +24,7 @@ import (
 	"github.com/netctl/netctl/plugins/macvlan"
 	"github.com/netctl/netctl/plugins/none"
 	"github.com/netctl/netctl/plugins/portmap"
+	"github.com/netctl/netctl/plugins/tuning"
 )
 
 // Host is where the plugins work: where state is kept, where foreign plugins
@@ -53,7 +55,10 @@ func (h Host) attacher(mode attach.Mode) (*attach.Attacher, error) {
 }
 
 func modes() []attach.Mode {
-	return []attach.Mode{bridge.Mode(), firewallplugin.Mode(), host.Mode(), macvlan.Mode(), none.Mode(), portmap.Mode()}
+	return []attach.Mode{
+		bandwidth.Mode(), bridge.Mode(), firewallplugin.Mode(), host.Mode(), macvlan.Mode(), none.Mode(),
+		portmap.Mode(), tuning.Mode(),
+	}
 }
 
 func findMode(name string) (attach.Mode, bool) {

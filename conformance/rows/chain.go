@@ -26,7 +26,7 @@ func chainRows() []trial.Row {
 		{
 			ID: "C153", Level: trial.Must, Profile: trial.Spec, Scope: trial.Chained, Section: "SPEC 4, ADD (prevResult)",
 			Statement: "ADD without `prevResult` is answered with an error document.",
-			Judged:    "ADD of a chained plugin alone.",
+			Judged:    "ADD of a chained plugin alone, with its configuration and with nothing to do.",
 			Check:     chainedAlone,
 		},
 		{
@@ -123,7 +123,10 @@ func inside(res *protocol.Result, a *trial.Attachment) protocol.Interface {
 func chainedAlone(t *trial.T) {
 	a := t.Place()
 	r := a.Request(protocol.Add)
-	t.Refused(r.Sending(mustConf(r.Stdin).Without("prevResult").JSON()), "prevResult is missing")
+	conf := mustConf(r.Stdin).Without("prevResult")
+	t.Refused(r.Sending(conf.JSON()), "prevResult is missing")
+	idle := conf.Without(append(ownKeys(conf), "runtimeConfig")...)
+	t.Refused(r.Sending(idle.JSON()), "prevResult is missing and there is nothing to do")
 }
 
 func extendsPrev(t *trial.T) {

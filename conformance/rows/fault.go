@@ -114,7 +114,10 @@ func rebooted(t *trial.T) {
 func truncated(t *trial.T) {
 	tried := false
 	for i, share := range []float64{0, 0.5} {
-		own := ownNetwork(i)
+		own := func(a *trial.Attachment) {
+			a.PoolOf(1)
+			a.Conf = a.Conf.With("name", fmt.Sprintf("conformance-%d", i))
+		}
 		a := t.AttachWith(own)
 		cut, err := t.Host.Truncate(share)
 		t.Must(err)

@@ -170,9 +170,9 @@ func (s *Set) listen(ctx context.Context, l names.Listener) (*listener, error) {
 	return o, nil
 }
 
-// sockets is how many UDP sockets an address gets: more than there are
-// processors to read them would be for nothing.
-func sockets() int { return min(runtime.GOMAXPROCS(0), 4) }
+// sockets is how many UDP sockets an address gets. One answers some 100,000
+// questions a second; the second one is for when a processor is busy otherwise.
+func sockets() int { return min(runtime.GOMAXPROCS(0), 2) }
 
 func (s *Set) close(l names.Listener, o *listener) {
 	delete(s.open, l)

@@ -23,6 +23,8 @@ const (
 	tcpIdle  = 10 * time.Second
 	tcpWhole = 3 * time.Second
 	tcpWrite = 5 * time.Second
+	// acceptPause keeps a lack of resources from filling the log.
+	acceptPause = 50 * time.Millisecond
 )
 
 func stack() string { return string(debug.Stack()) }
@@ -44,10 +46,11 @@ func (t *tcpListener) serve() {
 			return
 		}
 		if err != nil {
-			// The connection was reset in the queue, or we are out of
-			// descriptors, which closing the oldest one helps.
+			// We are out of descriptors or memory. To close the oldest
+			// connection helps; if there is none, only time does.
 			t.log.Warn("accept", "listener", t.listener, "err", err)
 			t.conns.evictOldest()
+			time.Sleep(acceptPause)
 			continue
 		}
 		from := plain(c.RemoteAddr().(*net.TCPAddr).AddrPort())

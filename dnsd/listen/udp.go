@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/netctl/netctl/dnsd/names"
 	"github.com/netctl/netctl/dnsd/resolver"
@@ -15,9 +16,9 @@ type Handler interface {
 	Handle(msg []byte, from resolver.Peer, scratch *resolver.Scratch) (reply []byte, later bool)
 }
 
-// maxRequest is the longest request over UDP. Real ones have some hundred
-// bytes; what is cut off here is malformed.
-const maxRequest = 4096
+// maxRequest in bytes is the longest request over UDP. Real ones have some
+// hundred; what is cut off here is malformed.
+const maxRequest = 1500
 
 // udpSocket is one of a listener's UDP sockets.
 type udpSocket struct {
@@ -25,43 +26,49 @@ type udpSocket struct {
 	conn     *net.UDPConn
 	handler  Handler
 	log      *slog.Logger
+
+	batch   *batch
+	next    int // of the batch, to be answered
+	scratch *resolver.Scratch
 }
 
 // serve answers until the socket is closed.
 func (s *udpSocket) serve() {
-	for !s.answerSome() {
+	var err error
+	if s.batch, err = newBatch(s.conn); err != nil {
+		s.log.Error("serve", "listener", s.listener, "err", err)
+		return
+	}
+	s.scratch = resolver.NewScratch()
+	for !s.answer() {
 	}
 }
 
-// answerSome answers until the socket is closed, which it reports with true.
-// Should one request bring us down, only that one, and the few that were read
-// with it, go without an answer.
-func (s *udpSocket) answerSome() (closed bool) {
+// answer answers until the socket is closed, which it reports with true.
+// Should one request bring us down, only that one goes without an answer.
+func (s *udpSocket) answer() (closed bool) {
 	defer func() { recovered(s.log, recover()) }()
-	b, err := newBatch(s.conn)
-	if err != nil {
-		return true
-	}
-	var scratch [batchSize]*resolver.Scratch
-	for i := range scratch {
-		scratch[i] = resolver.NewScratch()
-	}
 	peer := resolver.Peer{Listener: s.listener, Back: s}
 	for {
-		err := b.read()
+		for s.next < s.batch.n {
+			i := s.next
+			s.next++
+			peer.Addr = s.batch.source(i)
+			if reply, _ := s.handler.Handle(s.batch.message(i), peer, s.scratch); reply != nil {
+				s.batch.reply(i, reply)
+			}
+		}
+		s.batch.send()
+		s.next = 0
+		err := s.batch.read()
 		if errors.Is(err, net.ErrClosed) {
 			return true
 		}
 		if err != nil {
-			continue // an ICMP error for an earlier reply
+			// Of an earlier reply's ICMP message, or of the device; should
+			// it stay, it must not keep a processor busy.
+			time.Sleep(time.Millisecond)
 		}
-		for i := range b.n {
-			peer.Addr = b.source(i)
-			if reply, _ := s.handler.Handle(b.message(i), peer, scratch[i]); reply != nil {
-				b.reply(i, reply)
-			}
-		}
-		b.send()
 	}
 }
 

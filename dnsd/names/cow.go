@@ -16,24 +16,17 @@ type cow[K comparable, V any] struct {
 	shard [shards]map[K]V
 	// own has a bit for every shard cloned since the last freeze.
 	own uint64
-	len int
 }
 
 // freeze ends an edit: the receiver's copies made from now on stay as they are.
 func (c *cow[K, V]) freeze() { c.own = 0 }
 
 func (c *cow[K, V]) set(hash uint64, k K, v V) {
-	m := c.writable(hash)
-	before := len(m)
-	m[k] = v
-	c.len += len(m) - before
+	c.writable(hash)[k] = v
 }
 
 func (c *cow[K, V]) unset(hash uint64, k K) {
-	m := c.writable(hash)
-	before := len(m)
-	delete(m, k)
-	c.len += len(m) - before
+	delete(c.writable(hash), k)
 }
 
 func (c *cow[K, V]) writable(hash uint64) map[K]V {

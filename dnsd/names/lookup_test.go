@@ -147,6 +147,7 @@ func TestLookup(t *testing.T) {
 		{"db", "b.netctl.internal", "exists zone=netctl.internal"},
 		{"db", "b.back.netctl.internal", "exists zone=back.netctl.internal"},
 		{"db", "b", "foreign"},
+		{"db", "b.back", "foreign"},
 		{"db", "x.b.netctl.internal", "missing zone=netctl.internal"},
 		{"db", "x.a.b", "foreign"},
 		// Network names with dots; a container named as its network.

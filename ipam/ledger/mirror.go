@@ -172,14 +172,14 @@ func (r Record) without(a netip.Addr) Record {
 func (m Mirror) Sync(now map[netip.Addr]Key) error {
 	known := m.All()
 	for a, k := range known {
-		if now[a] != k || !contains(now, a) {
+		if now[a] != k {
 			if err := m.Drop(k, a); err != nil {
 				return err
 			}
 		}
 	}
 	fresh := maps.Clone(now)
-	maps.DeleteFunc(fresh, func(a netip.Addr, k Key) bool { return contains(known, a) && known[a] == k })
+	maps.DeleteFunc(fresh, func(a netip.Addr, k Key) bool { return known[a] == k })
 	return m.takeAll(fresh)
 }
 
@@ -203,11 +203,6 @@ func (m Mirror) takeAll(fresh map[netip.Addr]Key) error {
 		}
 	}
 	return nil
-}
-
-func contains(m map[netip.Addr]Key, a netip.Addr) bool {
-	_, ok := m[a]
-	return ok
 }
 
 func (m Mirror) key(k Key, a netip.Addr) []byte {

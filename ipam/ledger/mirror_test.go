@@ -72,6 +72,17 @@ func TestMirrorSearchesInHostLocalsOrder(t *testing.T) {
 	}
 }
 
+// TestMirrorBeginsAtTheRangesStart, which is not the gateway here.
+func TestMirrorBeginsAtTheRangesStart(t *testing.T) {
+	from := ipam.Set{{Subnet: netip.MustParsePrefix("10.1.0.0/24"), Start: addr("10.1.0.7"), End: addr("10.1.0.9"), Gateway: addr("10.1.0.1")}}
+	mirrored(t, open(t), func(m ledger.Mirror) error {
+		if a, _, err := m.Next(from, netip.Addr{}); err != nil || a != addr("10.1.0.7") {
+			t.Errorf("got %s, %v", a, err)
+		}
+		return nil
+	})
+}
+
 func TestMirrorSyncIsWhatTheDirectorySays(t *testing.T) {
 	l := open(t)
 	manual, old := ledger.Key{Network: "net"}, ledger.Key{Network: "net", Container: "old"}
@@ -142,11 +153,16 @@ func TestMirrorAndRecordsShareTheNetwork(t *testing.T) {
 		t.Fatalf("the ledger's own gets %s, %v; a file holds %s", third, err, second)
 	}
 	// A file for an address that a record holds changes nothing for the record.
-	mirrored(t, l, func(m ledger.Mirror) error { return m.Take(key(9), first) })
-	mirrored(t, l, func(m ledger.Mirror) error { return m.Drop(key(9), first) })
+	for _, k := range []ledger.Key{key(9), key(1)} {
+		mirrored(t, l, func(m ledger.Mirror) error { return m.Take(k, first) })
+		mirrored(t, l, func(m ledger.Mirror) error { return m.Drop(k, first) })
+	}
 	err = l.View(func(tx *ledger.Tx) error {
 		if holder, ok := tx.Holder("net", first); !ok || holder != key(1) {
 			t.Errorf("%s is held by %v, %t", first, holder, ok)
+		}
+		if r, _, err := tx.Attachment(key(1)); err != nil || len(r.Addresses) != 1 {
+			t.Errorf("record: %+v, %v", r, err)
 		}
 		return nil
 	})
@@ -155,8 +171,14 @@ func TestMirrorAndRecordsShareTheNetwork(t *testing.T) {
 	}
 }
 
-// TestAFileThatHasGoneTakesTheNamesAlong is a reference DEL behind our back.
+// TestAFileThatHasGoneTakesTheNamesAlong is a reference DEL behind our back,
+// with and without an ADD that got the same address.
 func TestAFileThatHasGoneTakesTheNamesAlong(t *testing.T) {
+	t.Run("free", func(t *testing.T) { testReleasedBehind(t, nil) })
+	t.Run("given to another", func(t *testing.T) { testReleasedBehind(t, map[netip.Addr]ledger.Key{addr("10.1.0.2"): key(2)}) })
+}
+
+func testReleasedBehind(t *testing.T, now map[netip.Addr]ledger.Key) {
 	l, a := open(t), addr("10.1.0.2")
 	port := ledger.Port{Protocol: "tcp", HostPort: 8080, Container: 80}
 	mirrored(t, l, func(m ledger.Mirror) error { return m.Take(key(1), a) })
@@ -169,14 +191,14 @@ func TestAFileThatHasGoneTakesTheNamesAlong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mirrored(t, l, func(m ledger.Mirror) error { return m.Sync(nil) })
+	mirrored(t, l, func(m ledger.Mirror) error { return m.Sync(now) })
 	err = l.View(func(tx *ledger.Tx) error {
 		r, found, err := tx.Attachment(key(1))
 		if !found || len(r.Addresses) != 0 || !r.Names.IsZero() || len(r.Ports) != 1 {
 			t.Errorf("record: %+v, %t", r, found)
 		}
-		if holder, taken := tx.Holder("net", a); taken {
-			t.Errorf("%s is still held by %s", a, holder)
+		if holder, _ := tx.Holder("net", a); holder != now[a] {
+			t.Errorf("%s is held by %v", a, holder)
 		}
 		return err
 	})

@@ -4,6 +4,9 @@
 //
 //	store      records, names and locks on disk
 //	spec       Config -> OCI runtime specification, without touching anything
+//	etc        the container's hosts and resolv.conf, likewise
+//	rootfs     the overlay, and safe looks into it
+//	namespace  network namespaces bound to files; work in the host's mount namespace
 //	engine     the only importer of runc's libcontainer
 //	monitor    the process that makes one container, stays with it and undoes it
 //	logfile    the container's output on disk, in the Kubernetes CRI format

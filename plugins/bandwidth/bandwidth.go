@@ -14,30 +14,32 @@ import (
 
 // Mode is the table's entry.
 func Mode() attach.Mode {
-	return attach.Mode{Name: "bandwidth", Parse: parse, Chained: true, NoRules: true, Leftovers: leftovers}
+	return attach.Mode{
+		Name: "bandwidth", Parse: parse, Chained: true, NoRules: true, Leftovers: leftovers,
+		Oldest: "0.3.0", // results list no interfaces before
+	}
 }
 
 // config holds the reference plugin's keys (spec cni 2.9): the limits stand at
 // the top level or in the capability; one key at the top level rules out the
 // capability.
 type config struct {
-	attach.Limits
-
+	limits   attach.Limits
 	previous attach.Previous
 }
 
 func parse(req *cni.Request) (attach.Conf, error) {
 	var c config
-	if err := req.Decode(&c); err != nil {
+	if err := req.Decode(&c.limits); err != nil {
 		return nil, err
 	}
 	var err error
-	if !c.Given() {
-		if c.Limits, err = attach.RequestedLimits(req); err != nil {
+	if !c.limits.Given() {
+		if c.limits, err = attach.RequestedLimits(req); err != nil {
 			return nil, err
 		}
 	}
-	if err := c.Check(); err != nil {
+	if err := c.limits.Check(); err != nil {
 		return nil, err
 	}
 	c.previous, err = attach.ReadPrevious(req)
@@ -52,7 +54,7 @@ func (c config) Wire(at wire.Attachment, _ attach.Grant) (wire.Wiring, error) {
 	return wire.Wiring{
 		Attachment: at,
 		Shared:     wire.Shared{Network: wire.NetworkPolicy{Network: at.NetworkLabel()}},
-		Owned:      wire.Owned{Bandwidth: c.Bandwidth(at, c.previous.Hosts)},
+		Owned:      wire.Owned{Bandwidth: c.limits.Bandwidth(at, c.previous.Hosts)},
 	}, nil
 }
 

@@ -20,17 +20,22 @@ func Mode() attach.Mode {
 
 // config holds the plugin's keys; those of spec cni 2.1 first, then our own.
 type config struct {
-	Bridge                    string `json:"bridge"`
-	IsGateway                 bool   `json:"isGateway"`
-	IsDefaultGateway          bool   `json:"isDefaultGateway"`
-	ForceAddress              bool   `json:"forceAddress"`
-	IPMasq                    bool   `json:"ipMasq"`
-	IPMasqBackend             string `json:"ipMasqBackend"`
-	MTU                       int    `json:"mtu"`
-	HairpinMode               bool   `json:"hairpinMode"`
-	PromiscMode               bool   `json:"promiscMode"`
-	PortIsolation             bool   `json:"portIsolation"`
-	DisableContainerInterface bool   `json:"disableContainerInterface"`
+	Bridge                    string  `json:"bridge"`
+	IsGateway                 bool    `json:"isGateway"`
+	IsDefaultGateway          bool    `json:"isDefaultGateway"`
+	ForceAddress              bool    `json:"forceAddress"`
+	IPMasq                    bool    `json:"ipMasq"`
+	IPMasqBackend             string  `json:"ipMasqBackend"`
+	MTU                       int     `json:"mtu"`
+	HairpinMode               bool    `json:"hairpinMode"`
+	PromiscMode               bool    `json:"promiscMode"`
+	PortIsolation             bool    `json:"portIsolation"`
+	DisableContainerInterface bool    `json:"disableContainerInterface"`
+	VLAN                      int     `json:"vlan"`
+	VLANTrunk                 []trunk `json:"vlanTrunk"`
+	PreserveDefaultVLAN       bool    `json:"preserveDefaultVlan"`
+	MACSpoofCheck             bool    `json:"macspoofchk"`
+	EnableDAD                 bool    `json:"enabledad"`
 
 	// Names has our resolver serve the network at its gateway.
 	Names bool `json:"names"`
@@ -41,6 +46,8 @@ type config struct {
 
 	network string
 	mac     wire.HardwareAddr
+	vlans   wire.PortVLANs
+	limits  attach.Limits
 }
 
 func parse(req *cni.Request) (attach.Conf, error) {
@@ -49,21 +56,40 @@ func parse(req *cni.Request) (attach.Conf, error) {
 		return nil, err
 	}
 	c.IsGateway = c.IsGateway || c.IsDefaultGateway
+	if err := c.check(req); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.vlans, err = c.parseVLANs(); err != nil {
+		return nil, err
+	}
+	if c.limits, err = attach.RequestedLimits(req); err != nil {
+		return nil, err
+	}
+	if err := c.limits.Check(); err != nil {
+		return nil, fmt.Errorf("runtimeConfig.bandwidth: %w", err)
+	}
+	c.mac, err = attach.RequestedMAC(req)
+	return c, err
+}
+
+// check refuses what a key can't mean.
+func (c config) check(req *cni.Request) error {
 	switch {
 	case len(c.Bridge) == 0 || len(c.Bridge) > 15:
-		return nil, fmt.Errorf("key bridge: invalid name %q: want 1 to 15 bytes", c.Bridge)
+		return fmt.Errorf("key bridge: invalid name %q: want 1 to 15 bytes", c.Bridge)
+	case len(c.gatewayDevice()) > 15:
+		return fmt.Errorf("keys bridge and vlan: the gateway's interface %q would have more than 15 bytes: want a shorter bridge", c.gatewayDevice())
 	case c.IPMasqBackend != "" && c.IPMasqBackend != "iptables" && c.IPMasqBackend != "nftables":
-		return nil, fmt.Errorf("key ipMasqBackend: invalid value %q: want iptables or nftables", c.IPMasqBackend)
+		return fmt.Errorf("key ipMasqBackend: invalid value %q: want iptables or nftables", c.IPMasqBackend)
 	case c.MTU < 0 || c.MTU > 65535:
-		return nil, fmt.Errorf("key mtu: invalid value %d: want 68 to 65535, or 0 for the kernel's choice", c.MTU)
+		return fmt.Errorf("key mtu: invalid value %d: want 68 to 65535, or 0 for that of the default route's interface", c.MTU)
 	case c.HairpinMode && c.PromiscMode:
-		return nil, fmt.Errorf("keys hairpinMode and promiscMode exclude each other: set one of them to false")
+		return fmt.Errorf("keys hairpinMode and promiscMode exclude each other: set one of them to false")
 	case c.DisableContainerInterface && req.Conf.IPAM.Type != "":
-		return nil, fmt.Errorf("key disableContainerInterface: an interface that stays down can't have addresses: remove ipam")
+		return fmt.Errorf("key disableContainerInterface: an interface that stays down can't have addresses: remove ipam")
 	}
-	mac, err := attach.RequestedMAC(req)
-	c.mac = mac
-	return c, err
+	return nil
 }
 
 // Firewall is the mechanism that the configuration names.
@@ -72,45 +98,75 @@ func (c config) Firewall() string { return c.IPMasqBackend }
 // Wire says what differs between a bridge and the other modes.
 func (c config) Wire(at wire.Attachment, grant attach.Grant) (wire.Wiring, error) {
 	gateways := c.gateways(grant)
+	veth := c.veth(at)
 	return wire.Wiring{
 		Attachment: at,
 		Shared: wire.Shared{
-			Bridge: &wire.Bridge{
-				Name:            c.Bridge,
-				MTU:             c.MTU,
-				MAC:             wire.Attachment{Network: "bridge", Container: c.Bridge}.MAC(),
-				Gateways:        gateways,
-				ReplaceGateways: c.ForceAddress,
-				Promiscuous:     c.PromiscMode,
-			},
-			Sysctls: forwarding(gateways),
-			Network: c.policy(grant, gateways),
+			Bridge:      c.bridge(gateways),
+			VLANGateway: c.vlanGateway(gateways),
+			Sysctls:     forwarding(gateways),
+			Network:     c.policy(grant, gateways),
 		},
 		Owned: wire.Owned{
-			Link:      c.veth(at),
-			Loopback:  true,
-			Addresses: c.addresses(grant),
-			Routes:    c.routes(grant),
-			Sysctls:   wire.ContainerSysctls(at.IfName, grant.Addresses),
+			Link:             veth,
+			Loopback:         true,
+			Addresses:        c.addresses(grant),
+			DetectDuplicates: c.EnableDAD && grant.Has6(),
+			Routes:           c.routes(grant),
+			Sysctls:          c.containerSysctls(at, grant),
+			Bandwidth:        c.limits.Bandwidth(at, []string{veth.Host}),
 		},
 	}, nil
 }
 
+func (c config) bridge(gateways []netip.Prefix) *wire.Bridge {
+	bridge := &wire.Bridge{
+		Name:        c.Bridge,
+		MTU:         c.MTU,
+		MAC:         wire.Attachment{Network: "bridge", Container: c.Bridge}.MAC(),
+		Promiscuous: c.PromiscMode,
+		VLANs:       !c.vlans.IsZero(),
+	}
+	if c.MTU == 0 {
+		bridge.MTU = wire.EgressMTU
+	}
+	if !c.hasVLANGateway() {
+		bridge.Gateways, bridge.ReplaceGateways = gateways, c.ForceAddress
+	}
+	return bridge
+}
+
 func (c config) veth(at wire.Attachment) wire.Veth {
-	mac := c.mac
-	if !mac.IsValid() {
-		mac = at.MAC()
+	veth := wire.Veth{
+		Host:       at.HostName(wire.VethPrefix),
+		Container:  at.IfName,
+		Bridge:     c.Bridge,
+		MTU:        c.MTU,
+		MAC:        c.mac,
+		Hairpin:    c.HairpinMode,
+		Isolated:   c.PortIsolation,
+		OwnMACOnly: c.MACSpoofCheck,
+		VLANs:      c.vlans,
+		Down:       c.DisableContainerInterface,
 	}
-	return wire.Veth{
-		Host:      at.HostName(wire.VethPrefix),
-		Container: at.IfName,
-		Bridge:    c.Bridge,
-		MTU:       c.MTU,
-		MAC:       mac,
-		Hairpin:   c.HairpinMode,
-		Isolated:  c.PortIsolation,
-		Down:      c.DisableContainerInterface,
+	if !c.mac.IsValid() {
+		veth.MAC = at.MAC()
 	}
+	if c.MTU == 0 && c.IsGateway { // else what goes out leaves by another port of the bridge
+		veth.MTU = wire.EgressMTU
+	}
+	return veth
+}
+
+// containerSysctls are those of every link with addresses. The other end of
+// the pair is ours alone, so that nobody can have the container's IPv6 address
+// already, unless the bridge has ports that are not ours (enabledad).
+func (c config) containerSysctls(at wire.Attachment, grant attach.Grant) []wire.Sysctl {
+	sysctls := wire.ContainerSysctls(at.IfName, grant.Addresses)
+	if grant.Has6() {
+		sysctls = append(sysctls, wire.DuplicateDetection(at.IfName, c.EnableDAD)...)
+	}
+	return sysctls
 }
 
 // gateways are the bridge's own addresses: each gateway with its prefix.
@@ -161,7 +217,7 @@ func (c config) routes(grant attach.Grant) []wire.Route {
 func (c config) policy(grant attach.Grant, gateways []netip.Prefix) wire.NetworkPolicy {
 	policy := wire.NetworkPolicy{
 		Network:    c.network,
-		Bridge:     c.Bridge,
+		Bridge:     c.gatewayDevice(),
 		Masquerade: c.IPMasq && !c.Internal,
 		Forward:    c.IsGateway && !c.Internal,
 		Isolate:    c.Isolate,

@@ -76,8 +76,10 @@ func (c config) Wire(at wire.Attachment, grant attach.Grant) (wire.Wiring, error
 				Mode: wire.MacvlanMode(c.Mode), MTU: c.MTU, MAC: mac, BCQueueLen: c.BCQueueLen,
 			},
 			Addresses: grant.Addresses,
-			Routes:    attach.ThroughGateways(grant.Routes, grant),
-			Sysctls:   wire.ContainerSysctls(at.IfName, grant.Addresses),
+			// Others are on the parent's network.
+			DetectDuplicates: grant.Has6(),
+			Routes:           attach.ThroughGateways(grant.Routes, grant),
+			Sysctls:          wire.ContainerSysctls(at.IfName, grant.Addresses),
 		},
 	}, nil
 }

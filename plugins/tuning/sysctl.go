@@ -22,33 +22,35 @@ type sysctls []setting
 // setting is one member, as it was written.
 type setting struct{ key, value string }
 
-// UnmarshalJSON refuses a key that is there twice: encoding/json would drop one
-// of the values.
-func (s *sysctls) UnmarshalJSON(data []byte) error {
-	*s = nil
-	if string(data) == "null" {
-		return nil
+// parseSysctls reads the object. A key that is there twice is an error:
+// encoding/json would drop one of the values.
+func parseSysctls(data json.RawMessage) (sysctls, error) {
+	if len(data) == 0 || string(data) == "null" {
+		return nil, nil
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	if open, err := decoder.Token(); err != nil || open != json.Delim('{') {
-		return errors.New("key sysctl: want an object of names and values")
+		return nil, errors.New("want an object of names and values")
 	}
+	var result sysctls
 	for decoder.More() {
 		key, err := decoder.Token()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		value, err := decoder.Token()
 		text, ok := value.(string)
-		if err != nil || !ok {
-			return fmt.Errorf("key sysctl.%v: want a text such as \"1\"", key)
+		switch {
+		case err != nil:
+			return nil, err
+		case !ok:
+			return nil, fmt.Errorf("value of %s: want a text such as \"1\"", key)
+		case result.find(key.(string)) >= 0:
+			return nil, fmt.Errorf("%s is there twice", key)
 		}
-		if s.find(key.(string)) >= 0 {
-			return fmt.Errorf("key sysctl: %v is there twice", key)
-		}
-		*s = append(*s, setting{key.(string), text})
+		result = append(result, setting{key.(string), text})
 	}
-	return nil
+	return result, nil
 }
 
 // find gives the place of a parameter, or -1. Dots and slashes are the same.

@@ -41,12 +41,14 @@ plugins/internal/attach < plugins/internal, ipam, dnsd/client
 
 # A mode computes. It may not reach mechanism: that is what keeps --dry-run,
 # CHECK, rollback and reload written once.
+plugins/bandwidth < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/bridge   < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/host     < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/firewall < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/portmap  < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/macvlan  < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/none     < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
+plugins/tuning   < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/loopback < plugins/internal/attach, plugins/internal/cni
 plugins          < plugins, ipam
 

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -72,6 +73,11 @@ func (g Grant) Gateway(is4 bool) netip.Addr {
 		}
 	}
 	return netip.Addr{}
+}
+
+// Has6 tells whether an IPv6 address is among the addresses.
+func (g Grant) Has6() bool {
+	return slices.ContainsFunc(g.Addresses, func(a wire.Address) bool { return a.Prefix.Addr().Is6() })
 }
 
 // ThroughGateways gives each route without a gateway its family's.

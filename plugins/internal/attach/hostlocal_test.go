@@ -330,6 +330,9 @@ func TestHostLocalCheck(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) { want(t, m.check(dualCall("c1"), tt.previous...), tt.code, tt.part) })
 	}
+	other := dualCall("c1")
+	other.ifname = "eth1"
+	want(t, m.check(other, "10.1.0.2/24"), 109, `reserved for container "c1", interface "eth0"`)
 	m.put("10.1.0.2", "c9\r\neth0") // edited in place
 	want(t, m.check(dualCall("c1"), "10.1.0.2/24"), 109, `reserved for container "c9"`)
 	m.remove("10.1.0.2")

@@ -35,7 +35,7 @@ func (a *Attacher) RemoveNetwork(ctx context.Context, req *cni.Request) error {
 	}
 	return errors.Join(
 		a.removeNetworkRules(ctx, conf, w.Shared),
-		removeBridge(w.Shared.Bridge),
+		removeLinks(w.Shared),
 		cni.Wrap(cni.CodeNames, a.Resolver.Dismiss(ctx)),
 	)
 }
@@ -64,8 +64,10 @@ func (a *Attacher) removeNetworkRules(ctx context.Context, conf Conf, shared wir
 	return rulesError(backend.RemoveNetwork(ctx, shared.Network.Network, nil))
 }
 
-func removeBridge(bridge *wire.Bridge) error {
-	if bridge == nil {
+// removeLinks deletes the network's own links. The bridge goes last, because a
+// place in one of its VLANs has a port there.
+func removeLinks(shared wire.Shared) error {
+	if shared.Bridge == nil {
 		return nil
 	}
 	host, err := kernel.OpenHost()
@@ -73,5 +75,10 @@ func removeBridge(bridge *wire.Bridge) error {
 		return cni.Wrap(cni.CodeKernel, err)
 	}
 	defer host.Close()
-	return cni.Wrap(cni.CodeKernel, host.RemoveBridge(bridge.Name))
+	if g := shared.VLANGateway; g != nil {
+		if err := host.DeleteLink(g.Port); err != nil {
+			return cni.Wrap(cni.CodeKernel, err)
+		}
+	}
+	return cni.Wrap(cni.CodeKernel, host.RemoveBridge(shared.Bridge.Name))
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -143,6 +144,12 @@ func (f Foreign) once(ctx context.Context, stdin []byte) ([]byte, error) {
 	if f.Stderr != nil {
 		cmd.Stderr = io.MultiWriter(&stderr, f.Stderr)
 	}
+	// The plugin dies with us: after a kill it must not finish an ADD that
+	// somebody's DEL has already taken back. The kernel sends the signal when
+	// the thread ends that started it, so the thread is kept until then.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Run(); err != nil {
 		return nil, f.explain(err, stdout.Bytes(), stderr.Bytes())
 	}

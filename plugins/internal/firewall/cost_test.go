@@ -60,9 +60,7 @@ func TestUsualCallIsOneProcess(t *testing.T) {
 			}
 			first, second, many := publishing("first", 2, 8080, 80), publishing("second", 3, 8081, 80), publishing("many", 4, 8082, 80)
 			for port := range uint16(10) {
-				for _, p := range publishing("many", 4, 8083+port, 80).Publish {
-					many.Publish = append(many.Publish, p)
-				}
+				many.Publish = append(many.Publish, publishing("many", 4, 8083+port, 80).Publish...)
 			}
 			call("the first Apply", func() error { return b.Apply(ctx, first) },
 				"ip6tables-restore", "ip6tables-restore", "ip6tables-save", "iptables-restore", "iptables-restore", "iptables-save")

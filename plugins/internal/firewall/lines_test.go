@@ -24,9 +24,7 @@ func everything() Rules {
 		p.HostPort, p.ContainerPort, p.Count, p.Protocol = p.HostPort+2000, 10, 3, wire.SCTP
 		r.Publish = append(r.Publish, p)
 	}
-	for _, p := range onAddress("web", 8443, "192.0.2.10", "2001:db8::10").Publish {
-		r.Publish = append(r.Publish, p)
-	}
+	r.Publish = append(r.Publish, onAddress("web", 8443, "192.0.2.10", "2001:db8::10").Publish...)
 	r.Publish[0].Subnet = netip.MustParsePrefix("10.90.0.0/16")
 	return r
 }

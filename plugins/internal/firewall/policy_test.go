@@ -212,7 +212,7 @@ func TestPolicyIsReplaced(t *testing.T) {
 		one, two := plainly("web", network(1)), plainly("other", network(2))
 		w.apply(t, b, one)
 		w.apply(t, b, two)
-		before := w.rules(t) + w.host.sh(t, "nft list ruleset")
+		before := sorted(w.rules(t))
 		changed := one
 		changed.Network.Internal = true
 		w.apply(t, b, changed)
@@ -222,7 +222,7 @@ func TestPolicyIsReplaced(t *testing.T) {
 			}
 		})
 		w.apply(t, b, one)
-		if after := w.rules(t) + w.host.sh(t, "nft list ruleset"); len(after) != len(before) {
+		if after := sorted(w.rules(t)); after != before {
 			t.Errorf("changed to and fro, rules are\n%s\nand were\n%s", after, before)
 		}
 	})

@@ -50,7 +50,11 @@ func gatewayLines(dev string, gateways []netip.Prefix, replace bool) []string {
 	}
 	var lines []string
 	for _, g := range gateways {
-		lines = append(lines, fmt.Sprintf("ip addr %s %s dev %s", verb, g, dev))
+		line := fmt.Sprintf("ip addr %s %s dev %s", verb, g, dev)
+		if g.Addr().Is6() {
+			line += " nodad"
+		}
+		lines = append(lines, line)
 	}
 	return lines
 }
