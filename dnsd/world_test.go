@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,9 +42,12 @@ type world struct {
 	aside      string // the test's own files
 	resolvConf string
 	flags      []string
-	book       *ledger.Ledger
-	networks   map[string]testNetwork
-	age        time.Time
+	shipped    string // a program to run instead of this test
+
+	mu       sync.Mutex // while the script is written
+	book     *ledger.Ledger
+	networks map[string]testNetwork
+	age      time.Time
 }
 
 type testNetwork struct {
@@ -252,6 +256,8 @@ func (w *world) serve(flags ...string) Status {
 // flags of the test. What the race detector finds goes to files.
 func (w *world) program() string {
 	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	bin := filepath.Join(w.aside, "dnsd")
 	self, err := os.Executable()
 	if err != nil {
@@ -259,6 +265,9 @@ func (w *world) program() string {
 	}
 	if err := os.Symlink(self, bin); err != nil && !os.IsExist(err) {
 		w.t.Fatal(err)
+	}
+	if w.shipped != "" {
+		bin = w.shipped
 	}
 	script := filepath.Join(w.aside, "start")
 	text := fmt.Sprintf("#!/bin/sh\nGORACE=log_path=%s/race exec %s \"$@\" --resolv-conf %s %s\n",

@@ -70,7 +70,6 @@ func (h *Host) benchBridge() error {
 		return err
 	}
 	h.Script.Addf("ip link add %s address 02:c0:4f:00:00:01 type bridge; ip addr add %s dev %[1]s; ip addr add %[3]s dev %[1]s nodad; ip link set %[1]s up", BenchBridge, benchV4, benchV6)
-	h.Script.Addf("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
 	if err := h.Sysctl("ipv4/ip_forward", "1"); err != nil {
 		return err
 	}
@@ -132,6 +131,7 @@ func (h *Host) benchResult(c *Container, ifname, host string, v4, v6 netip.Prefi
 // Loose makes a link in the host that belongs to nothing, for rows about
 // names that are taken.
 func (n *Netns) Loose(name string) error {
+	n.recordf("ip link add %s type bridge", q(name))
 	br := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs()}
 	br.Name = name
 	if err := n.NL.LinkAdd(br); err != nil {

@@ -70,6 +70,7 @@ func (h *Host) NewContainer(name string) (*Container, error) {
 func (h *Host) adopt(name string, ns *Netns) (*Container, error) {
 	c := &Container{Netns: ns, Path: filepath.Join(netnsDir, name), host: h}
 	h.containers = append(h.containers, c)
+	ns.recordTo(&h.Script, "ip netns exec "+q(name)+" ")
 	return c, h.Do(func() error { return bind(ns.file(), c.Path) })
 }
 

@@ -62,6 +62,8 @@ func NewHost(o Options) (*Host, error) {
 		h.Close()
 		return nil, err
 	}
+	h.Netns.recordTo(&h.Script, "")
+	h.Outside.recordTo(&h.Script, "ip netns exec outside ")
 	return h, nil
 }
 

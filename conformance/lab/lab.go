@@ -39,10 +39,12 @@ type Netns struct {
 	Name string
 	NL   *netlink.Handle // bound to this namespace; usable from any goroutine
 
-	tid  int
-	work chan func()
-	end  sync.Once
-	gone chan struct{}
+	script *Script // where steps are recorded; nil for none
+	prefix string  // what a recorded line needs in front to happen here
+	tid    int
+	work   chan func()
+	end    sync.Once
+	gone   chan struct{}
 }
 
 // newNetns starts a thread, lets it leave for other namespaces by enter, and

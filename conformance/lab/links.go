@@ -174,12 +174,10 @@ func (h *Host) Cable(name, farName string) error {
 
 // Address gives a link of the namespace more addresses.
 func (n *Netns) Address(link string, prefixes ...netip.Prefix) error {
+	for _, p := range prefixes {
+		n.recordf("ip addr add %s dev %s", p, q(link))
+	}
 	return n.address(link, prefixes...)
-}
-
-// Route adds a route; an invalid dst is the default route of the gateway's family.
-func (n *Netns) Route(dst netip.Prefix, via netip.Addr, dev string) error {
-	return n.route(dst, via, dev)
 }
 
 // Uplink is the name of the host's interface to the outside.
@@ -199,6 +197,7 @@ func (h *Host) CableTo(far *Netns, name string, near, there netip.Prefix) error 
 // RouteLocalhost makes the namespace send packets for 127/8 to its gateway
 // instead of to itself, as a hostile container with enough rights can.
 func (n *Netns) RouteLocalhost(dev string, gateway netip.Addr) error {
+	n.cannot(n.Name + " sends packets for 127/8 to its gateway")
 	if err := errors.Join(n.Sysctl("ipv4/conf/all/route_localnet", "1"), n.Sysctl("ipv4/conf/all/rp_filter", "0")); err != nil {
 		return err
 	}

@@ -23,6 +23,23 @@ func (s *Script) Addf(format string, args ...any) {
 	s.lines = append(s.lines, fmt.Sprintf(format, args...))
 }
 
+// recordTo makes the namespace record its steps; prefix brings a line there.
+func (n *Netns) recordTo(s *Script, prefix string) { n.script, n.prefix = s, prefix }
+
+// recordf appends a line that happens in the namespace.
+func (n *Netns) recordf(format string, args ...any) {
+	if n.script != nil {
+		n.script.Addf("%s", n.prefix+fmt.Sprintf(format, args...))
+	}
+}
+
+// cannot notes a step of the namespace that no shell line can say.
+func (n *Netns) cannot(reason string) {
+	if n.script != nil {
+		n.script.Cannot(reason)
+	}
+}
+
 // Cannot says that from here on the row did something no short line can say.
 func (s *Script) Cannot(reason string) {
 	s.mu.Lock()

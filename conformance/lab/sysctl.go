@@ -7,6 +7,7 @@ import (
 
 // Sysctl writes one setting below /proc/sys/net of this namespace.
 func (n *Netns) Sysctl(key, value string) error {
+	n.recordf("sysctl -qw net/%s=%s", key, value)
 	return n.Do(func() error { return os.WriteFile("/proc/sys/net/"+key, []byte(value), 0o644) })
 }
 
@@ -43,6 +44,7 @@ func (n *Netns) LinkSysctls(link string) (map[string]string, error) {
 // SetLinkSysctls gives a link the settings read from another one. Settings the
 // kernel lets nobody write are passed over.
 func (n *Netns) SetLinkSysctls(link string, settings map[string]string) error {
+	n.cannot("settings of " + link + " are made the same as another link's")
 	return n.Do(func() error {
 		for key, value := range settings {
 			family, name := key[:4], filepath.Base(key)

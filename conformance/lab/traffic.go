@@ -17,6 +17,7 @@ const Patience = 700 * time.Millisecond
 // whoever asks is told the token and the address it was seen as. The network
 // is "tcp" or "udp".
 func (n *Netns) Serve(network string, at netip.AddrPort, token string) (stop func(), err error) {
+	n.cannot("servers answer in " + n.Name + ", and questions are put to them")
 	if network == "udp" {
 		return n.serveUDP(at, token)
 	}
@@ -137,6 +138,7 @@ func sized(network string, addr netip.Addr) string {
 // Hear listens for a datagram on a UDP port without ever answering. Within
 // tells whether one has come by the end of a time.
 func (n *Netns) Hear(at netip.AddrPort) (within func(time.Duration) bool, err error) {
+	n.cannot("a server listens in " + n.Name)
 	var conn net.PacketConn
 	err = n.Do(func() (err error) {
 		conn, err = (&net.ListenConfig{}).ListenPacket(context.Background(), sized("udp", at.Addr()), at.String())

@@ -12,86 +12,84 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-func addRows() []trial.Row {
-	return []trial.Row{
-		{
-			ID: "C053", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 4, ADD",
-			Statement: "After success the named interface exists in the target namespace and is up.",
-			Judged:    "ADD with the names eth0 and net1; the link and its flags.",
-			Check:     interfaceUp,
-		},
-		{
-			ID: "C054", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 2, Parameters (CNI_IFNAME)",
-			Statement: "If the name already exists in the container the plugin fails and the existing interface is untouched.",
-			Judged:    "A bridge device of that name is put into the container first.",
-			Check:     nameTaken,
-		},
-		{
-			ID: "C055", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 4, ADD",
-			Statement: "Such a failure leaks no address and no host link.",
-			Judged:    "As C054 with a tight pool: the host is as before and other containers can have every address.",
-			Check:     nameTakenLeaksNothing,
-		},
-		{
-			ID: "C056", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 4, ADD (error)",
-			Statement: "Any ADD failure removes the links it made.",
-			Judged:    "The delegated IPAM fails: nothing is left in the container and no link beyond shared ones on the host; a retry works.",
-			Check:     failureRemovesLinks,
-		},
-		{
-			ID: "C057", Level: trial.Should, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
-			Statement: "A failure after IPAM success releases the address.",
-			Judged:    "The delegate answers with a route the kernel must refuse: ADD fails, and the delegate has seen DEL.",
-			Check:     failureReleases,
-		},
-		{
-			ID: "C058", Level: trial.Should, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
-			Statement: "When the delegated ADD itself fails, the delegate is called with DEL before returning.",
-			Judged:    "The delegate's ADD fails: it has seen DEL when the plugin returns.",
-			Check:     failedDelegateDeleted,
-		},
-		{
-			ID: "C059", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface | trial.Chained, Section: "SPEC 4, ADD (error)",
-			Statement: "A failure removes firewall and NAT rules already added.",
-			Judged:    "ADD with an ip6tables that fails and with a mapping the kernel refuses; the packet filter before and after.",
-			Check:     failureRemovesRules,
-		},
-		{
-			ID: "C060", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 5, Success (interfaces)",
-			Statement: "`interfaces` lists every link the attachment created, host side included; container entries carry `sandbox` equal to CNI_NETNS, host entries none.",
-			Judged:    "Links that appeared on host and in container against the result. A bridge device may be listed or not.",
-			Check:     interfacesListed,
-		},
-		{
-			ID: "C061", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 5, Success (interfaces.mac)",
-			Statement: "`mac` matches the kernel at return time.",
-			Judged:    "Each entry of the result against the link it names.",
-			Check:     macMatches,
-		},
-		{
-			ID: "C062", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 5, Success (interfaces.mtu)",
-			Statement: "`mtu` is present for 1.1.0 and matches the kernel.",
-			Judged:    "As C061.",
-			Check:     mtuMatches,
-		},
-		{
-			ID: "C063", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 5, Success (socketPath, pciID)",
-			Statement: "`socketPath` (vhost-user) and `pciID` (PCI-backed) are emitted when applicable.",
-			Never:     "needs vhost-user or PCI hardware, which a lab host does not have",
-		},
-		{
-			ID: "C064", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 5, Success (ips.interface)",
-			Statement: "Every `ips[].interface` is a valid index of a sandbox interface.",
-			Judged:    "ADD in each version that has interfaces.",
-			Check:     indicesValid,
-		},
-		{
-			ID: "C065", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 5, Success (ips)",
-			Statement: "Addresses in the result are exactly those configured.",
-			Judged:    "The delegate's addresses and gateways, the kernel's and the result's: all three agree.",
-			Check:     addressesMatch,
-		},
-	}
+var addRows = []trial.Row{
+	{
+		ID: "C053", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 4, ADD",
+		Statement: "After success the named interface exists in the target namespace and is up.",
+		Judged:    "ADD with the names eth0 and net1; the link and its flags.",
+		Check:     interfaceUp,
+	},
+	{
+		ID: "C054", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 2, Parameters (CNI_IFNAME)",
+		Statement: "If the name already exists in the container the plugin fails and the existing interface is untouched.",
+		Judged:    "A bridge device of that name is put into the container first.",
+		Check:     nameTaken,
+	},
+	{
+		ID: "C055", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 4, ADD",
+		Statement: "Such a failure leaks no address and no host link.",
+		Judged:    "As C054 with a tight pool: the host is as before and other containers can have every address.",
+		Check:     nameTakenLeaksNothing,
+	},
+	{
+		ID: "C056", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 4, ADD (error)",
+		Statement: "Any ADD failure removes the links it made.",
+		Judged:    "The delegated IPAM fails: nothing is left in the container and no link beyond shared ones on the host; a retry works.",
+		Check:     failureRemovesLinks,
+	},
+	{
+		ID: "C057", Level: trial.Should, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
+		Statement: "A failure after IPAM success releases the address.",
+		Judged:    "The delegate answers with a route the kernel must refuse: ADD fails, and the delegate has seen DEL.",
+		Check:     failureReleases,
+	},
+	{
+		ID: "C058", Level: trial.Should, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
+		Statement: "When the delegated ADD itself fails, the delegate is called with DEL before returning.",
+		Judged:    "The delegate's ADD fails: it has seen DEL when the plugin returns.",
+		Check:     failedDelegateDeleted,
+	},
+	{
+		ID: "C059", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface | trial.Chained, Section: "SPEC 4, ADD (error)",
+		Statement: "A failure removes firewall and NAT rules already added.",
+		Judged:    "ADD with an ip6tables that fails and with a mapping the kernel refuses; the packet filter before and after.",
+		Check:     failureRemovesRules,
+	},
+	{
+		ID: "C060", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 5, Success (interfaces)",
+		Statement: "`interfaces` lists every link the attachment created, host side included; container entries carry `sandbox` equal to CNI_NETNS, host entries none.",
+		Judged:    "Links that appeared on host and in container against the result. A bridge device may be listed or not.",
+		Check:     interfacesListed,
+	},
+	{
+		ID: "C061", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 5, Success (interfaces.mac)",
+		Statement: "`mac` matches the kernel at return time.",
+		Judged:    "Each entry of the result against the link it names.",
+		Check:     macMatches,
+	},
+	{
+		ID: "C062", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 5, Success (interfaces.mtu)",
+		Statement: "`mtu` is present for 1.1.0 and matches the kernel.",
+		Judged:    "As C061.",
+		Check:     mtuMatches,
+	},
+	{
+		ID: "C063", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 5, Success (socketPath, pciID)",
+		Statement: "`socketPath` (vhost-user) and `pciID` (PCI-backed) are emitted when applicable.",
+		Never:     "needs vhost-user or PCI hardware, which a lab host does not have",
+	},
+	{
+		ID: "C064", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 5, Success (ips.interface)",
+		Statement: "Every `ips[].interface` is a valid index of a sandbox interface.",
+		Judged:    "ADD in each version that has interfaces.",
+		Check:     indicesValid,
+	},
+	{
+		ID: "C065", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 5, Success (ips)",
+		Statement: "Addresses in the result are exactly those configured.",
+		Judged:    "The delegate's addresses and gateways, the kernel's and the result's: all three agree.",
+		Check:     addressesMatch,
+	},
 }
 
 func interfaceUp(t *trial.T) {

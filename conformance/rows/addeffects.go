@@ -14,87 +14,85 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-func addEffectRows() []trial.Row {
-	return []trial.Row{
-		{
-			ID: "C066", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 5, Success (routes)",
-			Statement: "Each result route exists with dst, gw, metric, table, scope.",
-			Judged:    "The delegate answers with such routes; the kernel's tables afterwards.",
-			Check:     routesInstalled,
-		},
-		{
-			ID: "C067", Level: trial.Should, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 5, Success (routes.mtu, advmss)",
-			Statement: "Route `mtu` and `advmss` are applied.",
-			Judged:    "As C066 with both set.",
-			Check:     routeMetrics,
-		},
-		{
-			ID: "C068", Level: trial.Should, Profile: trial.Spec, Scope: trial.Delegating, Section: "reference plugins",
-			Statement: "Several routes to one destination install as multipath.",
-			Judged:    "The delegate answers with two gateways for one destination; the kernel has both.",
-			Check:     multipath,
-		},
-		{
-			ID: "C069", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 5, Success (routes.gw)",
-			Statement: "A route without `gw` uses the gateway of its address family.",
-			Judged:    "The delegate answers with a route per family without gw.",
-			Check:     routeWithoutGateway,
-		},
-		{
-			ID: "C070", Level: trial.Should, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 5, Success (routes.scope)",
-			Statement: "A scope of 0 and an absent scope are distinguished.",
-			Judged:    "Link scope is installed as such; 0 and absent with a gateway both become global, and the result keeps the difference.",
-			Check:     routeScopes,
-		},
-		{
-			ID: "C071", Level: trial.Should, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 5, Success (dns)",
-			Statement: "`dns`: the configuration's value wins if any sub-key is set, else the IPAM's is passed through.",
-			Judged:    "The delegate answers with dns; ADD with and without dns in the configuration.",
-			Check:     dnsPrecedence,
-		},
-		{
-			ID: "C072", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 2, Parameters",
-			Statement: "Same container, second ifname, same network: succeeds with a different address.",
-			Judged:    "Two ADDs; both interfaces have their addresses.",
-			Check:     secondInterface,
-		},
-		{
-			ID: "C073", Level: trial.Must, Profile: trial.Runtime, Scope: trial.Interface, Section: "containerd attaches in parallel",
-			Statement: "Two ADDs for one container with different ifnames run concurrently without interference.",
-			Judged:    "Four interfaces added at the same time, three times over.",
-			Check:     parallelInterfaces,
-		},
-		{
-			ID: "C074", Level: trial.Should, Profile: trial.Netctl, Scope: trial.IPAM, Section: "stricter than SPEC 4, ADD",
-			Statement: "A repeated ADD for the same (container, ifname) never consumes a second address.",
-			Judged:    "With a pool of two: ADD twice for one container; another container still gets an address.",
-			Check:     repeatedReservation,
-		},
-		{
-			ID: "C075", Level: trial.Should, Profile: trial.Spec, Scope: trial.Delegating, Section: "CONVENTIONS; reference plugins",
-			Statement: "IPv6 addresses have left tentative state when ADD returns.",
-			Judged:    "The flags of every IPv6 address of the interface right after ADD.",
-			Check:     notTentative,
-		},
-		{
-			ID: "C076", Level: trial.Should, Profile: trial.Netctl, Scope: trial.Delegating, Section: "stricter than SPEC 4, ADD",
-			Statement: "Adding an IPv6 address turns IPv6 on for that interface (and lo) only.",
-			Judged:    "A container with IPv6 off in all and default: the interface gets its address, another interface and the defaults stay off.",
-			Check:     ipv6OnlyThere,
-		},
-		{
-			ID: "C077", Level: trial.Should, Profile: trial.Netctl, Scope: trial.Interface, Section: "nested and rootless runtimes",
-			Statement: "Works in a namespace owned by a user namespace and with a read-only sysctl tree where the value is already right.",
-			Judged:    "A container of a user namespace whose defaults, and the host's, are what an earlier ADD left on its links, and /proc/sys read-only: ADD succeeds.",
-			Check:     readOnlySysctls,
-		},
-		{
-			ID: "C078", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error code 11",
-			Statement: "Transient conditions (lock timeout, daemon restarting) use code 11.",
-			Judged:    "Every lock file the plugin keeps is held for 12 s: ADD either succeeds meanwhile or answers code 11.",
-			Check:     lockedOut,
-		},
-	}
+var addEffectRows = []trial.Row{
+	{
+		ID: "C066", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 5, Success (routes)",
+		Statement: "Each result route exists with dst, gw, metric, table, scope.",
+		Judged:    "The delegate answers with such routes; the kernel's tables afterwards.",
+		Check:     routesInstalled,
+	},
+	{
+		ID: "C067", Level: trial.Should, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 5, Success (routes.mtu, advmss)",
+		Statement: "Route `mtu` and `advmss` are applied.",
+		Judged:    "As C066 with both set.",
+		Check:     routeMetrics,
+	},
+	{
+		ID: "C068", Level: trial.Should, Profile: trial.Spec, Scope: trial.Delegating, Section: "reference plugins",
+		Statement: "Several routes to one destination install as multipath.",
+		Judged:    "The delegate answers with two gateways for one destination; the kernel has both.",
+		Check:     multipath,
+	},
+	{
+		ID: "C069", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 5, Success (routes.gw)",
+		Statement: "A route without `gw` uses the gateway of its address family.",
+		Judged:    "The delegate answers with a route per family without gw.",
+		Check:     routeWithoutGateway,
+	},
+	{
+		ID: "C070", Level: trial.Should, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 5, Success (routes.scope)",
+		Statement: "A scope of 0 and an absent scope are distinguished.",
+		Judged:    "Link scope is installed as such; 0 and absent with a gateway both become global, and the result keeps the difference.",
+		Check:     routeScopes,
+	},
+	{
+		ID: "C071", Level: trial.Should, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 5, Success (dns)",
+		Statement: "`dns`: the configuration's value wins if any sub-key is set, else the IPAM's is passed through.",
+		Judged:    "The delegate answers with dns; ADD with and without dns in the configuration.",
+		Check:     dnsPrecedence,
+	},
+	{
+		ID: "C072", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 2, Parameters",
+		Statement: "Same container, second ifname, same network: succeeds with a different address.",
+		Judged:    "Two ADDs; both interfaces have their addresses.",
+		Check:     secondInterface,
+	},
+	{
+		ID: "C073", Level: trial.Must, Profile: trial.Runtime, Scope: trial.Interface, Section: "containerd attaches in parallel",
+		Statement: "Two ADDs for one container with different ifnames run concurrently without interference.",
+		Judged:    "Four interfaces added at the same time, three times over.",
+		Check:     parallelInterfaces,
+	},
+	{
+		ID: "C074", Level: trial.Should, Profile: trial.Netctl, Scope: trial.IPAM, Section: "stricter than SPEC 4, ADD",
+		Statement: "A repeated ADD for the same (container, ifname) never consumes a second address.",
+		Judged:    "With a pool of two: ADD twice for one container; another container still gets an address.",
+		Check:     repeatedReservation,
+	},
+	{
+		ID: "C075", Level: trial.Should, Profile: trial.Spec, Scope: trial.Delegating, Section: "CONVENTIONS; reference plugins",
+		Statement: "IPv6 addresses have left tentative state when ADD returns.",
+		Judged:    "The flags of every IPv6 address of the interface right after ADD.",
+		Check:     notTentative,
+	},
+	{
+		ID: "C076", Level: trial.Should, Profile: trial.Netctl, Scope: trial.Delegating, Section: "stricter than SPEC 4, ADD",
+		Statement: "Adding an IPv6 address turns IPv6 on for that interface (and lo) only.",
+		Judged:    "A container with IPv6 off in all and default: the interface gets its address, another interface and the defaults stay off.",
+		Check:     ipv6OnlyThere,
+	},
+	{
+		ID: "C077", Level: trial.Should, Profile: trial.Netctl, Scope: trial.Interface, Section: "nested and rootless runtimes",
+		Statement: "Works in a namespace owned by a user namespace and with a read-only sysctl tree where the value is already right.",
+		Judged:    "A container of a user namespace whose defaults, and the host's, are what an earlier ADD left on its links, and /proc/sys read-only: ADD succeeds.",
+		Check:     readOnlySysctls,
+	},
+	{
+		ID: "C078", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error code 11",
+		Statement: "Transient conditions (lock timeout, daemon restarting) use code 11.",
+		Judged:    "Every lock file the plugin keeps is held for 12 s: ADD either succeeds meanwhile or answers code 11.",
+		Check:     lockedOut,
+	},
 }
 
 // routesTo are the container's routes to a destination, in any table.

@@ -9,88 +9,86 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-func capabilityRows() []trial.Row {
-	return []trial.Row{
-		{
-			ID: "C169", Level: trial.Must, Profile: trial.Spec, Scope: trial.IPAM, Section: "CONVENTIONS, ipRanges",
-			Statement: "ipRanges: same structure as host-local's `ranges`; takes precedence by being placed in front.",
-			Judged:    "ADD with a range in runtimeConfig: its address comes first in the result.",
-			Check:     ipRanges,
+var capabilityRows = []trial.Row{
+	{
+		ID: "C169", Level: trial.Must, Profile: trial.Spec, Scope: trial.IPAM, Section: "CONVENTIONS, ipRanges",
+		Statement: "ipRanges: same structure as host-local's `ranges`; takes precedence by being placed in front.",
+		Judged:    "ADD with a range in runtimeConfig: its address comes first in the result.",
+		Check:     ipRanges,
+	},
+	{
+		ID: "C170", Level: trial.Must, Profile: trial.Spec, Scope: trial.IPAM | trial.Delegating, Section: "CONVENTIONS, ips",
+		Statement: "ips: each entry `IP` or `IP/prefix`; each is satisfied or ADD fails and nothing is kept.",
+		Judged:    "A wanted address with and without a prefix; then two of which one is impossible, and the other is free afterwards.",
+		Check:     wantedAddresses,
+	},
+	{
+		ID: "C171", Level: trial.Must, Profile: trial.Spec, Scope: trial.IPAM | trial.Delegating, Section: "CONVENTIONS, ips",
+		Statement: "ips: the gateway, network, broadcast, out-of-range and taken addresses are refused.",
+		Judged:    "One ADD for each.",
+		Check:     forbiddenAddresses,
+	},
+	{
+		ID: "C172", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.Chained, Section: "CONVENTIONS, mac",
+		Statement: "mac: sets the container's MAC exactly; the result shows it; a malformed or multicast MAC is rejected.",
+		Judged:    "ADD with a MAC: kernel and result; then three bad ones.",
+		Check:     wantedMAC,
+	},
+	{
+		ID: "C173", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.Chained, Section: "CONVENTIONS, bandwidth",
+		Statement: "bandwidth: rate and burst both or neither per direction; bursts of 2³²−1 (containerd) and 8·(2³²−1)−1 (CRI-O) bits are accepted.",
+		Judged:    "Rate without burst and burst without rate are refused; both bursts shape the link.",
+		Check:     bandwidthValues,
+	},
+	{
+		ID: "C174", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.Chained, Section: "CONVENTIONS, dns",
+		Statement: "dns: servers, searches and options map to nameservers, search and options of the result.",
+		Judged:    "ADD with all three, for a configuration that declares dns.",
+		Check:     dnsCapability,
+	},
+	{
+		ID: "C175", Level: trial.Should, Profile: trial.Runtime, Scope: trial.All, Section: "CONVENTIONS, aliases; CRI-O passes a map",
+		Statement: "aliases: a list of names, or a map keyed by network name.",
+		Judged:    "ADD with both forms.",
+		Check: func(t *trial.T) {
+			accepts(t, "aliases", []any{"web", "db"}, map[string]any{t.Subject.Conf.String("name"): []any{"web"}})
 		},
-		{
-			ID: "C170", Level: trial.Must, Profile: trial.Spec, Scope: trial.IPAM | trial.Delegating, Section: "CONVENTIONS, ips",
-			Statement: "ips: each entry `IP` or `IP/prefix`; each is satisfied or ADD fails and nothing is kept.",
-			Judged:    "A wanted address with and without a prefix; then two of which one is impossible, and the other is free afterwards.",
-			Check:     wantedAddresses,
-		},
-		{
-			ID: "C171", Level: trial.Must, Profile: trial.Spec, Scope: trial.IPAM | trial.Delegating, Section: "CONVENTIONS, ips",
-			Statement: "ips: the gateway, network, broadcast, out-of-range and taken addresses are refused.",
-			Judged:    "One ADD for each.",
-			Check:     forbiddenAddresses,
-		},
-		{
-			ID: "C172", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.Chained, Section: "CONVENTIONS, mac",
-			Statement: "mac: sets the container's MAC exactly; the result shows it; a malformed or multicast MAC is rejected.",
-			Judged:    "ADD with a MAC: kernel and result; then three bad ones.",
-			Check:     wantedMAC,
-		},
-		{
-			ID: "C173", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.Chained, Section: "CONVENTIONS, bandwidth",
-			Statement: "bandwidth: rate and burst both or neither per direction; bursts of 2³²−1 (containerd) and 8·(2³²−1)−1 (CRI-O) bits are accepted.",
-			Judged:    "Rate without burst and burst without rate are refused; both bursts shape the link.",
-			Check:     bandwidthValues,
-		},
-		{
-			ID: "C174", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.Chained, Section: "CONVENTIONS, dns",
-			Statement: "dns: servers, searches and options map to nameservers, search and options of the result.",
-			Judged:    "ADD with all three, for a configuration that declares dns.",
-			Check:     dnsCapability,
-		},
-		{
-			ID: "C175", Level: trial.Should, Profile: trial.Runtime, Scope: trial.All, Section: "CONVENTIONS, aliases; CRI-O passes a map",
-			Statement: "aliases: a list of names, or a map keyed by network name.",
-			Judged:    "ADD with both forms.",
-			Check: func(t *trial.T) {
-				accepts(t, "aliases", []any{"web", "db"}, map[string]any{t.Subject.Conf.String("name"): []any{"web"}})
-			},
-		},
-		{
-			ID: "C176", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "CONVENTIONS, cgroupPath",
-			Statement: "cgroupPath is accepted, and ignored when unused.",
-			Judged:    "ADD with it.",
-			Check:     func(t *trial.T) { accepts(t, "cgroupPath", "/kubepods/pod1/container1") },
-		},
-		{
-			ID: "C177", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "CONVENTIONS, deviceID",
-			Statement: "deviceID: a PCI or auxiliary-bus identifier selects the device.",
-			Never:     "needs a PCI device that can be given away, which a lab host does not have",
-		},
-		{
-			ID: "C178", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "CONVENTIONS, infinibandGUID",
-			Statement: "infinibandGUID: eight octets, validated where used; others ignore it.",
-			Judged:    "ADD with a good one.",
-			Check:     func(t *trial.T) { accepts(t, "infinibandGUID", "c2:11:22:33:44:55:66:77") },
-		},
-		{
-			ID: "C179", Level: trial.Should, Profile: trial.Runtime, Scope: trial.All, Section: "containerd and CRI-O",
-			Statement: "`io.kubernetes.cri.pod-annotations` (a map) is ignored if not understood.",
-			Judged:    "ADD with it in runtimeConfig.",
-			Check:     podAnnotations,
-		},
-		{
-			ID: "C180", Level: trial.Should, Profile: trial.Spec, Scope: trial.IPAM, Section: "CONVENTIONS, args in network config",
-			Statement: "args.cni: `labels` and `ips` are understood by IPAM where relevant.",
-			Judged:    "ADD with a wanted address there, and with labels.",
-			Check:     argsInConf,
-		},
-		{
-			ID: "C181", Level: trial.Should, Profile: trial.Runtime, Scope: trial.IPAM | trial.Interface | trial.Chained, Section: "CONVENTIONS, CNI_ARGS; nerdctl and CRI-O",
-			Statement: "CNI_ARGS `IP` and `MAC` are honoured unless the same datum came by a stronger route.",
-			Judged:    "ADD with each alone, and with runtimeConfig beside it.",
-			Check:     argsHonoured,
-		},
-	}
+	},
+	{
+		ID: "C176", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "CONVENTIONS, cgroupPath",
+		Statement: "cgroupPath is accepted, and ignored when unused.",
+		Judged:    "ADD with it.",
+		Check:     func(t *trial.T) { accepts(t, "cgroupPath", "/kubepods/pod1/container1") },
+	},
+	{
+		ID: "C177", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "CONVENTIONS, deviceID",
+		Statement: "deviceID: a PCI or auxiliary-bus identifier selects the device.",
+		Never:     "needs a PCI device that can be given away, which a lab host does not have",
+	},
+	{
+		ID: "C178", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "CONVENTIONS, infinibandGUID",
+		Statement: "infinibandGUID: eight octets, validated where used; others ignore it.",
+		Judged:    "ADD with a good one.",
+		Check:     func(t *trial.T) { accepts(t, "infinibandGUID", "c2:11:22:33:44:55:66:77") },
+	},
+	{
+		ID: "C179", Level: trial.Should, Profile: trial.Runtime, Scope: trial.All, Section: "containerd and CRI-O",
+		Statement: "`io.kubernetes.cri.pod-annotations` (a map) is ignored if not understood.",
+		Judged:    "ADD with it in runtimeConfig.",
+		Check:     podAnnotations,
+	},
+	{
+		ID: "C180", Level: trial.Should, Profile: trial.Spec, Scope: trial.IPAM, Section: "CONVENTIONS, args in network config",
+		Statement: "args.cni: `labels` and `ips` are understood by IPAM where relevant.",
+		Judged:    "ADD with a wanted address there, and with labels.",
+		Check:     argsInConf,
+	},
+	{
+		ID: "C181", Level: trial.Should, Profile: trial.Runtime, Scope: trial.IPAM | trial.Interface | trial.Chained, Section: "CONVENTIONS, CNI_ARGS; nerdctl and CRI-O",
+		Statement: "CNI_ARGS `IP` and `MAC` are honoured unless the same datum came by a stronger route.",
+		Judged:    "ADD with each alone, and with runtimeConfig beside it.",
+		Check:     argsHonoured,
+	},
 }
 
 func ipRanges(t *trial.T) {

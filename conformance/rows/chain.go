@@ -9,39 +9,37 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-func chainRows() []trial.Row {
-	return []trial.Row{
-		{
-			ID: "C151", Level: trial.Must, Profile: trial.Spec, Scope: trial.Chained, Section: "SPEC 4, ADD (prevResult)",
-			Statement: "A chained plugin that changes nothing answers with what it was given.",
-			Judged:    "ADD with nothing to do: the result equals prevResult once empty values are dropped.",
-			Check:     passesThrough,
-		},
-		{
-			ID: "C152", Level: trial.Must, Profile: trial.Spec, Scope: trial.Chained, Section: "SPEC 4, ADD (prevResult)",
-			Statement: "Changes are reflected (new MAC, new MTU) and everything else is preserved.",
-			Judged:    "MAC and MTU of the result against the kernel; addresses, routes, dns and the other interfaces against prevResult.",
-			Check:     changesReflected,
-		},
-		{
-			ID: "C153", Level: trial.Must, Profile: trial.Spec, Scope: trial.Chained, Section: "SPEC 4, ADD (prevResult)",
-			Statement: "ADD without `prevResult` is answered with an error document.",
-			Judged:    "ADD of a chained plugin alone, with its configuration and with nothing to do.",
-			Check:     chainedAlone,
-		},
-		{
-			ID: "C154", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 4, ADD (prevResult)",
-			Statement: "An interface plugin given `prevResult` passes it through or extends it.",
-			Judged:    "ADD behind a result that lists lo and its address: both are still in the result.",
-			Check:     extendsPrev,
-		},
-		{
-			ID: "C155", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface, Section: "CONVENTIONS, attaching existing links",
-			Statement: "A plugin that does not care about the type of interface also attaches an existing host-side link found in `prevResult`.",
-			Judged:    "For a bridge plugin: ADD behind a result that lists a host-side link puts it into the bridge.",
-			Check:     attachesExisting,
-		},
-	}
+var chainRows = []trial.Row{
+	{
+		ID: "C151", Level: trial.Must, Profile: trial.Spec, Scope: trial.Chained, Section: "SPEC 4, ADD (prevResult)",
+		Statement: "A chained plugin that changes nothing answers with what it was given.",
+		Judged:    "ADD with nothing to do: the result equals prevResult once empty values are dropped.",
+		Check:     passesThrough,
+	},
+	{
+		ID: "C152", Level: trial.Must, Profile: trial.Spec, Scope: trial.Chained, Section: "SPEC 4, ADD (prevResult)",
+		Statement: "Changes are reflected (new MAC, new MTU) and everything else is preserved.",
+		Judged:    "MAC and MTU of the result against the kernel; addresses, routes, dns and the other interfaces against prevResult.",
+		Check:     changesReflected,
+	},
+	{
+		ID: "C153", Level: trial.Must, Profile: trial.Spec, Scope: trial.Chained, Section: "SPEC 4, ADD (prevResult)",
+		Statement: "ADD without `prevResult` is answered with an error document.",
+		Judged:    "ADD of a chained plugin alone, with its configuration and with nothing to do.",
+		Check:     chainedAlone,
+	},
+	{
+		ID: "C154", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 4, ADD (prevResult)",
+		Statement: "An interface plugin given `prevResult` passes it through or extends it.",
+		Judged:    "ADD behind a result that lists lo and its address: both are still in the result.",
+		Check:     extendsPrev,
+	},
+	{
+		ID: "C155", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface, Section: "CONVENTIONS, attaching existing links",
+		Statement: "A plugin that does not care about the type of interface also attaches an existing host-side link found in `prevResult`.",
+		Judged:    "For a bridge plugin: ADD behind a result that lists a host-side link puts it into the bridge.",
+		Check:     attachesExisting,
+	},
 }
 
 func passesThrough(t *trial.T) {

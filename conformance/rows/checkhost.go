@@ -44,9 +44,9 @@ func checkHostSide(t *trial.T) {
 		}
 	}
 	for _, d := range list {
-		t.Must(d.do())
+		t.Altered(d.do())
 		detects(t, a, d.what)
-		t.Must(d.undo())
+		t.Altered(d.undo())
 	}
 	if hasFirewall(t.HostState()) {
 		t.Must(t.Host.FlushFirewall())
@@ -134,15 +134,15 @@ func checkLinkDamage(t *trial.T, a *trial.Attachment) bool {
 	if a.Conf.Get("mtu") != nil {
 		tried = true
 		mtu := l.Attrs().MTU
-		t.Must(a.Container.NL.LinkSetMTU(l, 1234))
+		t.Altered(a.Container.NL.LinkSetMTU(l, 1234))
 		detects(t, a, "the MTU was changed")
-		t.Must(a.Container.NL.LinkSetMTU(l, mtu))
+		t.Altered(a.Container.NL.LinkSetMTU(l, mtu))
 	}
 	for _, key := range a.Conf.Keys("sysctl") {
 		settings, _ := a.Conf.Get("sysctl").(map[string]any)
 		path := strings.ReplaceAll(strings.ReplaceAll(strings.TrimPrefix(key, "net."), ".", "/"), "IFNAME", a.IfName)
 		tried = true
-		t.Must(a.Container.Sysctl(path, map[bool]string{true: "1", false: "0"}[settings[key] == "0"]))
+		t.Altered(a.Container.Sysctl(path, map[bool]string{true: "1", false: "0"}[settings[key] == "0"]))
 		detects(t, a, key+" was changed")
 	}
 	return tried

@@ -14,27 +14,25 @@ import (
 // crowd is how many containers come at once.
 const crowd = 50
 
-func concurrencyRows() []trial.Row {
-	return []trial.Row{
-		{
-			ID: "C182", Level: trial.Must, Profile: trial.Spec, Scope: trial.List, Section: "SPEC 4, operations on different containers",
-			Statement: "50 parallel ADDs on a clean host: all succeed, no address twice, no lost rules.",
-			Judged:    "The whole list for 50 containers at once; addresses compared; each published port asked from outside.",
-			Check:     parallelAdds,
-		},
-		{
-			ID: "C183", Level: trial.Should, Profile: trial.Netctl, Scope: trial.List, Section: "stricter than SPEC 4",
-			Statement: "Parallel ADDs leave each shared base rule exactly once.",
-			Judged:    "The whole list for 24 containers at once on a clean host: no chain has the same rule twice.",
-			Check:     noDuplicateRules,
-		},
-		{
-			ID: "C184", Level: trial.Must, Profile: trial.Spec, Scope: trial.List, Section: "SPEC 4, operations on different containers",
-			Statement: "50 parallel DELs: all succeed, nothing is left.",
-			Judged:    "The host before the 50 came and after they have gone.",
-			Check:     parallelDels,
-		},
-	}
+var concurrencyRows = []trial.Row{
+	{
+		ID: "C182", Level: trial.Must, Profile: trial.Spec, Scope: trial.List, Section: "SPEC 4, operations on different containers",
+		Statement: "50 parallel ADDs on a clean host: all succeed, no address twice, no lost rules.",
+		Judged:    "The whole list for 50 containers at once; addresses compared; each published port asked from outside.",
+		Check:     parallelAdds,
+	},
+	{
+		ID: "C183", Level: trial.Should, Profile: trial.Netctl, Scope: trial.List, Section: "stricter than SPEC 4",
+		Statement: "Parallel ADDs leave each shared base rule exactly once.",
+		Judged:    "The whole list for 24 containers at once on a clean host: no chain has the same rule twice.",
+		Check:     noDuplicateRules,
+	},
+	{
+		ID: "C184", Level: trial.Must, Profile: trial.Spec, Scope: trial.List, Section: "SPEC 4, operations on different containers",
+		Statement: "50 parallel DELs: all succeed, nothing is left.",
+		Judged:    "The host before the 50 came and after they have gone.",
+		Check:     parallelDels,
+	},
 }
 
 // gather runs the list's ADD for n containers at once.

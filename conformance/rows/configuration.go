@@ -12,87 +12,85 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-func configurationRows() []trial.Row {
-	return []trial.Row{
-		{
-			ID: "C031", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error code 6",
-			Statement: "Non-JSON stdin gives code 6.",
-			Judged:    "ADD with text, with a cut-off object and with a JSON array.",
-			Check:     notJSON,
-		},
-		{
-			ID: "C032", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 1, Configuration format (name)",
-			Statement: "A missing or empty `name` gives code 7.",
-			Judged:    "ADD with both.",
-			Check:     noName,
-		},
-		{
-			ID: "C033", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 1, Configuration format (cniVersion)",
-			Statement: "A missing or empty `cniVersion` is treated as 0.1.0.",
-			Judged:    "ADD without it answers in the shape of 0.1.0 if VERSION lists 0.1.0, else with code 1.",
-			Check:     noVersion,
-		},
-		{
-			ID: "C034", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error code 1",
-			Statement: "A `cniVersion` the plugin does not list gives code 1; the text shows requested and supported versions.",
-			Judged:    "ADD with 9.9.9: code 1, and both 9.9.9 and the newest supported version in message or details.",
-			Check:     unlistedVersion,
-		},
-		{
-			ID: "C035", Level: trial.Must, Profile: trial.Runtime, Scope: trial.All, Section: "nerdctl writes misspelled keys",
-			Statement: "Unknown keys at any depth are ignored.",
-			Judged:    "ADD with an unknown key in every object of the configuration.",
-			Check:     unknownKeys,
-		},
-		{
-			ID: "C036", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 3, Deriving execution configuration",
-			Statement: "`capabilities` may be present in the request and is ignored (libcni leaves it in).",
-			Judged:    "ADD with capabilities of every kind declared, known and unknown.",
-			Check:     capabilitiesPresent,
-		},
-		{
-			ID: "C037", Level: trial.Must, Profile: trial.Runtime, Scope: trial.All, Section: "containerd's structs have no JSON names",
-			Statement: "Key matching is case-insensitive at least inside `runtimeConfig`.",
-			Judged:    "portMappings, bandwidth, mac, ips as containerd spells them (HostPort, IngressRate): each still has its effect.",
-			Check:     caseInsensitive,
-		},
-		{
-			ID: "C038", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error codes 6 and 7",
-			Statement: "A known key with the wrong JSON type gives code 6 or 7 naming the key, never a crash.",
-			Judged:    "Each key of the configuration with each wrong type; what is refused is refused so.",
-			Check:     wrongTypes,
-		},
-		{
-			ID: "C039", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 1, Configuration format (reserved keys)",
-			Statement: "Unrecognised `cni.dev/…` keys are ignored.",
-			Judged:    "ADD, CHECK and DEL with such keys.",
-			Check:     reservedKeys,
-		},
-		{
-			ID: "C040", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 1 and 2, alphabets",
-			Statement: "Nothing from `name`, container ID, ifname or any `type` can escape a state directory or the plugin path.",
-			Judged:    "Names with `..` and separators leave no file; an IPAM type with a path never runs what it points to.",
-			Check:     noEscape,
-		},
-		{
-			ID: "C041", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "CONVENTIONS, args in network config",
-			Statement: "`args.cni.*` metadata that is not understood is ignored, not rejected.",
-			Judged:    "ADD with unknown keys of several types there.",
-			Check:     unknownMetadata,
-		},
-		{
-			ID: "C042", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 5, Error",
-			Statement: "Validation errors name the key, the bad value and the accepted form.",
-			Judged:    "Bad network name, container ID, interface name, version, subnet and MTU: the error contains key and value.",
-			Check:     errorsNameKey,
-		},
-		{
-			ID: "C043", Level: trial.Should, Profile: trial.Runtime, Scope: trial.Interface, Section: "reference plugins, L2 use",
-			Statement: "L2 use (`ipam` missing, `{}` or of empty type) is legal for bridge, macvlan, ipvlan, vlan, tap and dummy.",
-			Judged:    "ADD in the three forms makes the interface.",
-			Check:     layer2,
-		},
-	}
+var configurationRows = []trial.Row{
+	{
+		ID: "C031", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error code 6",
+		Statement: "Non-JSON stdin gives code 6.",
+		Judged:    "ADD with text, with a cut-off object and with a JSON array.",
+		Check:     notJSON,
+	},
+	{
+		ID: "C032", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 1, Configuration format (name)",
+		Statement: "A missing or empty `name` gives code 7.",
+		Judged:    "ADD with both.",
+		Check:     noName,
+	},
+	{
+		ID: "C033", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 1, Configuration format (cniVersion)",
+		Statement: "A missing or empty `cniVersion` is treated as 0.1.0.",
+		Judged:    "ADD without it answers in the shape of 0.1.0 if VERSION lists 0.1.0, else with code 1.",
+		Check:     noVersion,
+	},
+	{
+		ID: "C034", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error code 1",
+		Statement: "A `cniVersion` the plugin does not list gives code 1; the text shows requested and supported versions.",
+		Judged:    "ADD with 9.9.9: code 1, and both 9.9.9 and the newest supported version in message or details.",
+		Check:     unlistedVersion,
+	},
+	{
+		ID: "C035", Level: trial.Must, Profile: trial.Runtime, Scope: trial.All, Section: "nerdctl writes misspelled keys",
+		Statement: "Unknown keys at any depth are ignored.",
+		Judged:    "ADD with an unknown key in every object of the configuration.",
+		Check:     unknownKeys,
+	},
+	{
+		ID: "C036", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 3, Deriving execution configuration",
+		Statement: "`capabilities` may be present in the request and is ignored (libcni leaves it in).",
+		Judged:    "ADD with capabilities of every kind declared, known and unknown.",
+		Check:     capabilitiesPresent,
+	},
+	{
+		ID: "C037", Level: trial.Must, Profile: trial.Runtime, Scope: trial.All, Section: "containerd's structs have no JSON names",
+		Statement: "Key matching is case-insensitive at least inside `runtimeConfig`.",
+		Judged:    "portMappings, bandwidth, mac, ips as containerd spells them (HostPort, IngressRate): each still has its effect.",
+		Check:     caseInsensitive,
+	},
+	{
+		ID: "C038", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error codes 6 and 7",
+		Statement: "A known key with the wrong JSON type gives code 6 or 7 naming the key, never a crash.",
+		Judged:    "Each key of the configuration with each wrong type; what is refused is refused so.",
+		Check:     wrongTypes,
+	},
+	{
+		ID: "C039", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 1, Configuration format (reserved keys)",
+		Statement: "Unrecognised `cni.dev/…` keys are ignored.",
+		Judged:    "ADD, CHECK and DEL with such keys.",
+		Check:     reservedKeys,
+	},
+	{
+		ID: "C040", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 1 and 2, alphabets",
+		Statement: "Nothing from `name`, container ID, ifname or any `type` can escape a state directory or the plugin path.",
+		Judged:    "Names with `..` and separators leave no file; an IPAM type with a path never runs what it points to.",
+		Check:     noEscape,
+	},
+	{
+		ID: "C041", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "CONVENTIONS, args in network config",
+		Statement: "`args.cni.*` metadata that is not understood is ignored, not rejected.",
+		Judged:    "ADD with unknown keys of several types there.",
+		Check:     unknownMetadata,
+	},
+	{
+		ID: "C042", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 5, Error",
+		Statement: "Validation errors name the key, the bad value and the accepted form.",
+		Judged:    "Bad network name, container ID, interface name, version, subnet and MTU: the error contains key and value.",
+		Check:     errorsNameKey,
+	},
+	{
+		ID: "C043", Level: trial.Should, Profile: trial.Runtime, Scope: trial.Interface, Section: "reference plugins, L2 use",
+		Statement: "L2 use (`ipam` missing, `{}` or of empty type) is legal for bridge, macvlan, ipvlan, vlan, tap and dummy.",
+		Judged:    "ADD in the three forms makes the interface.",
+		Check:     layer2,
+	},
 }
 
 func notJSON(t *trial.T) {

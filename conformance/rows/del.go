@@ -10,104 +10,102 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-func delRows() []trial.Row {
-	return []trial.Row{
-		{
-			ID: "C079", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, DEL",
-			Statement: "DEL removes what ADD made; silent, exit 0.",
-			Judged:    "Host and container before ADD and after DEL; with a tight pool, others can have the address.",
-			Check: func(t *trial.T) {
-				removal(t, "DEL", func(a *trial.Attachment) protocol.Request { return a.Request(protocol.Del) })
-			},
+var delRows = []trial.Row{
+	{
+		ID: "C079", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, DEL",
+		Statement: "DEL removes what ADD made; silent, exit 0.",
+		Judged:    "Host and container before ADD and after DEL; with a tight pool, others can have the address.",
+		Check: func(t *trial.T) {
+			removal(t, "DEL", func(a *trial.Attachment) protocol.Request { return a.Request(protocol.Del) })
 		},
-		{
-			ID: "C080", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, DEL",
-			Statement: "Repeating DEL succeeds.",
-			Judged:    "DEL three times, the last one without a container.",
-			Check:     delAgain,
+	},
+	{
+		ID: "C080", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, DEL",
+		Statement: "Repeating DEL succeeds.",
+		Judged:    "DEL three times, the last one without a container.",
+		Check:     delAgain,
+	},
+	{
+		ID: "C081", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, DEL",
+		Statement: "DEL for something never added succeeds.",
+		Judged:    "DEL on an untouched host, with and without a namespace.",
+		Check:     delNeverAdded,
+	},
+	{
+		ID: "C082", Level: trial.Must, Profile: trial.Runtime, Scope: trial.All, Section: "nerdctl calls DEL this way; plugins#810",
+		Statement: "With empty CNI_NETNS all state outside the container is removed: address, NAT, shaping, spoof check, DNS.",
+		Judged:    "The container is ended, then DEL with an empty CNI_NETNS: the host is as before ADD and the address is free.",
+		Check: func(t *trial.T) {
+			removal(t, "DEL with empty CNI_NETNS", func(a *trial.Attachment) protocol.Request {
+				t.Must(a.Container.Kill())
+				return a.Request(protocol.Del).With(protocol.EnvNetns, "")
+			})
 		},
-		{
-			ID: "C081", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, DEL",
-			Statement: "DEL for something never added succeeds.",
-			Judged:    "DEL on an untouched host, with and without a namespace.",
-			Check:     delNeverAdded,
+	},
+	{
+		ID: "C083", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, DEL",
+		Statement: "CNI_NETNS path gone: the same full cleanup.",
+		Judged:    "As C082 with the path of the ended container.",
+		Check: func(t *trial.T) {
+			removal(t, "DEL after the namespace is gone", func(a *trial.Attachment) protocol.Request {
+				t.Must(a.Container.Kill())
+				return a.Request(protocol.Del)
+			})
 		},
-		{
-			ID: "C082", Level: trial.Must, Profile: trial.Runtime, Scope: trial.All, Section: "nerdctl calls DEL this way; plugins#810",
-			Statement: "With empty CNI_NETNS all state outside the container is removed: address, NAT, shaping, spoof check, DNS.",
-			Judged:    "The container is ended, then DEL with an empty CNI_NETNS: the host is as before ADD and the address is free.",
-			Check: func(t *trial.T) {
-				removal(t, "DEL with empty CNI_NETNS", func(a *trial.Attachment) protocol.Request {
-					t.Must(a.Container.Kill())
-					return a.Request(protocol.Del).With(protocol.EnvNetns, "")
-				})
-			},
+	},
+	{
+		ID: "C084", Level: trial.Must, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4; typical after a reboot",
+		Statement: "CNI_NETNS path exists but is not a namespace: the same full cleanup, exit 0.",
+		Judged:    "As C083 with an ordinary file at the path.",
+		Check: func(t *trial.T) {
+			removal(t, "DEL with an ordinary file as namespace", func(a *trial.Attachment) protocol.Request {
+				t.Must(a.Container.Kill())
+				t.Must(t.Host.WriteFile(a.Netns, nil, 0o644))
+				return a.Request(protocol.Del)
+			})
 		},
-		{
-			ID: "C083", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, DEL",
-			Statement: "CNI_NETNS path gone: the same full cleanup.",
-			Judged:    "As C082 with the path of the ended container.",
-			Check: func(t *trial.T) {
-				removal(t, "DEL after the namespace is gone", func(a *trial.Attachment) protocol.Request {
-					t.Must(a.Container.Kill())
-					return a.Request(protocol.Del)
-				})
-			},
+	},
+	{
+		ID: "C085", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, DEL",
+		Statement: "Missing `prevResult`: exit 0 and full cleanup.",
+		Judged:    "DEL without it, container alive.",
+		Check: func(t *trial.T) {
+			removal(t, "DEL without prevResult", func(a *trial.Attachment) protocol.Request {
+				r := a.Request(protocol.Del)
+				return r.Sending(mustConf(r.Stdin).Without("prevResult").JSON())
+			})
 		},
-		{
-			ID: "C084", Level: trial.Must, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4; typical after a reboot",
-			Statement: "CNI_NETNS path exists but is not a namespace: the same full cleanup, exit 0.",
-			Judged:    "As C083 with an ordinary file at the path.",
-			Check: func(t *trial.T) {
-				removal(t, "DEL with an ordinary file as namespace", func(a *trial.Attachment) protocol.Request {
-					t.Must(a.Container.Kill())
-					t.Must(t.Host.WriteFile(a.Netns, nil, 0o644))
-					return a.Request(protocol.Del)
-				})
-			},
-		},
-		{
-			ID: "C085", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, DEL",
-			Statement: "Missing `prevResult`: exit 0 and full cleanup.",
-			Judged:    "DEL without it, container alive.",
-			Check: func(t *trial.T) {
-				removal(t, "DEL without prevResult", func(a *trial.Attachment) protocol.Request {
-					r := a.Request(protocol.Del)
-					return r.Sending(mustConf(r.Stdin).Without("prevResult").JSON())
-				})
-			},
-		},
-		{
-			ID: "C086", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4, DEL",
-			Statement: "Unparseable or foreign-version `prevResult`: still cleans, exit 0.",
-			Judged:    "DEL with a string, an empty object, and a result of version 9.9.9.",
-			Check:     delJunkPrev,
-		},
-		{
-			ID: "C087", Level: trial.Should, Profile: trial.Netctl, Scope: trial.Interface | trial.Chained, Section: "stricter than SPEC 4, DEL",
-			Statement: "Missing `runtimeConfig`: still removes port mappings.",
-			Judged:    "ADD with mappings, DEL without runtimeConfig.",
-			Check:     delWithoutRuntimeConfig,
-		},
-		{
-			ID: "C088", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4, DEL",
-			Statement: "Configuration changed since ADD (ranges removed or replaced, switches flipped, backend switched): still cleans.",
-			Judged:    "DEL with each change that the configuration allows for.",
-			Check:     delChangedConf,
-		},
-		{
-			ID: "C089", Level: trial.Must, Profile: trial.Runtime, Scope: trial.Interface | trial.Chained, Section: "several networks per container",
-			Statement: "Deleting one attachment leaves other attachments of the same container and network working.",
-			Judged:    "eth0 and net1 added, net1 deleted: host state and traffic of eth0 as when it was alone.",
-			Check:     delSibling,
-		},
-		{
-			ID: "C090", Level: trial.Must, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4, DEL",
-			Statement: "If A's address was re-used by B, DEL of A does not remove B's rules.",
-			Judged:    "A added and deleted, B added with the same address, A deleted again: the host is as B left it.",
-			Check:     delReusedAddress,
-		},
-	}
+	},
+	{
+		ID: "C086", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4, DEL",
+		Statement: "Unparseable or foreign-version `prevResult`: still cleans, exit 0.",
+		Judged:    "DEL with a string, an empty object, and a result of version 9.9.9.",
+		Check:     delJunkPrev,
+	},
+	{
+		ID: "C087", Level: trial.Should, Profile: trial.Netctl, Scope: trial.Interface | trial.Chained, Section: "stricter than SPEC 4, DEL",
+		Statement: "Missing `runtimeConfig`: still removes port mappings.",
+		Judged:    "ADD with mappings, DEL without runtimeConfig.",
+		Check:     delWithoutRuntimeConfig,
+	},
+	{
+		ID: "C088", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4, DEL",
+		Statement: "Configuration changed since ADD (ranges removed or replaced, switches flipped, backend switched): still cleans.",
+		Judged:    "DEL with each change that the configuration allows for.",
+		Check:     delChangedConf,
+	},
+	{
+		ID: "C089", Level: trial.Must, Profile: trial.Runtime, Scope: trial.Interface | trial.Chained, Section: "several networks per container",
+		Statement: "Deleting one attachment leaves other attachments of the same container and network working.",
+		Judged:    "eth0 and net1 added, net1 deleted: host state and traffic of eth0 as when it was alone.",
+		Check:     delSibling,
+	},
+	{
+		ID: "C090", Level: trial.Must, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4, DEL",
+		Statement: "If A's address was re-used by B, DEL of A does not remove B's rules.",
+		Judged:    "A added and deleted, B added with the same address, A deleted again: the host is as B left it.",
+		Check:     delReusedAddress,
+	},
 }
 
 // tight shrinks the pool to two addresses where that can be done. A row lets one

@@ -12,45 +12,43 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-func delegateRows() []trial.Row {
-	return []trial.Row{
-		{
-			ID: "C156", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
-			Statement: "The delegate is searched in CNI_PATH order; the first regular file wins; no match is an error naming type and path.",
-			Judged:    "A directory of that name first, then the delegate twice; then a type that does not exist.",
-			Check:     delegateSearched,
-		},
-		{
-			ID: "C157", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
-			Statement: "The delegate gets the complete request and the same environment except CNI_COMMAND.",
-			Judged:    "What the delegate recorded against what was sent, with unknown keys and variables in both.",
-			Check:     delegateSeesAll,
-		},
-		{
-			ID: "C158", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
-			Statement: "The delegate's stderr reaches the plugin's stderr.",
-			Judged:    "The delegate writes a line there.",
-			Check:     delegateStderr,
-		},
-		{
-			ID: "C159", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
-			Statement: "DEL, CHECK, GC and STATUS are delegated too; the delegate's errors surface.",
-			Judged:    "Each operation is seen by the delegate, and fails when the delegate's does.",
-			Check:     delegateEveryVerb,
-		},
-		{
-			ID: "C160", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
-			Statement: "A delegate's result in any supported version, or without `cniVersion`, is accepted.",
-			Judged:    "The delegate answers in each listed version from 0.3.0, and without one.",
-			Check:     delegateVersions,
-		},
-		{
-			ID: "C161", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 5, Delegated plugins (IPAM)",
-			Statement: "A delegate that returns no addresses is an error for a configuration that wants them.",
-			Judged:    "The delegate answers with an empty result.",
-			Check:     delegateEmpty,
-		},
-	}
+var delegateRows = []trial.Row{
+	{
+		ID: "C156", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
+		Statement: "The delegate is searched in CNI_PATH order; the first regular file wins; no match is an error naming type and path.",
+		Judged:    "A directory of that name first, then the delegate twice; then a type that does not exist.",
+		Check:     delegateSearched,
+	},
+	{
+		ID: "C157", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
+		Statement: "The delegate gets the complete request and the same environment except CNI_COMMAND.",
+		Judged:    "What the delegate recorded against what was sent, with unknown keys and variables in both.",
+		Check:     delegateSeesAll,
+	},
+	{
+		ID: "C158", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
+		Statement: "The delegate's stderr reaches the plugin's stderr.",
+		Judged:    "The delegate writes a line there.",
+		Check:     delegateStderr,
+	},
+	{
+		ID: "C159", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
+		Statement: "DEL, CHECK, GC and STATUS are delegated too; the delegate's errors surface.",
+		Judged:    "Each operation is seen by the delegate, and fails when the delegate's does.",
+		Check:     delegateEveryVerb,
+	},
+	{
+		ID: "C160", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
+		Statement: "A delegate's result in any supported version, or without `cniVersion`, is accepted.",
+		Judged:    "The delegate answers in each listed version from 0.3.0, and without one.",
+		Check:     delegateVersions,
+	},
+	{
+		ID: "C161", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 5, Delegated plugins (IPAM)",
+		Statement: "A delegate that returns no addresses is an error for a configuration that wants them.",
+		Judged:    "The delegate answers with an empty result.",
+		Check:     delegateEmpty,
+	},
 }
 
 func delegateSearched(t *trial.T) {

@@ -16,51 +16,49 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-func delHardRows() []trial.Row {
-	return []trial.Row{
-		{
-			ID: "C091", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.Chained, Section: "SPEC 4, ADD (error) and DEL",
-			Statement: "DEL after an ADD that failed at any step cleans everything.",
-			Judged:    "ADD fails in the IPAM plugin, at a route, in a firewall tool, at an impossible mapping: after DEL nothing is left.",
-			Check:     delAfterFailedAdd,
-		},
-		{
-			ID: "C092", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
-			Statement: "Delegated DEL is always attempted; its error is returned, but own cleanup completes first.",
-			Judged:    "The delegate's DEL fails: DEL fails too, and the interface and everything on the host is gone.",
-			Check:     delDelegateFails,
-		},
-		{
-			ID: "C093", Level: trial.Should, Profile: trial.Spec, Scope: trial.IPAM, Section: "SPEC 4, DEL",
-			Statement: "A remote release that cannot be performed (DHCP daemon down) is not an error.",
-			Judged:    "DEL without the daemon, for an IPAM plugin that has one.",
-			Check:     delDaemonDown,
-		},
-		{
-			ID: "C094", Level: trial.Should, Profile: trial.Runtime, Scope: trial.All, Section: "containerd reads the error text",
-			Statement: "The error of a failed DEL does not say \"not found\" or \"no such file or directory\": containerd takes that for success.",
-			Judged:    "DELs that may fail: IPAM plugin missing, namespace path an ordinary file, junk prevResult, unreadable state.",
-			Check:     delErrorText,
-		},
-		{
-			ID: "C095", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "runtimes give DEL a minute in all",
-			Statement: "DEL never blocks longer than a documented bound (target under 10 s).",
-			Judged:    "Every lock file the plugin keeps, and iptables' own, is held: DEL returns within 10 s.",
-			Check:     delBounded,
-		},
-		{
-			ID: "C096", Level: trial.Should, Profile: trial.Netctl, Scope: trial.Interface | trial.Chained, Section: "plugins#1190",
-			Statement: "Removing a UDP mapping flushes its conntrack entries.",
-			Judged:    "A UDP question through the mapping, then DEL: no connection to the host port is tracked any more.",
-			Check:     delFlushesUDP,
-		},
-		{
-			ID: "C097", Level: trial.Must, Profile: trial.Spec, Scope: trial.List, Section: "SPEC 4, DEL (list order)",
-			Statement: "DEL works in reverse list order, and when another plugin of the list already failed or is absent.",
-			Judged:    "The list added and deleted in reverse, in forward order, and with one plugin left out: each succeeds, nothing is left.",
-			Check:     delAnyOrder,
-		},
-	}
+var delHardRows = []trial.Row{
+	{
+		ID: "C091", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.Chained, Section: "SPEC 4, ADD (error) and DEL",
+		Statement: "DEL after an ADD that failed at any step cleans everything.",
+		Judged:    "ADD fails in the IPAM plugin, at a route, in a firewall tool, at an impossible mapping: after DEL nothing is left.",
+		Check:     delAfterFailedAdd,
+	},
+	{
+		ID: "C092", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
+		Statement: "Delegated DEL is always attempted; its error is returned, but own cleanup completes first.",
+		Judged:    "The delegate's DEL fails: DEL fails too, and the interface and everything on the host is gone.",
+		Check:     delDelegateFails,
+	},
+	{
+		ID: "C093", Level: trial.Should, Profile: trial.Spec, Scope: trial.IPAM, Section: "SPEC 4, DEL",
+		Statement: "A remote release that cannot be performed (DHCP daemon down) is not an error.",
+		Judged:    "DEL without the daemon, for an IPAM plugin that has one.",
+		Check:     delDaemonDown,
+	},
+	{
+		ID: "C094", Level: trial.Should, Profile: trial.Runtime, Scope: trial.All, Section: "containerd reads the error text",
+		Statement: "The error of a failed DEL does not say \"not found\" or \"no such file or directory\": containerd takes that for success.",
+		Judged:    "DELs that may fail: IPAM plugin missing, namespace path an ordinary file, junk prevResult, unreadable state.",
+		Check:     delErrorText,
+	},
+	{
+		ID: "C095", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "runtimes give DEL a minute in all",
+		Statement: "DEL never blocks longer than a documented bound (target under 10 s).",
+		Judged:    "Every lock file the plugin keeps, and iptables' own, is held: DEL returns within 10 s.",
+		Check:     delBounded,
+	},
+	{
+		ID: "C096", Level: trial.Should, Profile: trial.Netctl, Scope: trial.Interface | trial.Chained, Section: "plugins#1190",
+		Statement: "Removing a UDP mapping flushes its conntrack entries.",
+		Judged:    "A UDP question through the mapping, then DEL: no connection to the host port is tracked any more.",
+		Check:     delFlushesUDP,
+	},
+	{
+		ID: "C097", Level: trial.Must, Profile: trial.Spec, Scope: trial.List, Section: "SPEC 4, DEL (list order)",
+		Statement: "DEL works in reverse list order, and when another plugin of the list already failed or is absent.",
+		Judged:    "The list added and deleted in reverse, in forward order, and with one plugin left out: each succeeds, nothing is left.",
+		Check:     delAnyOrder,
+	},
 }
 
 // brokenStep makes ADD fail at one step. It returns the request.

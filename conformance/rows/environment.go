@@ -7,117 +7,115 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-func environmentRows() []trial.Row {
-	return []trial.Row{
-		{
-			ID: "C013", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error code 4",
-			Statement: "Unknown CNI_COMMAND gives code 4; the message contains the offending value.",
-			Judged:    "CNI_COMMAND=FROB, and ADD in lower case.",
-			Check:     unknownCommand,
-		},
-		{
-			ID: "C014", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 2, Parameters; 4, ADD",
-			Statement: "ADD without CNI_CONTAINERID, CNI_NETNS or CNI_IFNAME gives code 4 and names every missing variable.",
-			Judged:    "Each of the seven combinations of missing variables.",
-			Check:     func(t *trial.T) { missingVariables(t, protocol.Add) },
-		},
-		{
-			ID: "C015", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, CHECK",
-			Statement: "CHECK has the same three required variables.",
-			Judged:    "After an ADD, CHECK with each combination of missing variables.",
-			Check:     func(t *trial.T) { missingVariables(t, protocol.Check) },
-		},
-		{
-			ID: "C016", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, DEL",
-			Statement: "DEL requires CNI_CONTAINERID and CNI_IFNAME but not CNI_NETNS.",
-			Judged:    "DEL of an attachment without CNI_NETNS succeeds; without either of the others it is code 4.",
-			Check:     delVariables,
-		},
-		{
-			ID: "C017", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, STATUS and GC",
-			Statement: "STATUS and GC succeed with no attachment variables set.",
-			Judged:    "Both with only CNI_COMMAND and CNI_PATH.",
-			Check:     noAttachmentVariables,
-		},
-		{
-			ID: "C018", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, VERSION",
-			Statement: "VERSION needs only CNI_COMMAND and ignores dummy values in the others (libcni sends the text `dummy`).",
-			Judged:    "VERSION with nothing but CNI_COMMAND, and with `dummy` in every other variable.",
-			Check:     versionAlone,
-		},
-		{
-			ID: "C019", Level: trial.Should, Profile: trial.Spec, Scope: trial.Chained | trial.IPAM | trial.Other, Section: "SPEC 2, Parameters (CNI_PATH)",
-			Statement: "CNI_PATH may be absent when the plugin has nothing to delegate to.",
-			Judged:    "ADD and DEL of a plugin that does not delegate, with CNI_PATH unset.",
-			Check:     withoutPath,
-		},
-		{
-			ID: "C020", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 2, Parameters (CNI_CONTAINERID)",
-			Statement: "Container IDs start with an ASCII alphanumeric and continue with alphanumerics, `_`, `.`, `-`; anything else is code 4.",
-			Judged:    "Ten bad identifiers are refused, four good ones are not.",
-			Check:     containerIDs,
-		},
-		{
-			ID: "C021", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 2, Parameters (CNI_IFNAME)",
-			Statement: "CNI_IFNAME is 1 to 15 bytes, not `.` or `..`, without `/`, `:` and whitespace; otherwise code 4 before side effects.",
-			Judged:    "Nine bad names are refused with code 4 and leave the host as it was.",
-			Check:     interfaceNames,
-		},
-		{
-			ID: "C022", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 1, Configuration format (name)",
-			Statement: "The network name obeys the container ID alphabet; a violation is code 7.",
-			Judged:    "Seven bad network names.",
-			Check:     networkNames,
-		},
-		{
-			ID: "C023", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 2, Parameters (CNI_ARGS)",
-			Statement: "CNI_ARGS is parsed as `K=V` pairs joined by `;`; a pair without `=` is an error.",
-			Judged:    "ADD with `IgnoreUnknown=1;FOO`, for a plugin that reads CNI_ARGS at all.",
-			Check:     argsWithoutEquals,
-		},
-		{
-			ID: "C024", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 2",
-			Statement: "A CNI_ARGS value may itself contain `=`: split on the first one only.",
-			Judged:    "ADD with `IgnoreUnknown=1;FOO=a=b` succeeds.",
-			Check:     argsValueWithEquals,
-		},
-		{
-			ID: "C025", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "CONVENTIONS, CNI_ARGS",
-			Statement: "Unknown CNI_ARGS keys are an error unless `IgnoreUnknown` is 1 or true in any case; then all are skipped, in any order.",
-			Judged:    "`FOO=BAR` alone is refused (by a plugin that reads CNI_ARGS); with IgnoreUnknown before and behind it, in five spellings, it is not.",
-			Check:     unknownArgs,
-		},
-		{
-			ID: "C026", Level: trial.Must, Profile: trial.Runtime, Scope: trial.All, Section: "containerd and CRI-O",
-			Statement: "The four K8S_POD keys with `IgnoreUnknown=1` work in every order (containerd emits them in random order).",
-			Judged:    "ADD with the five pairs in ten different orders.",
-			Check:     podArgs,
-		},
-		{
-			ID: "C027", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.Chained | trial.Other, Section: "SPEC 5, Error; libraries' code 8",
-			Statement: "CNI_NETNS identical to the plugin's own namespace gives code 8 before any change.",
-			Judged:    "ADD with CNI_NETNS=/proc/self/ns/net on an untouched host.",
-			Check:     ownNetns,
-		},
-		{
-			ID: "C028", Level: trial.Should, Profile: trial.Runtime, Scope: trial.Interface | trial.Chained | trial.Other, Section: "upstream test helpers",
-			Statement: "CNI_NETNS_OVERRIDE set to 1 or true disables the refusal of the plugin's own namespace.",
-			Judged:    "The request of C027 with the variable set is not answered with code 8.",
-			Check:     ownNetnsAllowed,
-		},
-		{
-			ID: "C029", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 5, Error code 3",
-			Statement: "A CNI_NETNS path that does not exist gives an error on ADD (recommended code 3) and leaves nothing on the host.",
-			Judged:    "ADD with such a path: error code 3, host unchanged.",
-			Check:     missingNetns,
-		},
-		{
-			ID: "C030", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 2, Parameters (CNI_NETNS)",
-			Statement: "A CNI_NETNS path that is not a namespace file gives an error on ADD.",
-			Judged:    "ADD with an ordinary file and with a directory.",
-			Check:     notANetns,
-		},
-	}
+var environmentRows = []trial.Row{
+	{
+		ID: "C013", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error code 4",
+		Statement: "Unknown CNI_COMMAND gives code 4; the message contains the offending value.",
+		Judged:    "CNI_COMMAND=FROB, and ADD in lower case.",
+		Check:     unknownCommand,
+	},
+	{
+		ID: "C014", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 2, Parameters; 4, ADD",
+		Statement: "ADD without CNI_CONTAINERID, CNI_NETNS or CNI_IFNAME gives code 4 and names every missing variable.",
+		Judged:    "Each of the seven combinations of missing variables.",
+		Check:     func(t *trial.T) { missingVariables(t, protocol.Add) },
+	},
+	{
+		ID: "C015", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, CHECK",
+		Statement: "CHECK has the same three required variables.",
+		Judged:    "After an ADD, CHECK with each combination of missing variables.",
+		Check:     func(t *trial.T) { missingVariables(t, protocol.Check) },
+	},
+	{
+		ID: "C016", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, DEL",
+		Statement: "DEL requires CNI_CONTAINERID and CNI_IFNAME but not CNI_NETNS.",
+		Judged:    "DEL of an attachment without CNI_NETNS succeeds; without either of the others it is code 4.",
+		Check:     delVariables,
+	},
+	{
+		ID: "C017", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, STATUS and GC",
+		Statement: "STATUS and GC succeed with no attachment variables set.",
+		Judged:    "Both with only CNI_COMMAND and CNI_PATH.",
+		Check:     noAttachmentVariables,
+	},
+	{
+		ID: "C018", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, VERSION",
+		Statement: "VERSION needs only CNI_COMMAND and ignores dummy values in the others (libcni sends the text `dummy`).",
+		Judged:    "VERSION with nothing but CNI_COMMAND, and with `dummy` in every other variable.",
+		Check:     versionAlone,
+	},
+	{
+		ID: "C019", Level: trial.Should, Profile: trial.Spec, Scope: trial.Chained | trial.IPAM | trial.Other, Section: "SPEC 2, Parameters (CNI_PATH)",
+		Statement: "CNI_PATH may be absent when the plugin has nothing to delegate to.",
+		Judged:    "ADD and DEL of a plugin that does not delegate, with CNI_PATH unset.",
+		Check:     withoutPath,
+	},
+	{
+		ID: "C020", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 2, Parameters (CNI_CONTAINERID)",
+		Statement: "Container IDs start with an ASCII alphanumeric and continue with alphanumerics, `_`, `.`, `-`; anything else is code 4.",
+		Judged:    "Ten bad identifiers are refused, four good ones are not.",
+		Check:     containerIDs,
+	},
+	{
+		ID: "C021", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 2, Parameters (CNI_IFNAME)",
+		Statement: "CNI_IFNAME is 1 to 15 bytes, not `.` or `..`, without `/`, `:` and whitespace; otherwise code 4 before side effects.",
+		Judged:    "Nine bad names are refused with code 4 and leave the host as it was.",
+		Check:     interfaceNames,
+	},
+	{
+		ID: "C022", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 1, Configuration format (name)",
+		Statement: "The network name obeys the container ID alphabet; a violation is code 7.",
+		Judged:    "Seven bad network names.",
+		Check:     networkNames,
+	},
+	{
+		ID: "C023", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 2, Parameters (CNI_ARGS)",
+		Statement: "CNI_ARGS is parsed as `K=V` pairs joined by `;`; a pair without `=` is an error.",
+		Judged:    "ADD with `IgnoreUnknown=1;FOO`, for a plugin that reads CNI_ARGS at all.",
+		Check:     argsWithoutEquals,
+	},
+	{
+		ID: "C024", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 2",
+		Statement: "A CNI_ARGS value may itself contain `=`: split on the first one only.",
+		Judged:    "ADD with `IgnoreUnknown=1;FOO=a=b` succeeds.",
+		Check:     argsValueWithEquals,
+	},
+	{
+		ID: "C025", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "CONVENTIONS, CNI_ARGS",
+		Statement: "Unknown CNI_ARGS keys are an error unless `IgnoreUnknown` is 1 or true in any case; then all are skipped, in any order.",
+		Judged:    "`FOO=BAR` alone is refused (by a plugin that reads CNI_ARGS); with IgnoreUnknown before and behind it, in five spellings, it is not.",
+		Check:     unknownArgs,
+	},
+	{
+		ID: "C026", Level: trial.Must, Profile: trial.Runtime, Scope: trial.All, Section: "containerd and CRI-O",
+		Statement: "The four K8S_POD keys with `IgnoreUnknown=1` work in every order (containerd emits them in random order).",
+		Judged:    "ADD with the five pairs in ten different orders.",
+		Check:     podArgs,
+	},
+	{
+		ID: "C027", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.Chained | trial.Other, Section: "SPEC 5, Error; libraries' code 8",
+		Statement: "CNI_NETNS identical to the plugin's own namespace gives code 8 before any change.",
+		Judged:    "ADD with CNI_NETNS=/proc/self/ns/net on an untouched host.",
+		Check:     ownNetns,
+	},
+	{
+		ID: "C028", Level: trial.Should, Profile: trial.Runtime, Scope: trial.Interface | trial.Chained | trial.Other, Section: "upstream test helpers",
+		Statement: "CNI_NETNS_OVERRIDE set to 1 or true disables the refusal of the plugin's own namespace.",
+		Judged:    "The request of C027 with the variable set is not answered with code 8.",
+		Check:     ownNetnsAllowed,
+	},
+	{
+		ID: "C029", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 5, Error code 3",
+		Statement: "A CNI_NETNS path that does not exist gives an error on ADD (recommended code 3) and leaves nothing on the host.",
+		Judged:    "ADD with such a path: error code 3, host unchanged.",
+		Check:     missingNetns,
+	},
+	{
+		ID: "C030", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 2, Parameters (CNI_NETNS)",
+		Statement: "A CNI_NETNS path that is not a namespace file gives an error on ADD.",
+		Judged:    "ADD with an ordinary file and with a directory.",
+		Check:     notANetns,
+	},
 }
 
 func unknownCommand(t *trial.T) {

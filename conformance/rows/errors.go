@@ -10,45 +10,43 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-func errorRows() []trial.Row {
-	return []trial.Row{
-		{
-			ID: "C135", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error",
-			Statement: "`code` is a number, `msg` is not empty, `details` is an optional string.",
-			Judged:    "The documents of ten requests that must be refused.",
-			Check:     errorFields,
-		},
-		{
-			ID: "C136", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error",
-			Statement: "An error carries `cniVersion`, equal to the request's.",
-			Judged:    "As C135, where the request has a version the plugin knows.",
-			Check:     errorVersion,
-		},
-		{
-			ID: "C137", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error codes",
-			Statement: "Reserved codes are used as defined: 1 version, 4 environment, 6 decode, 7 invalid configuration; others from 100.",
-			Judged:    "Requests whose fault has a reserved code: that code. Wrong values of the plugin's own keys: 6 or 7.",
-			Check:     reservedCodes,
-		},
-		{
-			ID: "C138", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error codes 2 and 4",
-			Statement: "Code 2 messages contain key and value; code 4 messages contain variable names.",
-			Judged:    "Every code 4 the refusals bring names its variable; a code 2, if any, its key.",
-			Check:     messagesName,
-		},
-		{
-			ID: "C139", Level: trial.Should, Profile: trial.Netctl, Scope: trial.IPAM, Section: "stricter than SPEC 5, Error codes",
-			Statement: "Exhaustion, duplicate request, out-of-range request and a corrupt store have distinct stable codes from 100.",
-			Judged:    "The first three brought about: codes from 100 to 998, all different.",
-			Check:     ipamCodes,
-		},
-		{
-			ID: "C140", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 5",
-			Statement: "Output ends with a newline and is valid UTF-8.",
-			Judged:    "ADD, VERSION and an error.",
-			Check:     tidyOutput,
-		},
-	}
+var errorRows = []trial.Row{
+	{
+		ID: "C135", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error",
+		Statement: "`code` is a number, `msg` is not empty, `details` is an optional string.",
+		Judged:    "The documents of ten requests that must be refused.",
+		Check:     errorFields,
+	},
+	{
+		ID: "C136", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error",
+		Statement: "An error carries `cniVersion`, equal to the request's.",
+		Judged:    "As C135, where the request has a version the plugin knows.",
+		Check:     errorVersion,
+	},
+	{
+		ID: "C137", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error codes",
+		Statement: "Reserved codes are used as defined: 1 version, 4 environment, 6 decode, 7 invalid configuration; others from 100.",
+		Judged:    "Requests whose fault has a reserved code: that code. Wrong values of the plugin's own keys: 6 or 7.",
+		Check:     reservedCodes,
+	},
+	{
+		ID: "C138", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error codes 2 and 4",
+		Statement: "Code 2 messages contain key and value; code 4 messages contain variable names.",
+		Judged:    "Every code 4 the refusals bring names its variable; a code 2, if any, its key.",
+		Check:     messagesName,
+	},
+	{
+		ID: "C139", Level: trial.Should, Profile: trial.Netctl, Scope: trial.IPAM, Section: "stricter than SPEC 5, Error codes",
+		Statement: "Exhaustion, duplicate request, out-of-range request and a corrupt store have distinct stable codes from 100.",
+		Judged:    "The first three brought about: codes from 100 to 998, all different.",
+		Check:     ipamCodes,
+	},
+	{
+		ID: "C140", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 5",
+		Statement: "Output ends with a newline and is valid UTF-8.",
+		Judged:    "ADD, VERSION and an error.",
+		Check:     tidyOutput,
+	},
 }
 
 func errorFields(t *trial.T) {

@@ -13,57 +13,55 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-func faultRows() []trial.Row {
-	return []trial.Row{
-		{
-			ID: "C185", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4; fault injection",
-			Statement: "The plugin killed at any system call of ADD, then DEL: nothing is left.",
-			Judged:    "ADD runs under ptrace and dies at 12 boundaries spread over all its system calls (its children's included); DEL after each.",
-			Check:     killedAnywhere,
-		},
-		{
-			ID: "C186", Level: trial.Should, Profile: trial.Netctl, Scope: trial.IPAM | trial.Delegating, Section: "plugins#252, cni#26",
-			Statement: "After a reboot (links, namespaces, rules gone; files kept) no address stays reserved forever.",
-			Judged:    "A pool of one is taken; the host comes up again with the same disk and another boot ID: the address can be had.",
-			Check:     rebooted,
-		},
-		{
-			ID: "C187", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "plugins#498",
-			Statement: "A zero-length or truncated state file is treated as free, repaired, reported.",
-			Judged:    "Every state file is emptied, then cut in half, after an ADD: DEL succeeds, and another container can be added.",
-			Check:     truncated,
-		},
-		{
-			ID: "C188", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4",
-			Statement: "On a host with IPv6 disabled, or without ip6tables, IPv4-only configurations work.",
-			Judged:    "ADD and DEL of an IPv4-only configuration on such a host.",
-			Check:     withoutIPv6,
-		},
-		{
-			ID: "C189", Level: trial.Should, Profile: trial.Netctl, Scope: trial.Interface | trial.Chained, Section: "plugins#519",
-			Statement: "On an nft-only host (no iptables binaries) everything works.",
-			Judged:    "ADD with a PATH that has only nft; published ports and masquerading by traffic.",
-			Check:     onlyNft,
-		},
-		{
-			ID: "C190", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4",
-			Statement: "Full disk: a clear error, no half-written reservation.",
-			Judged:    "ADD without room on any private file system; once there is room, DEL works and with a tight pool nobody holds an address.",
-			Check:     diskFull,
-		},
-		{
-			ID: "C191", Level: trial.Should, Profile: trial.Netctl, Scope: trial.IPAM, Alone: true, Section: "stricter than SPEC 4",
-			Statement: "With many reservations ADD and DEL take about as long as with none.",
-			Judged:    "The quickest of seven ADDs and DELs with an empty pool and with thousands of reservations: less than twice as long plus 5 ms.",
-			Check:     flatCost,
-		},
-		{
-			ID: "C192", Level: trial.Should, Profile: trial.Netctl, Scope: trial.Interface, Section: "moby#44973",
-			Statement: "A bridge at 1023 ports: the error says so, and STATUS reports 50 before it happens.",
-			Judged:    "The bridge is filled with unused links; STATUS, then ADD.",
-			Check:     bridgeFull,
-		},
-	}
+var faultRows = []trial.Row{
+	{
+		ID: "C185", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4; fault injection",
+		Statement: "The plugin killed at any system call of ADD, then DEL: nothing is left.",
+		Judged:    "ADD runs under ptrace and dies at 12 boundaries spread over all its system calls (its children's included); DEL after each.",
+		Check:     killedAnywhere,
+	},
+	{
+		ID: "C186", Level: trial.Should, Profile: trial.Netctl, Scope: trial.IPAM | trial.Delegating, Section: "plugins#252, cni#26",
+		Statement: "After a reboot (links, namespaces, rules gone; files kept) no address stays reserved forever.",
+		Judged:    "A pool of one is taken; the host comes up again with the same disk and another boot ID: the address can be had.",
+		Check:     rebooted,
+	},
+	{
+		ID: "C187", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "plugins#498",
+		Statement: "A zero-length or truncated state file is treated as free, repaired, reported.",
+		Judged:    "Every state file is emptied, then cut in half, after an ADD: DEL succeeds, and another container can be added.",
+		Check:     truncated,
+	},
+	{
+		ID: "C188", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4",
+		Statement: "On a host with IPv6 disabled, or without ip6tables, IPv4-only configurations work.",
+		Judged:    "ADD and DEL of an IPv4-only configuration on such a host.",
+		Check:     withoutIPv6,
+	},
+	{
+		ID: "C189", Level: trial.Should, Profile: trial.Netctl, Scope: trial.Interface | trial.Chained, Section: "plugins#519",
+		Statement: "On an nft-only host (no iptables binaries) everything works.",
+		Judged:    "ADD with a PATH that has only nft; published ports and masquerading by traffic.",
+		Check:     onlyNft,
+	},
+	{
+		ID: "C190", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4",
+		Statement: "Full disk: a clear error, no half-written reservation.",
+		Judged:    "ADD without room on any private file system; once there is room, DEL works and with a tight pool nobody holds an address.",
+		Check:     diskFull,
+	},
+	{
+		ID: "C191", Level: trial.Should, Profile: trial.Netctl, Scope: trial.IPAM, Alone: true, Section: "stricter than SPEC 4",
+		Statement: "With many reservations ADD and DEL take about as long as with none.",
+		Judged:    "The quickest of seven ADDs and DELs with an empty pool and with thousands of reservations: less than twice as long plus 5 ms.",
+		Check:     flatCost,
+	},
+	{
+		ID: "C192", Level: trial.Should, Profile: trial.Netctl, Scope: trial.Interface, Section: "moby#44973",
+		Statement: "A bridge at 1023 ports: the error says so, and STATUS reports 50 before it happens.",
+		Judged:    "The bridge is filled with unused links; STATUS, then ADD.",
+		Check:     bridgeFull,
+	},
 }
 
 func killedAnywhere(t *trial.T) {

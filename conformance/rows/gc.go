@@ -10,93 +10,91 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-func gcRows() []trial.Row {
-	return []trial.Row{
-		{
-			ID: "C121", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, GC",
-			Statement: "GC accepts `cni.dev/valid-attachments`: an array of objects with `containerID` and `ifname`.",
-			Judged:    "GC with two attachments, both listed.",
-			Check:     gcAccepts,
-		},
-		{
-			ID: "C122", Level: trial.Should, Profile: trial.Runtime, Scope: trial.All, Section: "libcni sends both spellings",
-			Statement: "GC accepts the older spelling `cni.dev/attachments` when the first is absent.",
-			Judged:    "GC with the older key alone: what is listed stays, what is not listed goes.",
-			Check:     gcOldKey,
-		},
-		{
-			ID: "C123", Level: trial.Must, Profile: trial.Spec, Scope: trial.IPAM | trial.Delegating, Section: "SPEC 4, GC",
-			Statement: "Reservations of this network that are not listed are released.",
-			Judged:    "A pool of two, both taken, one listed: one address is free afterwards, the other is not.",
-			Check:     gcReleases,
-		},
-		{
-			ID: "C124", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.Chained, Section: "SPEC 4, GC",
-			Statement: "Host-side rules and devices of vanished attachments are removed.",
-			Judged:    "Two attachments, one container ended, GC listing the other: the host as before the first.",
-			Check:     gcRemovesHostSide,
-		},
-		{
-			ID: "C125", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, GC",
-			Statement: "Listed attachments are untouched.",
-			Judged:    "Host and containers before and after a GC that lists everything.",
-			Check:     gcKeepsListed,
-		},
-		{
-			ID: "C126", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, GC",
-			Statement: "The scope is this network only; other networks' state never changes.",
-			Judged:    "An attachment on another network; GC of this one with nothing listed.",
-			Check:     gcOtherNetwork,
-		},
-		{
-			ID: "C127", Level: trial.Must, Profile: trial.Runtime, Scope: trial.All, Section: "CRI-O sends null",
-			Statement: "`[]` and `null` both mean that nothing is valid.",
-			Judged:    "An ended container's attachment and GC with each: nothing is left and the address is free.",
-			Check:     gcEmptyAndNull,
-		},
-		{
-			ID: "C128", Level: trial.May, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4, GC",
-			Statement: "Key absent altogether: refused with code 7, nothing is deleted.",
-			Judged:    "GC without either key after an ADD; host before and after.",
-			Check:     gcWithoutKey,
-		},
-		{
-			ID: "C129", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
-			Statement: "GC is forwarded to the delegate.",
-			Judged:    "The delegate has seen GC with the same valid attachments.",
-			Check:     gcDelegated,
-		},
-		{
-			ID: "C130", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, GC",
-			Statement: "GC continues after an error and reports all errors in one document.",
-			Judged:    "The delegate's GC fails while an attachment has vanished: own remains are gone, and the delegate's error is in the document.",
-			Check:     gcContinues,
-		},
-		{
-			ID: "C131", Level: trial.Must, Profile: trial.Netctl, Scope: trial.Interface | trial.Chained, Section: "stricter than SPEC 4, GC",
-			Statement: "Shared objects (bridge, base chains) survive GC.",
-			Judged:    "GC with nothing left to keep: the host stays as it was when an attachment had come and gone.",
-			Check:     gcKeepsShared,
-		},
-		{
-			ID: "C132", Level: trial.Must, Profile: trial.Netctl, Scope: trial.IPAM, Section: "host-local's old file format",
-			Statement: "Old-format reservations that hold only a container ID are matched on container ID alone.",
-			Judged:    "For a store of one file per address: a file with only an ID is kept while that ID is listed, and released when not.",
-			Check:     gcOldFormat,
-		},
-		{
-			ID: "C133", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4, GC",
-			Statement: "GC is idempotent, and safe while an ADD is running.",
-			Judged:    "A second GC changes nothing; eight ADDs run beside GCs that list them, all work and stay.",
-			Check:     gcIdempotent,
-		},
-		{
-			ID: "C134", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 4, GC",
-			Statement: "GC does not enter or alter namespaces that still exist.",
-			Judged:    "A living container that is not listed: its links, addresses and routes before and after.",
-			Check:     gcLeavesNamespaces,
-		},
-	}
+var gcRows = []trial.Row{
+	{
+		ID: "C121", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, GC",
+		Statement: "GC accepts `cni.dev/valid-attachments`: an array of objects with `containerID` and `ifname`.",
+		Judged:    "GC with two attachments, both listed.",
+		Check:     gcAccepts,
+	},
+	{
+		ID: "C122", Level: trial.Should, Profile: trial.Runtime, Scope: trial.All, Section: "libcni sends both spellings",
+		Statement: "GC accepts the older spelling `cni.dev/attachments` when the first is absent.",
+		Judged:    "GC with the older key alone: what is listed stays, what is not listed goes.",
+		Check:     gcOldKey,
+	},
+	{
+		ID: "C123", Level: trial.Must, Profile: trial.Spec, Scope: trial.IPAM | trial.Delegating, Section: "SPEC 4, GC",
+		Statement: "Reservations of this network that are not listed are released.",
+		Judged:    "A pool of two, both taken, one listed: one address is free afterwards, the other is not.",
+		Check:     gcReleases,
+	},
+	{
+		ID: "C124", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.Chained, Section: "SPEC 4, GC",
+		Statement: "Host-side rules and devices of vanished attachments are removed.",
+		Judged:    "Two attachments, one container ended, GC listing the other: the host as before the first.",
+		Check:     gcRemovesHostSide,
+	},
+	{
+		ID: "C125", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, GC",
+		Statement: "Listed attachments are untouched.",
+		Judged:    "Host and containers before and after a GC that lists everything.",
+		Check:     gcKeepsListed,
+	},
+	{
+		ID: "C126", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, GC",
+		Statement: "The scope is this network only; other networks' state never changes.",
+		Judged:    "An attachment on another network; GC of this one with nothing listed.",
+		Check:     gcOtherNetwork,
+	},
+	{
+		ID: "C127", Level: trial.Must, Profile: trial.Runtime, Scope: trial.All, Section: "CRI-O sends null",
+		Statement: "`[]` and `null` both mean that nothing is valid.",
+		Judged:    "An ended container's attachment and GC with each: nothing is left and the address is free.",
+		Check:     gcEmptyAndNull,
+	},
+	{
+		ID: "C128", Level: trial.May, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4, GC",
+		Statement: "Key absent altogether: refused with code 7, nothing is deleted.",
+		Judged:    "GC without either key after an ADD; host before and after.",
+		Check:     gcWithoutKey,
+	},
+	{
+		ID: "C129", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
+		Statement: "GC is forwarded to the delegate.",
+		Judged:    "The delegate has seen GC with the same valid attachments.",
+		Check:     gcDelegated,
+	},
+	{
+		ID: "C130", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, GC",
+		Statement: "GC continues after an error and reports all errors in one document.",
+		Judged:    "The delegate's GC fails while an attachment has vanished: own remains are gone, and the delegate's error is in the document.",
+		Check:     gcContinues,
+	},
+	{
+		ID: "C131", Level: trial.Must, Profile: trial.Netctl, Scope: trial.Interface | trial.Chained, Section: "stricter than SPEC 4, GC",
+		Statement: "Shared objects (bridge, base chains) survive GC.",
+		Judged:    "GC with nothing left to keep: the host stays as it was when an attachment had come and gone.",
+		Check:     gcKeepsShared,
+	},
+	{
+		ID: "C132", Level: trial.Must, Profile: trial.Netctl, Scope: trial.IPAM, Section: "host-local's old file format",
+		Statement: "Old-format reservations that hold only a container ID are matched on container ID alone.",
+		Judged:    "For a store of one file per address: a file with only an ID is kept while that ID is listed, and released when not.",
+		Check:     gcOldFormat,
+	},
+	{
+		ID: "C133", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4, GC",
+		Statement: "GC is idempotent, and safe while an ADD is running.",
+		Judged:    "A second GC changes nothing; eight ADDs run beside GCs that list them, all work and stay.",
+		Check:     gcIdempotent,
+	},
+	{
+		ID: "C134", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface, Section: "SPEC 4, GC",
+		Statement: "GC does not enter or alter namespaces that still exist.",
+		Judged:    "A living container that is not listed: its links, addresses and routes before and after.",
+		Check:     gcLeavesNamespaces,
+	},
 }
 
 // gcAttach adds an attachment of a version that has GC.

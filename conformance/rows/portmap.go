@@ -11,63 +11,63 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-func portmapRows() []trial.Row {
-	const scope = trial.Interface | trial.Chained
-	return []trial.Row{
-		{
-			ID: "C162", Level: trial.Must, Profile: trial.Spec, Scope: scope, Section: "CONVENTIONS, portMappings",
-			Statement: "Mappings have hostPort, containerPort, protocol, optional hostIP; an empty hostIP, `0.0.0.0` and `::` mean any.",
-			Judged:    "TCP and UDP, IPv4 and IPv6: from outside, from the host, from 127.0.0.1, from another container and from the container itself.",
-			Check:     mappingsWork,
+// mapsPorts are the kinds of plugin that can have the portMappings capability.
+const mapsPorts = trial.Interface | trial.Chained
+
+var portmapRows = []trial.Row{
+	{
+		ID: "C162", Level: trial.Must, Profile: trial.Spec, Scope: mapsPorts, Section: "CONVENTIONS, portMappings",
+		Statement: "Mappings have hostPort, containerPort, protocol, optional hostIP; an empty hostIP, `0.0.0.0` and `::` mean any.",
+		Judged:    "TCP and UDP, IPv4 and IPv6: from outside, from the host, from 127.0.0.1, from another container and from the container itself.",
+		Check:     mappingsWork,
+	},
+	{
+		ID: "C163", Level: trial.Must, Profile: trial.Spec, Scope: mapsPorts, Section: "CONVENTIONS, portMappings",
+		Statement: "hostIP selects only its own family and address; the other family is skipped silently.",
+		Judged:    "A mapping for a second address of the host: reached there, not at the first address and not over IPv6.",
+		Check:     mappingHostIP,
+	},
+	{
+		ID: "C164", Level: trial.Must, Profile: trial.Netctl, Scope: mapsPorts, Section: "stricter than CONVENTIONS",
+		Statement: "An invalid hostIP is an error.",
+		Judged:    "`banana`, `300.1.2.3`, `10.0.0.0/8`.",
+		Check: func(t *trial.T) {
+			for _, ip := range []string{"banana", "300.1.2.3", "10.0.0.0/8"} {
+				badMapping(t, "hostIP "+ip, map[string]any{"hostPort": 20999, "containerPort": 80, "protocol": "tcp", "hostIP": ip})
+			}
 		},
-		{
-			ID: "C163", Level: trial.Must, Profile: trial.Spec, Scope: scope, Section: "CONVENTIONS, portMappings",
-			Statement: "hostIP selects only its own family and address; the other family is skipped silently.",
-			Judged:    "A mapping for a second address of the host: reached there, not at the first address and not over IPv6.",
-			Check:     mappingHostIP,
+	},
+	{
+		ID: "C165", Level: trial.Must, Profile: trial.Netctl, Scope: mapsPorts, Section: "stricter than CONVENTIONS",
+		Statement: "Ports outside 1–65535 are rejected before side effects.",
+		Judged:    "70000, -1 and 0 as hostPort and containerPort: refused, the host as before.",
+		Check: func(t *trial.T) {
+			for _, port := range []int{70000, -1, 0} {
+				badMapping(t, fmt.Sprintf("containerPort %d", port), map[string]any{"hostPort": 20999, "containerPort": port, "protocol": "tcp"})
+			}
+			for _, port := range []int{70000, -1} {
+				badMapping(t, fmt.Sprintf("hostPort %d", port), map[string]any{"hostPort": port, "containerPort": 80, "protocol": "tcp"})
+			}
 		},
-		{
-			ID: "C164", Level: trial.Must, Profile: trial.Netctl, Scope: scope, Section: "stricter than CONVENTIONS",
-			Statement: "An invalid hostIP is an error.",
-			Judged:    "`banana`, `300.1.2.3`, `10.0.0.0/8`.",
-			Check: func(t *trial.T) {
-				for _, ip := range []string{"banana", "300.1.2.3", "10.0.0.0/8"} {
-					badMapping(t, "hostIP "+ip, map[string]any{"hostPort": 20999, "containerPort": 80, "protocol": "tcp", "hostIP": ip})
-				}
-			},
-		},
-		{
-			ID: "C165", Level: trial.Must, Profile: trial.Netctl, Scope: scope, Section: "stricter than CONVENTIONS",
-			Statement: "Ports outside 1–65535 are rejected before side effects.",
-			Judged:    "70000, -1 and 0 as hostPort and containerPort: refused, the host as before.",
-			Check: func(t *trial.T) {
-				for _, port := range []int{70000, -1, 0} {
-					badMapping(t, fmt.Sprintf("containerPort %d", port), map[string]any{"hostPort": 20999, "containerPort": port, "protocol": "tcp"})
-				}
-				for _, port := range []int{70000, -1} {
-					badMapping(t, fmt.Sprintf("hostPort %d", port), map[string]any{"hostPort": port, "containerPort": 80, "protocol": "tcp"})
-				}
-			},
-		},
-		{
-			ID: "C166", Level: trial.Should, Profile: trial.Netctl, Scope: scope, Section: "stricter than CONVENTIONS",
-			Statement: "Protocol tcp, udp or sctp in any letter case; others are rejected.",
-			Judged:    "TCP and Udp work; icmp and nonsense are refused.",
-			Check:     mappingProtocols,
-		},
-		{
-			ID: "C167", Level: trial.Should, Profile: trial.Netctl, Scope: scope, Section: "stricter than CONVENTIONS",
-			Statement: "A conflict with another mapping (family, overlapping hostIP, port, protocol) is an error naming the holder.",
-			Judged:    "Two containers want the same port: the second is refused and told who has it; the first keeps working.",
-			Check:     mappingConflict,
-		},
-		{
-			ID: "C168", Level: trial.Must, Profile: trial.Spec, Scope: trial.Chained, Section: "CONVENTIONS, portMappings",
-			Statement: "An empty or absent list is pure pass-through without firewall calls.",
-			Judged:    "ADD with no list, with null and with []: the host is untouched, on one without firewall tools as well.",
-			Check:     mappingsEmpty,
-		},
-	}
+	},
+	{
+		ID: "C166", Level: trial.Should, Profile: trial.Netctl, Scope: mapsPorts, Section: "stricter than CONVENTIONS",
+		Statement: "Protocol tcp, udp or sctp in any letter case; others are rejected.",
+		Judged:    "TCP and Udp work; icmp and nonsense are refused.",
+		Check:     mappingProtocols,
+	},
+	{
+		ID: "C167", Level: trial.Should, Profile: trial.Netctl, Scope: mapsPorts, Section: "stricter than CONVENTIONS",
+		Statement: "A conflict with another mapping (family, overlapping hostIP, port, protocol) is an error naming the holder.",
+		Judged:    "Two containers want the same port: the second is refused and told who has it; the first keeps working.",
+		Check:     mappingConflict,
+	},
+	{
+		ID: "C168", Level: trial.Must, Profile: trial.Spec, Scope: trial.Chained, Section: "CONVENTIONS, portMappings",
+		Statement: "An empty or absent list is pure pass-through without firewall calls.",
+		Judged:    "ADD with no list, with null and with []: the host is untouched, on one without firewall tools as well.",
+		Check:     mappingsEmpty,
+	},
 }
 
 // needMappings makes a row not applicable unless the plugin maps ports.

@@ -10,81 +10,79 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-func processRows() []trial.Row {
-	return []trial.Row{
-		{
-			ID: "C001", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 2, Overview",
-			Statement: "Exit status is 0 on success and non-zero on every failure.",
-			Judged:    "ADD and DEL of an attachment, then ten requests that must be refused, each by exit status.",
-			Check:     exitStatus,
-		},
-		{
-			ID: "C002", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 2, Overview; 5, Success",
-			Statement: "On ADD and VERSION stdout holds exactly one JSON document and nothing else.",
-			Judged:    "ADD and VERSION, and an ADD whose CNI_NETNS is the plugin's own namespace: one document either way.",
-			Check:     oneDocument,
-		},
-		{
-			ID: "C003", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error",
-			Statement: "On failure stdout holds exactly one JSON error document; a crash or stack trace is a failure of this row.",
-			Judged:    "Requests that must be refused, and the configuration with each key missing, of a wrong type, or given as an argument.",
-			Check:     errorDocument,
-		},
-		{
-			ID: "C004", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Success",
-			Statement: "DEL, CHECK, STATUS and GC write nothing to stdout on success.",
-			Judged:    "Each operation the plugin's versions have, after an ADD.",
-			Check:     silentSuccess,
-		},
-		{
-			ID: "C005", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 2, Overview",
-			Statement: "Diagnostics go to stderr only; stdout stays parseable at the highest log level.",
-			Judged:    "ADD and DEL with the usual logging keys and variables at debug; stdout as in C002 and C004.",
-			Check:     loudStderr,
-		},
-		{
-			ID: "C006", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error codes 5 and 6",
-			Statement: "Empty or closed stdin yields a code 5 or 6 error promptly, never a hang. VERSION must still succeed.",
-			Judged:    "ADD and DEL with empty stdin and with none: code 5 or 6 within 5 s. VERSION with empty stdin succeeds.",
-			Check:     emptyStdin,
-		},
-		{
-			ID: "C007", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "SPEC 2, Parameters",
-			Statement: "The result does not depend on working directory, HOME and locale; unknown environment variables are ignored, trace context included.",
-			Judged:    "The same attachment added plainly and in a strange environment: the results agree but for addresses and hardware addresses.",
-			Check:     strangeEnvironment,
-		},
-		{
-			ID: "C008", Level: trial.Must, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4, ADD",
-			Statement: "A request rejected during validation changes nothing on the host or in the container.",
-			Judged:    "Requests that must be refused, and one whose namespace does not exist, on an untouched host: links, addresses, rules and files before and after.",
-			Check:     rejectedUntouched,
-		},
-		{
-			ID: "C009", Level: trial.Must, Profile: trial.Runtime, Scope: trial.All, Section: "nerdctl parses the banner",
-			Statement: "With no CNI_COMMAND in the environment: exit 0, empty stdout, stderr first line `CNI <name> plugin v<semver>`.",
-			Judged:    "One call with nothing but PATH.",
-			Check:     banner,
-		},
-		{
-			ID: "C010", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4",
-			Statement: "SIGKILL at any point leaves no lock that blocks the next invocation.",
-			Judged:    "ADD killed after 1 to 32 ms, each time followed by the ADD of another container within 10 s.",
-			Check:     killedHoldsNoLock,
-		},
-		{
-			ID: "C011", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "SPEC 2, Parameters (CNI_PATH)",
-			Statement: "Works when invoked through a symlink and from any directory in CNI_PATH.",
-			Judged:    "VERSION, ADD and DEL through a symlink of the same name in another directory.",
-			Check:     throughSymlink,
-		},
-		{
-			ID: "C012", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 2",
-			Statement: "Never relies on a shell; arguments are never interpolated into command lines.",
-			Judged:    "ADD and DEL on a host whose shells are empty files, with shell text in unknown keys and in CNI_ARGS.",
-			Check:     noShell,
-		},
-	}
+var processRows = []trial.Row{
+	{
+		ID: "C001", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 2, Overview",
+		Statement: "Exit status is 0 on success and non-zero on every failure.",
+		Judged:    "ADD and DEL of an attachment, then ten requests that must be refused, each by exit status.",
+		Check:     exitStatus,
+	},
+	{
+		ID: "C002", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 2, Overview; 5, Success",
+		Statement: "On ADD and VERSION stdout holds exactly one JSON document and nothing else.",
+		Judged:    "ADD and VERSION, and an ADD whose CNI_NETNS is the plugin's own namespace: one document either way.",
+		Check:     oneDocument,
+	},
+	{
+		ID: "C003", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error",
+		Statement: "On failure stdout holds exactly one JSON error document; a crash or stack trace is a failure of this row.",
+		Judged:    "Requests that must be refused, and the configuration with each key missing, of a wrong type, or given as an argument.",
+		Check:     errorDocument,
+	},
+	{
+		ID: "C004", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Success",
+		Statement: "DEL, CHECK, STATUS and GC write nothing to stdout on success.",
+		Judged:    "Each operation the plugin's versions have, after an ADD.",
+		Check:     silentSuccess,
+	},
+	{
+		ID: "C005", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 2, Overview",
+		Statement: "Diagnostics go to stderr only; stdout stays parseable at the highest log level.",
+		Judged:    "ADD and DEL with the usual logging keys and variables at debug; stdout as in C002 and C004.",
+		Check:     loudStderr,
+	},
+	{
+		ID: "C006", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error codes 5 and 6",
+		Statement: "Empty or closed stdin yields a code 5 or 6 error promptly, never a hang. VERSION must still succeed.",
+		Judged:    "ADD and DEL with empty stdin and with none: code 5 or 6 within 5 s. VERSION with empty stdin succeeds.",
+		Check:     emptyStdin,
+	},
+	{
+		ID: "C007", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "SPEC 2, Parameters",
+		Statement: "The result does not depend on working directory, HOME and locale; unknown environment variables are ignored, trace context included.",
+		Judged:    "The same attachment added plainly and in a strange environment: the results agree but for addresses and hardware addresses.",
+		Check:     strangeEnvironment,
+	},
+	{
+		ID: "C008", Level: trial.Must, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4, ADD",
+		Statement: "A request rejected during validation changes nothing on the host or in the container.",
+		Judged:    "Requests that must be refused, and one whose namespace does not exist, on an untouched host: links, addresses, rules and files before and after.",
+		Check:     rejectedUntouched,
+	},
+	{
+		ID: "C009", Level: trial.Must, Profile: trial.Runtime, Scope: trial.All, Section: "nerdctl parses the banner",
+		Statement: "With no CNI_COMMAND in the environment: exit 0, empty stdout, stderr first line `CNI <name> plugin v<semver>`.",
+		Judged:    "One call with nothing but PATH.",
+		Check:     banner,
+	},
+	{
+		ID: "C010", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4",
+		Statement: "SIGKILL at any point leaves no lock that blocks the next invocation.",
+		Judged:    "ADD killed after 1 to 32 ms, each time followed by the ADD of another container within 10 s.",
+		Check:     killedHoldsNoLock,
+	},
+	{
+		ID: "C011", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "SPEC 2, Parameters (CNI_PATH)",
+		Statement: "Works when invoked through a symlink and from any directory in CNI_PATH.",
+		Judged:    "VERSION, ADD and DEL through a symlink of the same name in another directory.",
+		Check:     throughSymlink,
+	},
+	{
+		ID: "C012", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 2",
+		Statement: "Never relies on a shell; arguments are never interpolated into command lines.",
+		Judged:    "ADD and DEL on a host whose shells are empty files, with shell text in unknown keys and in CNI_ARGS.",
+		Check:     noShell,
+	},
 }
 
 func exitStatus(t *trial.T) {

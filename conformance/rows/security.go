@@ -11,44 +11,42 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-func securityRows() []trial.Row {
-	return []trial.Row{
-		{
-			ID: "C193", Level: trial.Must, Profile: trial.Netctl, Scope: trial.Interface, Section: "CVE-2020-10749",
-			Statement: "Host-side links ignore IPv6 router advertisements.",
-			Judged:    "Every link ADD made on the host has accept_ra 0 or IPv6 off.",
-			Check:     noAdvertisements,
-		},
-		{
-			ID: "C194", Level: trial.Must, Profile: trial.Netctl, Scope: trial.Interface | trial.Chained, Section: "CVE-2025-67499",
-			Statement: "Port mappings match only packets addressed to the host itself, in both hooks.",
-			Judged:    "A server behind the host on the mapped port: the outside and the host still reach it, not the container.",
-			Check:     onlyToHost,
-		},
-		{
-			ID: "C195", Level: trial.Should, Profile: trial.Netctl, Scope: trial.Interface | trial.Chained, Section: "plugins#729",
-			Statement: "Turning on localhost routing for mappings adds a guard that drops foreign packets to 127/8.",
-			Judged:    "A service on the host's 127.0.0.1: a packet the container sends to that address must not arrive.",
-			Check:     localhostGuarded,
-		},
-		{
-			ID: "C196", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "CVE-2021-20206",
-			Statement: "A plugin type with a path separator is refused.",
-			Judged:    "An IPAM type that is a path, relative and absolute: ADD fails and nothing of that path runs.",
-			Check:     typeWithPath,
-		},
-		{
-			ID: "C197", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC",
-			Statement: "State files are 0600 in a 0700 tree.",
-			Judged:    "The mode of every file and directory that appears in /run and /var/lib with an ADD.",
-			Check:     privateFiles,
-		},
-		{
-			ID: "C198", Level: trial.Should, Profile: trial.Netctl, Scope: trial.Chained, Section: "plugins#618",
-			Statement: "One network's published ports can be confined to an interface or zone; no silent hole through the host firewall.",
-			Never:     "no key for it is common to plugins; the suite would judge one vendor's spelling",
-		},
-	}
+var securityRows = []trial.Row{
+	{
+		ID: "C193", Level: trial.Must, Profile: trial.Netctl, Scope: trial.Interface, Section: "CVE-2020-10749",
+		Statement: "Host-side links ignore IPv6 router advertisements.",
+		Judged:    "Every link ADD made on the host has accept_ra 0 or IPv6 off.",
+		Check:     noAdvertisements,
+	},
+	{
+		ID: "C194", Level: trial.Must, Profile: trial.Netctl, Scope: trial.Interface | trial.Chained, Section: "CVE-2025-67499",
+		Statement: "Port mappings match only packets addressed to the host itself, in both hooks.",
+		Judged:    "A server behind the host on the mapped port: the outside and the host still reach it, not the container.",
+		Check:     onlyToHost,
+	},
+	{
+		ID: "C195", Level: trial.Should, Profile: trial.Netctl, Scope: trial.Interface | trial.Chained, Section: "plugins#729",
+		Statement: "Turning on localhost routing for mappings adds a guard that drops foreign packets to 127/8.",
+		Judged:    "A service on the host's 127.0.0.1: a packet the container sends to that address must not arrive.",
+		Check:     localhostGuarded,
+	},
+	{
+		ID: "C196", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "CVE-2021-20206",
+		Statement: "A plugin type with a path separator is refused.",
+		Judged:    "An IPAM type that is a path, relative and absolute: ADD fails and nothing of that path runs.",
+		Check:     typeWithPath,
+	},
+	{
+		ID: "C197", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC",
+		Statement: "State files are 0600 in a 0700 tree.",
+		Judged:    "The mode of every file and directory that appears in /run and /var/lib with an ADD.",
+		Check:     privateFiles,
+	},
+	{
+		ID: "C198", Level: trial.Should, Profile: trial.Netctl, Scope: trial.Chained, Section: "plugins#618",
+		Statement: "One network's published ports can be confined to an interface or zone; no silent hole through the host firewall.",
+		Never:     "no key for it is common to plugins; the suite would judge one vendor's spelling",
+	},
 }
 
 func noAdvertisements(t *trial.T) {

@@ -8,69 +8,67 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-func shapeRows() []trial.Row {
-	return []trial.Row{
-		{
-			ID: "C141", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.IPAM, Section: "spec-v0.2.0, Result",
-			Statement: "0.1.0 and 0.2.0: `ip4` and/or `ip6` with `ip`, `gateway`, `routes`; one address per family; routes attached to their family.",
-			Judged:    "ADD in both versions against that shape.",
-			Check:     func(t *trial.T) { shapes(t, "0.1.0", "0.2.0") },
-		},
-		{
-			ID: "C142", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "spec-v0.2.0, Result",
-			Statement: "0.1.0 and 0.2.0: no address at all is an error, because the old shape cannot say so.",
-			Judged:    "The delegate answers without addresses; ADD in both versions fails.",
-			Check:     noAddressOld,
-		},
-		{
-			ID: "C143", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.IPAM | trial.Other, Section: "spec-v0.3.x and v0.4.0, Result",
-			Statement: "0.3.0 to 0.4.0: entries of `ips` carry `version` \"4\" or \"6\".",
-			Judged:    "ADD in the three versions against that shape.",
-			Check:     func(t *trial.T) { shapes(t, "0.3.0", "0.3.1", "0.4.0") },
-		},
-		{
-			ID: "C144", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.IPAM | trial.Other, Section: "SPEC 5, Success (ips)",
-			Statement: "From 1.0.0: entries of `ips` have no `version`.",
-			Judged:    "ADD in 1.0.0 and 1.1.0 against that shape.",
-			Check:     func(t *trial.T) { shapes(t, "1.0.0", "1.1.0") },
-		},
-		{
-			ID: "C145", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface | trial.Chained, Section: "SPEC 5, Success (interfaces)",
-			Statement: "Below 1.1.0 `mtu`, `socketPath` and `pciID` are not emitted.",
-			Judged:    "ADD in each version with interfaces below 1.1.0.",
-			Check:     noNewFields,
-		},
-		{
-			ID: "C146", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.IPAM, Section: "SPEC 5, Success (ips, routes)",
-			Statement: "`address` keeps host bits, `gateway` is a bare address, `dst` is a network.",
-			Judged:    "The result of ADD, each field parsed.",
-			Check:     addressForms,
-		},
-		{
-			ID: "C147", Level: trial.Must, Profile: trial.Spec, Scope: trial.IPAM, Section: "SPEC 5, Delegated plugins (IPAM)",
-			Statement: "An IPAM result has no `interfaces` and no `ips[].interface`.",
-			Judged:    "ADD in each version from 0.3.0.",
-			Check:     ipamWithoutInterfaces,
-		},
-		{
-			ID: "C148", Level: trial.Must, Profile: trial.Spec, Scope: trial.IPAM, Section: "spec-v0.2.0, Result",
-			Statement: "More than one address per family is refused below 0.3.0.",
-			Judged:    "ADD in 0.2.0 with two IPv4 range sets.",
-			Check:     twoPerFamilyOld,
-		},
-		{
-			ID: "C149", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Success (dns)",
-			Statement: "`dns` uses only nameservers, domain, search and options.",
-			Judged:    "ADD with all four in the configuration.",
-			Check:     dnsKeys,
-		},
-		{
-			ID: "C150", Level: trial.Should, Profile: trial.Spec, Scope: trial.Chained, Section: "spec-v0.3.x and v0.4.0, Result",
-			Statement: "Consumers accept `interface` missing or −1 in older results.",
-			Judged:    "ADD in each of these versions behind a result without the index, and with −1.",
-			Check:     oldIndices,
-		},
-	}
+var shapeRows = []trial.Row{
+	{
+		ID: "C141", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.IPAM, Section: "spec-v0.2.0, Result",
+		Statement: "0.1.0 and 0.2.0: `ip4` and/or `ip6` with `ip`, `gateway`, `routes`; one address per family; routes attached to their family.",
+		Judged:    "ADD in both versions against that shape.",
+		Check:     func(t *trial.T) { shapes(t, "0.1.0", "0.2.0") },
+	},
+	{
+		ID: "C142", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "spec-v0.2.0, Result",
+		Statement: "0.1.0 and 0.2.0: no address at all is an error, because the old shape cannot say so.",
+		Judged:    "The delegate answers without addresses; ADD in both versions fails.",
+		Check:     noAddressOld,
+	},
+	{
+		ID: "C143", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.IPAM | trial.Other, Section: "spec-v0.3.x and v0.4.0, Result",
+		Statement: "0.3.0 to 0.4.0: entries of `ips` carry `version` \"4\" or \"6\".",
+		Judged:    "ADD in the three versions against that shape.",
+		Check:     func(t *trial.T) { shapes(t, "0.3.0", "0.3.1", "0.4.0") },
+	},
+	{
+		ID: "C144", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.IPAM | trial.Other, Section: "SPEC 5, Success (ips)",
+		Statement: "From 1.0.0: entries of `ips` have no `version`.",
+		Judged:    "ADD in 1.0.0 and 1.1.0 against that shape.",
+		Check:     func(t *trial.T) { shapes(t, "1.0.0", "1.1.0") },
+	},
+	{
+		ID: "C145", Level: trial.Should, Profile: trial.Spec, Scope: trial.Interface | trial.Chained, Section: "SPEC 5, Success (interfaces)",
+		Statement: "Below 1.1.0 `mtu`, `socketPath` and `pciID` are not emitted.",
+		Judged:    "ADD in each version with interfaces below 1.1.0.",
+		Check:     noNewFields,
+	},
+	{
+		ID: "C146", Level: trial.Must, Profile: trial.Spec, Scope: trial.Interface | trial.IPAM, Section: "SPEC 5, Success (ips, routes)",
+		Statement: "`address` keeps host bits, `gateway` is a bare address, `dst` is a network.",
+		Judged:    "The result of ADD, each field parsed.",
+		Check:     addressForms,
+	},
+	{
+		ID: "C147", Level: trial.Must, Profile: trial.Spec, Scope: trial.IPAM, Section: "SPEC 5, Delegated plugins (IPAM)",
+		Statement: "An IPAM result has no `interfaces` and no `ips[].interface`.",
+		Judged:    "ADD in each version from 0.3.0.",
+		Check:     ipamWithoutInterfaces,
+	},
+	{
+		ID: "C148", Level: trial.Must, Profile: trial.Spec, Scope: trial.IPAM, Section: "spec-v0.2.0, Result",
+		Statement: "More than one address per family is refused below 0.3.0.",
+		Judged:    "ADD in 0.2.0 with two IPv4 range sets.",
+		Check:     twoPerFamilyOld,
+	},
+	{
+		ID: "C149", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Success (dns)",
+		Statement: "`dns` uses only nameservers, domain, search and options.",
+		Judged:    "ADD with all four in the configuration.",
+		Check:     dnsKeys,
+	},
+	{
+		ID: "C150", Level: trial.Should, Profile: trial.Spec, Scope: trial.Chained, Section: "spec-v0.3.x and v0.4.0, Result",
+		Statement: "Consumers accept `interface` missing or −1 in older results.",
+		Judged:    "ADD in each of these versions behind a result without the index, and with −1.",
+		Check:     oldIndices,
+	},
 }
 
 // shapes wants the result of each version the plugin lists in its form.

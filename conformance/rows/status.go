@@ -9,56 +9,54 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-func statusRows() []trial.Row {
-	return []trial.Row{
-		{
-			ID: "C113", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, STATUS",
-			Statement: "Ready: STATUS exits 0 in silence.",
-			Judged:    "STATUS on an untouched host and after an ADD.",
-			Check:     statusReady,
-		},
-		{
-			ID: "C114", Level: trial.Must, Profile: trial.Spec, Scope: trial.IPAM | trial.Delegating, Section: "SPEC 4, STATUS; 5, Error code 50",
-			Statement: "Pool exhausted: STATUS fails with code 50.",
-			Judged:    "A pool of one address that is taken.",
-			Check:     statusExhausted,
-		},
-		{
-			ID: "C115", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, STATUS; 5, Error code 50",
-			Statement: "A required daemon, tool, kernel feature or parent link is missing: STATUS fails with code 50.",
-			Judged:    "Firewall tools missing, the uplink missing, IPAM plugin missing: whenever ADD fails there, STATUS must have said so.",
-			Check:     statusTruthful,
-		},
-		{
-			ID: "C116", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error code 51",
-			Statement: "Existing attachments impaired (overlay peers lost, say): STATUS fails with code 51.",
-			Never:     "what impairs attachments is different for every plugin and cannot be brought about from outside",
-		},
-		{
-			ID: "C117", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
-			Statement: "STATUS is delegated to IPAM and its failure passed on; a missing IPAM binary fails.",
-			Judged:    "The delegate's STATUS succeeds, then fails; then its type does not exist.",
-			Check:     statusDelegated,
-		},
-		{
-			ID: "C118", Level: trial.Must, Profile: trial.Runtime, Scope: trial.All, Alone: true, Section: "CRI-O polls every 500 ms",
-			Statement: "STATUS is read-only and fast (under 50 ms).",
-			Judged:    "The host before and after ten STATUS calls; the quickest of them.",
-			Check:     statusCheap,
-		},
-		{
-			ID: "C119", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, STATUS",
-			Statement: "ADD and DEL behave the same whether or not STATUS was ever called or failed.",
-			Judged:    "ADD and DEL after a STATUS that fails for a wrong configuration, and without any.",
-			Check:     statusWithoutEffect,
-		},
-		{
-			ID: "C120", Level: trial.Should, Profile: trial.Netctl, Scope: trial.Chained, Section: "stricter than SPEC 4, STATUS",
-			Statement: "STATUS of a plugin that filters packets verifies that the chosen backend works.",
-			Judged:    "iptables and nft replaced by programs that fail: if ADD fails there, STATUS fails with code 50.",
-			Check:     statusBackend,
-		},
-	}
+var statusRows = []trial.Row{
+	{
+		ID: "C113", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, STATUS",
+		Statement: "Ready: STATUS exits 0 in silence.",
+		Judged:    "STATUS on an untouched host and after an ADD.",
+		Check:     statusReady,
+	},
+	{
+		ID: "C114", Level: trial.Must, Profile: trial.Spec, Scope: trial.IPAM | trial.Delegating, Section: "SPEC 4, STATUS; 5, Error code 50",
+		Statement: "Pool exhausted: STATUS fails with code 50.",
+		Judged:    "A pool of one address that is taken.",
+		Check:     statusExhausted,
+	},
+	{
+		ID: "C115", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, STATUS; 5, Error code 50",
+		Statement: "A required daemon, tool, kernel feature or parent link is missing: STATUS fails with code 50.",
+		Judged:    "Firewall tools missing, the uplink missing, IPAM plugin missing: whenever ADD fails there, STATUS must have said so.",
+		Check:     statusTruthful,
+	},
+	{
+		ID: "C116", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error code 51",
+		Statement: "Existing attachments impaired (overlay peers lost, say): STATUS fails with code 51.",
+		Never:     "what impairs attachments is different for every plugin and cannot be brought about from outside",
+	},
+	{
+		ID: "C117", Level: trial.Must, Profile: trial.Spec, Scope: trial.Delegating, Section: "SPEC 4, Delegation",
+		Statement: "STATUS is delegated to IPAM and its failure passed on; a missing IPAM binary fails.",
+		Judged:    "The delegate's STATUS succeeds, then fails; then its type does not exist.",
+		Check:     statusDelegated,
+	},
+	{
+		ID: "C118", Level: trial.Must, Profile: trial.Runtime, Scope: trial.All, Alone: true, Section: "CRI-O polls every 500 ms",
+		Statement: "STATUS is read-only and fast (under 50 ms).",
+		Judged:    "The host before and after ten STATUS calls; the quickest of them.",
+		Check:     statusCheap,
+	},
+	{
+		ID: "C119", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, STATUS",
+		Statement: "ADD and DEL behave the same whether or not STATUS was ever called or failed.",
+		Judged:    "ADD and DEL after a STATUS that fails for a wrong configuration, and without any.",
+		Check:     statusWithoutEffect,
+	},
+	{
+		ID: "C120", Level: trial.Should, Profile: trial.Netctl, Scope: trial.Chained, Section: "stricter than SPEC 4, STATUS",
+		Statement: "STATUS of a plugin that filters packets verifies that the chosen backend works.",
+		Judged:    "iptables and nft replaced by programs that fail: if ADD fails there, STATUS fails with code 50.",
+		Check:     statusBackend,
+	},
 }
 
 // status places an attachment for STATUS and GC, which came with 1.1.0.

@@ -7,63 +7,61 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-func versionRows() []trial.Row {
-	return []trial.Row{
-		{
-			ID: "C044", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, VERSION",
-			Statement: "VERSION prints an object with `cniVersion` and a non-empty `supportedVersions` array.",
-			Judged:    "One call.",
-			Check:     versionShape,
-		},
-		{
-			ID: "C045", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Version success",
-			Statement: "The `cniVersion` VERSION returns repeats the one supplied on stdin.",
-			Judged:    "VERSION asked with each released version.",
-			Check:     versionRepeats,
-		},
-		{
-			ID: "C046", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4, VERSION",
-			Statement: "VERSION succeeds with empty, `{}` or junk stdin.",
-			Judged:    "Three calls.",
-			Check:     versionAnyStdin,
-		},
-		{
-			ID: "C047", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, VERSION; 5, Error code 1",
-			Statement: "`supportedVersions` equals the set of versions for which ADD is accepted.",
-			Judged:    "ADD with each version from 0.1.0 to 1.1.0 and some between: accepted exactly when listed.",
-			Check:     versionsAccepted,
-		},
-		{
-			ID: "C048", Level: trial.Must, Profile: trial.Runtime, Scope: trial.All, Section: "drop-in minimum",
-			Statement: "0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0 and 1.1.0 are supported (bandwidth from 0.3.0, firewall from 0.4.0).",
-			Judged:    "The list VERSION gives.",
-			Check:     versionMinimum,
-		},
-		{
-			ID: "C049", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, CHECK",
-			Statement: "CHECK with a configuration below 0.4.0 gives code 1.",
-			Judged:    "CHECK with each older version the plugin lists.",
-			Check:     func(t *trial.T) { tooOld(t, "0.4.0", protocol.Check) },
-		},
-		{
-			ID: "C050", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, GC and STATUS",
-			Statement: "GC or STATUS with a configuration below 1.1.0 gives code 1.",
-			Judged:    "Both with each older version the plugin lists.",
-			Check:     func(t *trial.T) { tooOld(t, "1.1.0", protocol.GC, protocol.Status) },
-		},
-		{
-			ID: "C051", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Success; spec-v0.x tags",
-			Statement: "For every supported version the ADD result carries that `cniVersion` and its shape.",
-			Judged:    "ADD in each listed version; the document against the shape of that version.",
-			Check:     everyVersionsShape,
-		},
-		{
-			ID: "C052", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error code 1",
-			Statement: "A future minor (1.2.0) and a nonsense version both give code 1, not a crash.",
-			Judged:    "ADD with 1.2.0, `banana`, `1`, `-1.0.0`.",
-			Check:     nonsenseVersions,
-		},
-	}
+var versionRows = []trial.Row{
+	{
+		ID: "C044", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, VERSION",
+		Statement: "VERSION prints an object with `cniVersion` and a non-empty `supportedVersions` array.",
+		Judged:    "One call.",
+		Check:     versionShape,
+	},
+	{
+		ID: "C045", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Version success",
+		Statement: "The `cniVersion` VERSION returns repeats the one supplied on stdin.",
+		Judged:    "VERSION asked with each released version.",
+		Check:     versionRepeats,
+	},
+	{
+		ID: "C046", Level: trial.Should, Profile: trial.Netctl, Scope: trial.All, Section: "stricter than SPEC 4, VERSION",
+		Statement: "VERSION succeeds with empty, `{}` or junk stdin.",
+		Judged:    "Three calls.",
+		Check:     versionAnyStdin,
+	},
+	{
+		ID: "C047", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, VERSION; 5, Error code 1",
+		Statement: "`supportedVersions` equals the set of versions for which ADD is accepted.",
+		Judged:    "ADD with each version from 0.1.0 to 1.1.0 and some between: accepted exactly when listed.",
+		Check:     versionsAccepted,
+	},
+	{
+		ID: "C048", Level: trial.Must, Profile: trial.Runtime, Scope: trial.All, Section: "drop-in minimum",
+		Statement: "0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0 and 1.1.0 are supported (bandwidth from 0.3.0, firewall from 0.4.0).",
+		Judged:    "The list VERSION gives.",
+		Check:     versionMinimum,
+	},
+	{
+		ID: "C049", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, CHECK",
+		Statement: "CHECK with a configuration below 0.4.0 gives code 1.",
+		Judged:    "CHECK with each older version the plugin lists.",
+		Check:     func(t *trial.T) { tooOld(t, "0.4.0", protocol.Check) },
+	},
+	{
+		ID: "C050", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 4, GC and STATUS",
+		Statement: "GC or STATUS with a configuration below 1.1.0 gives code 1.",
+		Judged:    "Both with each older version the plugin lists.",
+		Check:     func(t *trial.T) { tooOld(t, "1.1.0", protocol.GC, protocol.Status) },
+	},
+	{
+		ID: "C051", Level: trial.Must, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Success; spec-v0.x tags",
+		Statement: "For every supported version the ADD result carries that `cniVersion` and its shape.",
+		Judged:    "ADD in each listed version; the document against the shape of that version.",
+		Check:     everyVersionsShape,
+	},
+	{
+		ID: "C052", Level: trial.Should, Profile: trial.Spec, Scope: trial.All, Section: "SPEC 5, Error code 1",
+		Statement: "A future minor (1.2.0) and a nonsense version both give code 1, not a crash.",
+		Judged:    "ADD with 1.2.0, `banana`, `1`, `-1.0.0`.",
+		Check:     nonsenseVersions,
+	},
 }
 
 func askVersion(t *trial.T, stdin []byte) *protocol.Reply {

@@ -164,6 +164,13 @@ func (t *T) Must(err error) {
 	}
 }
 
+// Altered is Must for a change to the kernel that the row makes itself and that
+// the shell line leaves out.
+func (t *T) Altered(err error) {
+	t.Must(err)
+	t.Host.Script.Cannot("between the calls, links, addresses or routes are changed")
+}
+
 // Need makes the row not applicable unless ok.
 func (t *T) Need(ok bool, reason string, args ...any) {
 	if !ok {

@@ -92,7 +92,6 @@ const maxLost = 4
 func (f *Forwarder) lost(x *exchange, l link, e *effects) {
 	s := l.server()
 	if l.worked() && x.attemptsAt(s) < maxLost {
-		f.count.Retries++
 		f.sendTo(x, s, append([]byte(nil), x.msg...), time.Now(), e)
 		return
 	}

@@ -171,6 +171,9 @@ func (f *Forwarder) sendTo(x *exchange, s *server, buf []byte, now time.Time, e 
 		return false
 	}
 	x.attempts = append(x.attempts, a)
+	if len(x.attempts) > 1 {
+		f.count.Retries++
+	}
 	f.steps.push(x, now.Add(f.opt.Step))
 	f.setAlarm(now)
 	message.SetID(buf, a.id)
@@ -180,6 +183,5 @@ func (f *Forwarder) sendTo(x *exchange, s *server, buf []byte, now time.Time, e 
 
 // resend is send for an exchange whose question is nowhere else at hand.
 func (f *Forwarder) resend(x *exchange, now time.Time, e *effects) {
-	f.count.Retries++
 	f.send(x, append([]byte(nil), x.msg...), now, e)
 }

@@ -13,9 +13,13 @@ import (
 	"github.com/netctl/netctl/dnsd/message"
 )
 
-// quick are the times of the tests: a tenth of the real ones.
+// step is a server's time in the tests, a third of the real one. What has to
+// happen at once has to happen before it is over.
+const step = 300 * time.Millisecond
+
+// quick are the times of the tests.
 func quick(port uint16) Options {
-	return Options{Step: 100 * time.Millisecond, Deadline: 450 * time.Millisecond, Penalty: time.Second, Port: port}
+	return Options{Step: step, Deadline: 9 * step / 2, Penalty: 10 * step, Port: port}
 }
 
 func newForwarder(t *testing.T, opt Options) *Forwarder {
@@ -27,7 +31,6 @@ func newForwarder(t *testing.T, opt Options) *Forwarder {
 
 // TestSchedule: which of several servers answers, and when.
 func TestSchedule(t *testing.T) {
-	const step = 100 * time.Millisecond
 	good, better := address("192.0.2.1"), address("192.0.2.2")
 	tests := []struct {
 		name     string
@@ -35,23 +38,24 @@ func TestSchedule(t *testing.T) {
 		want     string
 		from, to time.Duration
 	}{
-		{"the first answers", []behaviour{good, better}, "192.0.2.1", 0, step / 2},
+		{"the first answers", []behaviour{good, better}, "192.0.2.1", 0, step},
 		{"the first is dead", []behaviour{nil, better}, "192.0.2.2", step, 2 * step},
 		{"two are dead", []behaviour{nil, nil, better}, "192.0.2.2", 2 * step, 3 * step},
-		{"all are dead", []behaviour{nil, nil}, "SERVFAIL", 4 * step, 6 * step},
-		{"the first fails", []behaviour{rcode(dns.RcodeServerFailure), better}, "192.0.2.2", 0, step / 2},
-		{"the first refuses", []behaviour{rcode(dns.RcodeRefused), better}, "192.0.2.2", 0, step / 2},
-		{"the first does not implement it", []behaviour{rcode(dns.RcodeNotImplemented), better}, "192.0.2.2", 0, step / 2},
-		{"the first finds it malformed", []behaviour{rcode(dns.RcodeFormatError), better}, "192.0.2.2", 0, step / 2},
-		{"the first is garbled", []behaviour{garbled, better}, "192.0.2.2", 0, step / 2},
-		{"no such name is an answer", []behaviour{rcode(dns.RcodeNameError), better}, "NXDOMAIN", 0, step / 2},
-		{"all fail", []behaviour{rcode(dns.RcodeServerFailure), rcode(dns.RcodeRefused)}, "SERVFAIL", 0, step / 2},
-		{"all refuse", []behaviour{rcode(dns.RcodeRefused), rcode(dns.RcodeRefused)}, "REFUSED", 0, step / 2},
+		{"all are dead", []behaviour{nil, nil}, "SERVFAIL", 4 * step, 7 * step},
+		{"the first fails", []behaviour{rcode(dns.RcodeServerFailure), better}, "192.0.2.2", 0, step},
+		{"the first refuses", []behaviour{rcode(dns.RcodeRefused), better}, "192.0.2.2", 0, step},
+		{"the first does not implement it", []behaviour{rcode(dns.RcodeNotImplemented), better}, "192.0.2.2", 0, step},
+		{"the first finds it malformed", []behaviour{rcode(dns.RcodeFormatError), better}, "192.0.2.2", 0, step},
+		{"the first is garbled", []behaviour{garbled, better}, "192.0.2.2", 0, step},
+		{"no such name is an answer", []behaviour{rcode(dns.RcodeNameError), better}, "NXDOMAIN", 0, step},
+		{"all fail", []behaviour{rcode(dns.RcodeServerFailure), rcode(dns.RcodeRefused)}, "SERVFAIL", 0, step},
+		{"all refuse", []behaviour{rcode(dns.RcodeRefused), rcode(dns.RcodeRefused)}, "REFUSED", 0, step},
 		{"one fails, one is dead", []behaviour{rcode(dns.RcodeRefused), nil}, "REFUSED", 2 * step, 4 * step},
 		{"the first is slow", []behaviour{after(3*step/2, good), nil}, "192.0.2.1", step, 2 * step},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			port := freePort(t)
 			f := newForwarder(t, quick(port))
 			var servers []*fakeServer
@@ -61,7 +65,7 @@ func TestSchedule(t *testing.T) {
 			start := time.Now()
 			got := result(ask(t, f, request(t, question("example.org."), servers...)))
 			took := time.Since(start)
-			if got != test.want || took < test.from || took > test.to+step/2 {
+			if got != test.want || took < test.from || took > test.to {
 				t.Errorf("got %s after %s, want %s after %s to %s", got, took, test.want, test.from, test.to)
 			}
 			if c, _, _ := f.Stats(); c.InFlight != 0 {
@@ -96,7 +100,7 @@ func TestNobodyListens(t *testing.T) {
 		r := request(t, question("example.org."), nobody, alive)
 		r.Stream = stream
 		start := time.Now()
-		if got := result(ask(t, f, r)); got != "192.0.2.1" || time.Since(start) > 80*time.Millisecond {
+		if got := result(ask(t, f, r)); got != "192.0.2.1" || time.Since(start) > step {
 			t.Errorf("stream %v: %s after %s", stream, got, time.Since(start))
 		}
 		r = request(t, question("example.org.").SetEdns0(1232, false), nobody)
@@ -116,7 +120,14 @@ func TestSilentStream(t *testing.T) {
 	r := request(t, question("example.org."), dead)
 	r.Stream = true
 	start := time.Now()
-	if got := result(ask(t, f, r)); got != "SERVFAIL" || time.Since(start) > 600*time.Millisecond {
+	time.AfterFunc(5*step/2, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.steps.head != nil || f.ends.head == nil {
+			t.Error("it waits for another server's turn, and there is none")
+		}
+	})
+	if got := result(ask(t, f, r)); got != "SERVFAIL" || time.Since(start) > 7*step {
 		t.Errorf("%s after %s", got, time.Since(start))
 	}
 	if n := len(dead.requests()); n != 1 {

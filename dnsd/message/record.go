@@ -24,38 +24,39 @@ const maxJumps = 127
 
 // skipName is the offset after the name at off. A compression pointer must
 // lead back, behind the header, to where a name was before (RFC 1035 section
-// 4.1.4): each jump lands before the last one, so there are no loops. More
+// 4.1.4): each jump lands before the last one, and what is there ends before
+// it, so there are no loops and no name depends on what follows it. More
 // jumps than a name can have labels only serve to make us walk.
 func skipName(msg []byte, off int) (after int, ok bool) {
-	length, jumps, before := 0, 0, off
-	for off < len(msg) {
+	length, jumps, start, limit := 0, 0, off, len(msg)
+	for off < limit {
 		c := int(msg[off])
 		switch c & 0xc0 {
 		case 0x00:
 			off += 1 + c
 			length += 1 + c
-			if length > maxNameLen {
+			if length > maxNameLen || off > limit {
 				return 0, false
 			}
 			if jumps == 0 {
 				after = off
 			}
 			if c == 0 {
-				return after, off <= len(msg)
+				return after, true
 			}
 		case 0xc0:
-			if off+2 > len(msg) {
+			if off+2 > limit {
 				return 0, false
 			}
 			target := int(binary.BigEndian.Uint16(msg[off:])) & 0x3fff
-			if target >= before || target < HeaderLen || jumps == maxJumps {
+			if target >= start || target < HeaderLen || jumps == maxJumps {
 				return 0, false
 			}
 			if jumps == 0 {
 				after = off + 2
 			}
 			jumps++
-			off, before = target, target
+			off, start, limit = target, target, start
 		default: // 0x40 and 0x80 were never put to use (RFC 6891 section 5)
 			return 0, false
 		}

@@ -87,7 +87,7 @@ func TestReaderEnds(t *testing.T) {
 
 // TestReaderPatience: a client that says nothing, and one that says it slowly.
 func TestReaderPatience(t *testing.T) {
-	const first, whole, idle = 60 * time.Millisecond, 120 * time.Millisecond, 240 * time.Millisecond
+	const first, whole, idle = 300 * time.Millisecond, 600 * time.Millisecond, 900 * time.Millisecond
 	tests := []struct {
 		name string
 		say  func(c net.Conn)
@@ -100,12 +100,13 @@ func TestReaderPatience(t *testing.T) {
 		{"a byte now and then", func(c net.Conn) {
 			for _, b := range frame(message(100)) {
 				c.Write([]byte{b})
-				time.Sleep(10 * time.Millisecond)
+				time.Sleep(50 * time.Millisecond)
 			}
 		}, 0, whole},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			ours, theirs := net.Pipe()
 			defer ours.Close()
 			defer theirs.Close()
@@ -119,7 +120,7 @@ func TestReaderPatience(t *testing.T) {
 				n++
 				r.SetIdle(idle)
 			}
-			if took := time.Since(start); n != test.ok || took < test.want || took > test.want+50*time.Millisecond {
+			if took := time.Since(start); n != test.ok || took < test.want || took > test.want+250*time.Millisecond {
 				t.Errorf("%d messages, ended after %s; want %d and %s", n, took, test.ok, test.want)
 			}
 		})

@@ -35,6 +35,9 @@ type Record struct {
 	LinkInside bool `json:"linkInside,omitempty"`
 	// Addresses of the container's end, in the order of the result.
 	Addresses []Address `json:"addresses,omitempty"`
+	// Routes are those that a plugin which is not ours gave with the addresses;
+	// our own kinds of IPAM have theirs from the configuration.
+	Routes []Route `json:"routes,omitempty"`
 	// Foreign means that the addresses are reserved somewhere else, or by
 	// nobody: they are known here and not held by this record.
 	Foreign bool `json:"foreign,omitempty"`
@@ -63,6 +66,17 @@ type Record struct {
 type Address struct {
 	Prefix  netip.Prefix `json:"prefix"`
 	Gateway netip.Addr   `json:"gateway,omitzero"`
+}
+
+// Route is a route in the container; see package wire, which has the same fields.
+type Route struct {
+	To     netip.Prefix `json:"dst"`
+	Via    netip.Addr   `json:"gw,omitzero"`
+	Metric int          `json:"priority,omitempty"`
+	Table  int          `json:"table,omitempty"`
+	MTU    int          `json:"mtu,omitempty"`
+	AdvMSS int          `json:"advmss,omitempty"`
+	Scope  *int         `json:"scope,omitempty"`
 }
 
 // Names is what the resolver needs to know of an attachment.

@@ -28,6 +28,7 @@ cmd/cni-conformance   < conformance
 # Values without mechanism: whoever imports them pulls in nothing.
 plugins/internal/wire < -
 plugins/internal/cni  < -
+ipam/hostlocal        < ipam/flock
 ipam/ledger           < ipam
 ipam                  < -
 

@@ -111,7 +111,7 @@ func (a *Attacher) replay(record ledger.Record) (*plan, error) {
 		return nil, err
 	}
 	p.record, p.grant = record, grantFrom(record)
-	p.grant.Routes = p.addressing.routes()
+	p.grant.Routes = append(p.grant.Routes, p.addressing.routes()...)
 	return p, p.wire()
 }
 
@@ -135,6 +135,9 @@ func grantFrom(record ledger.Record) Grant {
 	var grant Grant
 	for _, a := range record.Addresses {
 		grant.Addresses = append(grant.Addresses, wire.Address(a))
+	}
+	for _, r := range record.Routes {
+		grant.Routes = append(grant.Routes, wire.Route(r))
 	}
 	return grant
 }

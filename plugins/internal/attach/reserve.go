@@ -107,6 +107,11 @@ func (p *plan) fillRecord(a *Attacher) error {
 	for _, address := range p.grant.Addresses {
 		p.record.Addresses = append(p.record.Addresses, ledger.Address(address))
 	}
+	if _, foreign := p.source.(delegate); foreign {
+		for _, route := range p.grant.Routes {
+			p.record.Routes = append(p.record.Routes, ledger.Route(route))
+		}
+	}
 	if !p.wiring.Shared.Network.IsZero() || len(p.wiring.Owned.Publish) > 0 {
 		backend, err := a.backend(a.choose(p.conf))
 		if err != nil {

@@ -3,13 +3,13 @@ package firewall
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -45,6 +45,7 @@ func callBackend(words []string) error {
 		return err
 	}
 	record := filepath.Join(words[3], words[2])
+	fmt.Println("ready")
 	if words[1] == "apply" {
 		if err := os.WriteFile(record, nil, 0o600); err != nil {
 			return err
@@ -66,20 +67,38 @@ func parallelRules(n int) Rules {
 	return publishing(fmt.Sprintf("ctr%d", n), 2+n, uint16(8000+n), 80)
 }
 
+// caller is a process that calls a backend.
+type caller struct {
+	*exec.Cmd
+	stdout io.Reader
+}
+
 // call starts a process that calls the backend in the namespace.
-func (s *space) call(t *testing.T, b Backend, what string, n int, dir string) *exec.Cmd {
+func (s *space) call(t *testing.T, b Backend, what string, n int, dir string) caller {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d %s", callEnv, b.Name(), what, n, dir))
 	cmd.Stderr = new(strings.Builder)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.do(t, func() { check(t, cmd.Start()) })
-	return cmd
+	return caller{cmd, stdout}
+}
+
+// ready waits until the process is about to call its backend.
+func (c caller) ready(t *testing.T) {
+	t.Helper()
+	if _, err := io.ReadFull(c.stdout, make([]byte, len("ready\n"))); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // inParallel calls the backend for all attachments at the same time.
 func (s *space) inParallel(t *testing.T, b Backend, what string, count int, dir string) {
 	t.Helper()
-	var calls []*exec.Cmd
+	var calls []caller
 	for n := range count {
 		calls = append(calls, s.call(t, b, what, n, dir))
 	}
@@ -153,7 +172,7 @@ func TestAddRacesLastRemove(t *testing.T) {
 	overMechanisms(t, func(t *testing.T, b Backend) {
 		host := newSpace(t, "host")
 		dir := t.TempDir()
-		for n := range 8 {
+		for n := range 5 {
 			host.inParallel(t, b, "apply", 1, dir)
 			remove := host.call(t, b, "remove", 0, dir)
 			apply := host.call(t, b, "apply", 100+n, dir)
@@ -179,13 +198,14 @@ func TestKilledCall(t *testing.T) {
 		before := w.rules(t)
 		dir := t.TempDir()
 		holdXtables(t)
-		var survived atomic.Int32
-		for i := range 40 {
+		survived := 0
+		for i := range 24 {
 			killed := w.host.call(t, b, "apply", 1, dir)
-			time.Sleep(time.Duration(i) * 1500 * time.Microsecond)
+			killed.ready(t)
+			time.Sleep(time.Duration(i) * time.Millisecond / 2)
 			_ = killed.Process.Signal(syscall.SIGKILL)
 			if killed.Wait() == nil {
-				survived.Add(1)
+				survived++
 			}
 			what := "remove"
 			if i%2 == 0 {
@@ -201,10 +221,10 @@ func TestKilledCall(t *testing.T) {
 				t.Errorf("%s after a killed apply: %v", what, c.Stderr)
 			}
 			if after := w.rules(t); after != before {
-				t.Fatalf("after a call killed at %d x 1.5 ms, %s leaves:\n%s", i, what, after)
+				t.Fatalf("after a call killed after %d/2 ms, %s leaves:\n%s", i, what, after)
 			}
 		}
-		t.Logf("%d of 40 calls were done before they were killed", survived.Load())
+		t.Logf("%d of 24 calls were done before they were killed", survived)
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -276,8 +277,30 @@ func (s *space) reaches(t testing.TB, protocol wire.Protocol, to, server string)
 // reachesNot fails the test if anybody answers.
 func (s *space) reachesNot(t testing.TB, protocol wire.Protocol, to string) {
 	t.Helper()
-	if answer, err := s.ask(t, protocol, to, unanswered); err == nil {
-		t.Errorf("%s -> %s/%s: answered by %q, want nothing", s.name, to, protocol, answer)
+	silent(t, question{s, protocol, to})
+}
+
+// question is one that nobody may answer.
+type question struct {
+	from     *space
+	protocol wire.Protocol
+	to       string
+}
+
+// silent asks all questions at the same time and fails the test if anybody
+// answers.
+func silent(t testing.TB, all ...question) {
+	t.Helper()
+	answers := make([]string, len(all))
+	var asked sync.WaitGroup
+	for i, q := range all {
+		asked.Go(func() { answers[i], _ = q.from.ask(t, q.protocol, q.to, unanswered) })
+	}
+	asked.Wait()
+	for i, q := range all {
+		if answers[i] != "" {
+			t.Errorf("%s -> %s/%s: answered by %q, want nothing", q.from.name, q.to, q.protocol, answers[i])
+		}
 	}
 }
 
