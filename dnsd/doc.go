@@ -2,11 +2,11 @@
 // ledger's attachments on the gateway address of each network, and passes
 // everything else on to the host's servers.
 //
-// It has no state of its own. The ledger is the truth; whoever changes it
-// tells the resolver over a socket in the state directory, and gets an answer
-// when the change is live. A resolver that is killed and started again is
-// complete at once. It starts when the first name is there, and ends by itself
-// a while after the last one is gone.
+// It has no state of its own. The ledger is the truth; whoever changes it tells
+// the resolver over a socket in the state directory, and gets an answer when
+// the change is live. A resolver that is killed is started again by its guard,
+// a parent process, and is complete at once. It starts when the first name is
+// there, and ends by itself a while after the last one is gone.
 //
 //	names     what a question means, from an immutable snapshot
 //	message   reads requests, strictly

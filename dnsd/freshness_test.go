@@ -166,8 +166,20 @@ func TestUpdatesUnderLoad(t *testing.T) {
 	}
 }
 
+// successor waits until another process than the one that was killed answers.
+func (w *world) successor(pid int) Status {
+	w.t.Helper()
+	for start := time.Now(); time.Since(start) < 5*time.Second; time.Sleep(time.Millisecond) {
+		if st, err := w.status(); err == nil && st.PID != pid {
+			return st
+		}
+	}
+	w.t.Fatalf("nobody comes after process %d", pid)
+	return Status{}
+}
+
 // TestKilledUnderLoad: who kills the resolver interrupts for less than 200 ms,
-// and it comes back complete (G6).
+// and it comes back complete and by itself (G6).
 func TestKilledUnderLoad(t *testing.T) {
 	w := newWorld(t)
 	w.network("front", "10.88.0.1/16")
@@ -179,15 +191,13 @@ func TestKilledUnderLoad(t *testing.T) {
 	st := w.serve()
 	l := startLoad(t, web, 2000, 50*time.Millisecond)
 	var gaps []time.Duration
-	for range 5 {
+	for range 3 {
+		time.Sleep(quickLife) // who is killed more often is not started so fast
 		l.longest.Store(0)
 		syscall.Kill(st.PID, syscall.SIGKILL)
-		if err := w.sync(0, "front"); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		if st, err = w.status(); err != nil || st.Attachments != 501 {
-			t.Fatalf("%d attachments are back, want 501: %v", st.Attachments, err)
+		st = w.successor(st.PID)
+		if st.Attachments != 501 {
+			t.Errorf("%d attachments are back, want 501", st.Attachments)
 		}
 		time.Sleep(100 * time.Millisecond)
 		gaps = append(gaps, time.Duration(l.longest.Load()))

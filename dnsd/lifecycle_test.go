@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,8 +28,10 @@ func (w *world) startProcess(generation uint64) Status {
 	}
 	w.t.Cleanup(func() {
 		if st, err := w.status(); err == nil {
+			guard := parent(w.t, st.PID)
 			syscall.Kill(st.PID, syscall.SIGTERM)
 			w.gone(st.PID)
+			w.gone(guard)
 		}
 		if log, err := os.ReadFile(filepath.Join(w.dir, "dnsd.log")); err == nil && w.t.Failed() {
 			w.t.Logf("log of the resolver:\n%s", log)
@@ -157,6 +160,67 @@ func TestKilled(t *testing.T) {
 	if fastest > 200*time.Millisecond {
 		t.Errorf("back after %s, want less than 200ms", fastest)
 	}
+}
+
+// TestGuard: the resolver is started again without anybody asking for it, ends
+// with its guard, and takes the guard along when it has nothing to do.
+func TestGuard(t *testing.T) {
+	w := newWorld(t)
+	w.network("front", "10.88.0.1/24")
+	web := w.container("front", "web")
+	st := w.startProcess(0)
+	guard := parent(t, st.PID)
+	syscall.Kill(st.PID, syscall.SIGKILL)
+	st = w.successor(st.PID)
+	if got := answers(ask(web.Namespace, "udp", "10.88.0.1", query("web", dns.TypeA))); got != "10.88.0.2" {
+		t.Errorf("after the kill: %s", got)
+	}
+	if now := parent(t, st.PID); now != guard {
+		t.Errorf("process %d is its parent, want the guard %d", now, guard)
+	}
+	syscall.Kill(guard, syscall.SIGTERM)
+	w.gone(st.PID)
+	w.gone(guard)
+
+	st = w.startProcess(0)
+	guard = parent(t, st.PID)
+	w.remove(web.key)
+	if err := client.Quit(context.Background(), w.dir); err != nil {
+		t.Fatal(err)
+	}
+	w.gone(st.PID)
+	w.gone(guard)
+}
+
+// TestCrashLoop: a resolver that never lives for long is given up.
+func TestCrashLoop(t *testing.T) {
+	var out strings.Builder
+	g := newGuard([]string{"crash"}, &out)
+	defer func(name string) { os.Args[0] = name }(os.Args[0])
+	os.Args[0] = "dnsd-crash" // what the child is called, and so what it does
+	start := time.Now()
+	if status := g.run(nil); status != 1 || !strings.Contains(out.String(), "giving up") {
+		t.Errorf("status %d after %s: %s", status, time.Since(start), out.String())
+	}
+	if time.Since(start) < firstPause<<2 {
+		t.Errorf("gave up after %s", time.Since(start))
+	}
+}
+
+// parent is a process's parent.
+func parent(t testing.TB, pid int) (ppid int) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if _, err := fmt.Sscanf(line, "PPid: %d", &ppid); err == nil {
+			return ppid
+		}
+	}
+	t.Fatal("no PPid")
+	return 0
 }
 
 // TestThingsRemoved: what somebody removes from the state directory comes back.

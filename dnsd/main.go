@@ -21,10 +21,12 @@ func Main(args []string, stderr io.Writer) int {
 	if err != nil {
 		return 2
 	}
-	var ready io.WriteCloser
-	if opt.readyFD >= 0 {
-		syscall.CloseOnExec(opt.readyFD)
-		ready = os.NewFile(uintptr(opt.readyFD), "ready")
+	ready := opt.ready()
+	if opt.guard {
+		if err := dropCapabilities(); err != nil {
+			fmt.Fprintf(stderr, "dnsd: keep all capabilities: %v\n", err)
+		}
+		return newGuard(opt.worker, stderr).run(ready)
 	}
 	if err := serve(cfg, opt, stderr, ready); err != nil {
 		fmt.Fprintf(stderr, "dnsd: %v\n", err)
@@ -34,7 +36,7 @@ func Main(args []string, stderr io.Writer) int {
 	return 0
 }
 
-func serve(cfg Config, opt options, stderr io.Writer, ready io.WriteCloser) error {
+func serve(cfg Config, opt options, stderr io.Writer, ready *os.File) error {
 	out, err := openLog(opt.logFile, stderr)
 	if err != nil {
 		return err
@@ -70,6 +72,18 @@ func serve(cfg Config, opt options, stderr io.Writer, ready io.WriteCloser) erro
 type options struct {
 	readyFD int
 	logFile string
+	guard   bool
+	// worker are the arguments of the guarded process.
+	worker []string
+}
+
+// ready is where the word that we are ready goes, or nil.
+func (o options) ready() *os.File {
+	if o.readyFD < 0 {
+		return nil
+	}
+	syscall.CloseOnExec(o.readyFD)
+	return os.NewFile(uintptr(o.readyFD), "ready")
 }
 
 func parseFlags(args []string, stderr io.Writer) (Config, options, error) {
@@ -93,10 +107,16 @@ func parseFlags(args []string, stderr io.Writer) (Config, options, error) {
 	f.IntVar(&c.Forward.PerClient, "max-per-client", 0, "questions of one client under way upstream (default 1024)")
 	f.IntVar(&c.Forward.Total, "max-total", 0, "questions under way upstream (default 8192)")
 	f.IntVar(&o.readyFD, "ready-fd", -1, "`descriptor` to write a line to when ready")
+	f.BoolVar(&o.guard, "guard", false, "start again when killed")
 	f.StringVar(&o.logFile, "log", "", "`file` to append the log to (default standard error)")
 	if err := f.Parse(args); err != nil {
 		return c, o, err
 	}
+	f.Visit(func(set *flag.Flag) {
+		if set.Name != "guard" && set.Name != "ready-fd" {
+			o.worker = append(o.worker, "--"+set.Name+"="+set.Value.String())
+		}
+	})
 	if f.NArg() > 0 {
 		fmt.Fprintf(stderr, "dnsd: unexpected argument %q\n", f.Arg(0))
 		return c, o, flag.ErrHelp

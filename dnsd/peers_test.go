@@ -105,10 +105,13 @@ func report(mode string, results map[string][]result) {
 		if len(results[p.name]) == 0 {
 			continue
 		}
-		fmt.Printf("%-8s %-8s %9.0f q/s  %6.2f µs/query  %5.2f x floor  %5.2f x dnsmasq  %5.2f %% lost\n", mode, p.name,
-			median(p.name, func(r result) float64 { return r.perSecond }), median(p.name, cpu),
-			median(p.name, cpu)/median("floor", cpu), median(p.name, cpu)/median("dnsmasq", cpu),
-			median(p.name, func(r result) float64 { return r.lost }))
+		fmt.Printf("%-8s %-8s %9.0f q/s  %6.2f µs/query", mode, p.name, median(p.name, func(r result) float64 { return r.perSecond }), median(p.name, cpu))
+		for _, other := range []string{"floor", "dnsmasq"} {
+			if m := median(other, cpu); m > 0 {
+				fmt.Printf("  %5.2f x %s", median(p.name, cpu)/m, other)
+			}
+		}
+		fmt.Printf("  %5.2f %% lost\n", median(p.name, func(r result) float64 { return r.lost }))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -156,7 +157,7 @@ func (d *Daemon) mind(ctx context.Context, w *watch.Watcher, c *control, cl *cla
 }
 
 // tell writes the line that whoever started us waits for.
-func tell(w io.WriteCloser, line string) {
+func tell(w *os.File, line string) {
 	if w == nil {
 		return
 	}

@@ -25,6 +25,8 @@ func TestMain(m *testing.M) {
 	switch filepath.Base(os.Args[0]) {
 	case "dnsd":
 		os.Exit(Main(os.Args[1:], os.Stderr))
+	case "dnsd-crash":
+		panic("as asked for")
 	case "floor":
 		floor(os.Args)
 	case "upstream":

@@ -18,7 +18,7 @@ func TestKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const keys = `,"names":true,"runtimeConfig":{"aliases":["web"],"portMappings":[{"hostPort":8080,"containerPort":80},{"hostPort":8081,"containerPort":81,"protocol":"udp"}]}`
+	const keys = `,"names":true,"runtimeConfig":{"aliases":["web"],"bandwidth":{` + bothLimits + `},"portMappings":[{"hostPort":8080,"containerPort":80},{"hostPort":8081,"containerPort":81,"protocol":"udp"}]}`
 	for _, verb := range []string{"ADD", "DEL"} {
 		h := newHost(t)
 		h.must(bridgeCall("ADD", "peer", h.container(), "1.1.0", `,"names":true`)) // the network stays in use

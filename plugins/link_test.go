@@ -153,6 +153,9 @@ func TestReadOnlySysctls(t *testing.T) {
 	h.wantClean()
 	on(t, h.ns, "sysctl -qw net.ipv6.conf.default.accept_ra=0 net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1; ip link del br0")
 	h.must(c)
+	if out, err := ns.Output("ip", "-6", "addr", "show", "dev", "eth0", "scope", "global"); err != nil || strings.Contains(out, "tentative") {
+		t.Errorf("%s, %v", out, err)
+	}
 	if got, err := ask(ns, "10.88.0.1:1"); !strings.Contains(fmt.Sprint(err), "refused") {
 		t.Errorf("the gateway: %q, %v", got, err)
 	}
@@ -282,6 +285,14 @@ func TestMACSpoofCheck(t *testing.T) {
 	on(t, ns, "ip link set eth0 address "+r.Interfaces[2].Mac)
 	if _, err := ask(ns, "10.88.0.3:80"); err != nil {
 		t.Errorf("under its own address again: %v", err)
+	}
+	// A container that is not checked can't draw the address to itself.
+	thief := h.container()
+	h.must(bridgeCall("ADD", "c", thief, "1.1.0", ""))
+	on(t, thief, "ip link set eth0 address "+r.Interfaces[2].Mac)
+	_, _ = ask(thief, "10.88.0.1:1")
+	if got, err := ask(h.ns, "10.88.0.2:80"); err != nil || got != "a" {
+		t.Errorf("after another container has taken the address: %q, %v", got, err)
 	}
 	on(t, h.ns, "bridge link set dev "+r.Interfaces[1].Name+" locked off")
 	if f := h.refuse(check); f.Code != 109 || !strings.Contains(f.Msg, "it lets any source address in") {

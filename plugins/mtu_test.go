@@ -49,6 +49,7 @@ func TestMTU(t *testing.T) {
 		"given":              {1450, v4, `,"mtu":1300`, "1300 1300 1300", "1300 1300 1300"},
 		"no default route":   {1450, "", "", "1500 1500 1500", "1500 1500 1500"},
 		"blackhole":          {1450, "ip route add blackhole default; ip -6 route add unreachable default", "", "1500 1500 1500", "1500 1500 1500"},
+		"all to itself":      {1450, "ip route add local default dev lo", "", "1500 1500 1500", "1500 1500 1500"},
 		"layer 2":            {1450, v4, `,"isDefaultGateway":false,"ipMasq":false`, "1450 1450 1450", "1500 1500 1500"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,6 +53,10 @@ func boot(disk []file) error {
 			err = os.MkdirAll(f.path, f.mode.Perm())
 		} else {
 			err = os.WriteFile(f.path, f.content, f.mode.Perm())
+			// It was written before the power cut: long enough ago to be
+			// older than the machine's start, however that is found out.
+			before := time.Now().AddDate(-1, 0, 0)
+			err = errors.Join(err, os.Chtimes(f.path, before, before))
 		}
 		if err != nil {
 			return err

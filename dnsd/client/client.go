@@ -102,7 +102,7 @@ func start(ctx context.Context, stateDir, dnsdPath string) error {
 	}
 	defer ready.Close() //nolint:errcheck // only read
 	logFile := filepath.Join(stateDir, "dnsd.log")
-	cmd := exec.Command(dnsdPath, "--state-dir", stateDir, "--ready-fd", "3", "--log", logFile)
+	cmd := exec.Command(dnsdPath, "--state-dir", stateDir, "--guard", "--ready-fd", "3", "--log", logFile)
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

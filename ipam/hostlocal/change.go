@@ -18,7 +18,7 @@ import (
 // lockWait bounds the wait for other processes. The reference holds the lock
 // while it reads the whole directory, which is a third of a second for 65,000
 // files.
-const lockWait = 10 * time.Second
+const lockWait = 4 * time.Second
 
 // unfinished is where a file is written before it gets its name. There is one
 // at most, because it is made under the lock, and the next who has the lock

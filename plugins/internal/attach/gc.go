@@ -7,6 +7,7 @@ import (
 
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
+	"github.com/netctl/netctl/plugins/internal/firewall"
 	"github.com/netctl/netctl/plugins/internal/kernel"
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
@@ -84,8 +85,8 @@ func (a *Attacher) Status(ctx context.Context, req *cni.Request) error {
 	if err := host.Ready(w.Owned.Link); err != nil {
 		return notAvailable(err)
 	}
-	if !a.Mode.NoRules {
-		if _, err := a.backend(a.choose(conf)); err != nil {
+	if (a.Mode.Chained && !a.Mode.NoRules) || !w.Shared.Network.IsZero() {
+		if err := firewall.Probe(ctx, firewall.BackendName(a.choose(conf))); err != nil {
 			return notAvailable(err)
 		}
 	}

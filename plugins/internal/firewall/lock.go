@@ -56,8 +56,9 @@ func (l *lock) wait(ctx context.Context) error {
 	case err := <-taken:
 		return err
 	case <-ctx.Done():
+		err := fmt.Errorf("%w by %s", ErrBusy, holders(l.file))
 		go func() { <-taken; l.release() }()
-		return fmt.Errorf("%w by %s", ErrBusy, holders(l.file))
+		return err
 	}
 }
 

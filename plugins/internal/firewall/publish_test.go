@@ -195,6 +195,25 @@ func TestRangeIsOneRule(t *testing.T) {
 	})
 }
 
+// Only what is addressed to the host is led to a container: the same port of
+// other machines stays theirs, for what the host forwards and for what it sends
+// itself (CVE-2025-67499).
+func TestOnlyTheHostsOwnAddresses(t *testing.T) {
+	overMechanisms(t, func(t *testing.T, b Backend) {
+		w := newWorld(t)
+		w.apply(t, b, publishing("web", 2, 8080, 80))
+		w.web.serve(t, 80)
+		w.outside.serve(t, 8080)
+		for _, protocol := range transports() {
+			for _, to := range outsideOf() {
+				for _, from := range []*space{w.host, w.peer, w.other} {
+					from.reaches(t, protocol, at(to, 8080), "outside")
+				}
+			}
+		}
+	})
+}
+
 // A mapping on a host address answers there only; one on 127.0.0.1 not to a
 // neighbour who sends packets for 127.0.0.1 to the host's link (moby#45610),
 // nor to a container that does.
