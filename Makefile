@@ -29,7 +29,7 @@ build: tools ## build bin/netctl, bin/dnsd, bin/cni-conformance and bin/cni/
 
 .PHONY: test
 test: build ## run every test (root; private namespaces; the machine's network is not touched)
-	$(GO) test -race -timeout 15m ./...
+	$(GO) test -race -timeout 30m ./...
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck

@@ -42,6 +42,7 @@ func (d *Daemon) Status() Status {
 		Generation: s.Generation, Attachments: s.Endpoints,
 		Upstream: d.upstream.Config().Servers, Servers: servers,
 		InFlight: count.InFlight, Connections: d.sockets.Connections(),
+		Listeners: []ListenerStatus{},
 	}
 	for _, l := range s.Listeners() {
 		ls := ListenerStatus{Address: l.Gateway, Device: l.Device}

@@ -25,7 +25,7 @@ func (f *Forwarder) Stats() (Counters, Histogram, []ServerState) {
 	c := f.count
 	c.InFlight = f.total
 	now := time.Now()
-	var states []ServerState
+	states := make([]ServerState, 0, len(f.servers))
 	for _, s := range f.servers {
 		states = append(states, ServerState{Server: s.addr, Misses: s.misses, Last: s.lastUntil.After(now), Waiting: s.waiting()})
 	}

@@ -137,7 +137,14 @@ const (
 )
 
 func protocolNumber(p wire.Protocol) uint8 {
-	return map[wire.Protocol]uint8{wire.TCP: unix.IPPROTO_TCP, wire.UDP: unix.IPPROTO_UDP, wire.SCTP: unix.IPPROTO_SCTP}[p]
+	switch p {
+	case wire.UDP:
+		return unix.IPPROTO_UDP
+	case wire.SCTP:
+		return unix.IPPROTO_SCTP
+	default:
+		return unix.IPPROTO_TCP
+	}
 }
 
 func (f family) netlink() uint8 {

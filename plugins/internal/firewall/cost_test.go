@@ -81,3 +81,23 @@ func TestUsualCallIsOneProcess(t *testing.T) {
 		})
 	}
 }
+
+// The nftables mechanism starts no program at all, so a host without iptables
+// has all of it (C189).
+func TestNFTablesStartsNothing(t *testing.T) {
+	started := countPrograms(t)
+	host := newSpace(t, "host")
+	b := &nftables{log: slog.New(slog.DiscardHandler)}
+	ctx := context.Background()
+	r := publishing("web", 2, 8080, 80)
+	host.do(t, func() {
+		check(t, b.Apply(ctx, r))
+		check(t, b.Check(ctx, r))
+		check(t, b.Restore(ctx, []Rules{r}))
+		check(t, b.Remove(ctx, r, nil))
+		check(t, b.RemoveNetwork(ctx, "net1", nil))
+	})
+	if got := started(); len(got) != 0 {
+		t.Errorf("started %v", got)
+	}
+}

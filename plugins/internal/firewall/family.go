@@ -17,7 +17,12 @@ const (
 
 func families() [2]family { return [2]family{ipv4, ipv6} }
 
-func (f family) String() string { return map[family]string{ipv4: "IPv4", ipv6: "IPv6"}[f] }
+func (f family) String() string {
+	if f == ipv4 {
+		return "IPv4"
+	}
+	return "IPv6"
+}
 
 // tool is the prefix of the family's iptables programs.
 func (f family) tool() string {

@@ -264,13 +264,9 @@ func (o foreigners) readRules(c *foreignChain) error {
 	}
 	for i, m := range answers {
 		expressions := expressionsOf(m)
-		comment, _ := userdata.GetString(attribute(m, unix.NFTA_RULE_USERDATA), userdata.TypeComment)
-		for _, e := range expressions {
-			if e.isMatch("comment") {
-				comment = e.info()
-			}
+		if handle := attribute(m, unix.NFTA_RULE_HANDLE); len(handle) == 8 {
+			c.rules = append(c.rules, foreignRule{binary.BigEndian.Uint64(handle), commentOf(m, expressions)})
 		}
-		c.rules = append(c.rules, foreignRule{handle: binary.BigEndian.Uint64(attribute(m, unix.NFTA_RULE_HANDLE)), comment: comment})
 		if i == len(answers)-1 && dropsAll(expressions) {
 			c.closed = true
 		}

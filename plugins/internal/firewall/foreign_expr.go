@@ -7,6 +7,7 @@ import (
 
 	nft "github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
 	"github.com/google/nftables/xt"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -69,6 +70,17 @@ func expressionsOf(m netlink.Message) []expression {
 		all = append(all, expression{name: attributeText(inner, unix.NFTA_EXPR_NAME), data: inner})
 	}
 	return all
+}
+
+// commentOf reads a rule's comment, nft's or iptables'.
+func commentOf(m netlink.Message, expressions []expression) string {
+	comment, _ := userdata.GetString(attribute(m, unix.NFTA_RULE_USERDATA), userdata.TypeComment)
+	for _, e := range expressions {
+		if e.isMatch("comment") {
+			comment = e.info()
+		}
+	}
+	return comment
 }
 
 func (e expression) isMatch(name string) bool {

@@ -93,7 +93,7 @@ func nftBase(f family) (w nftWant) {
 // share the chains, each rule with its owner's comment. The chain of the
 // masquerade rules is the marker.
 func (w *nftWant) addNetwork(all []placed, marker string) {
-	w.markers, w.chains = append(w.markers, marker), append(w.chains, marker)
+	w.markers = append(w.markers, marker)
 	names := map[chain]string{}
 	for _, p := range all {
 		switch p.chain {
@@ -114,6 +114,9 @@ func (w *nftWant) addNetwork(all []placed, marker string) {
 			}
 			w.add(name, p.rule)
 		}
+	}
+	if !slices.Contains(w.chains, marker) { // a network without subnets
+		w.add(marker, rule{do: verdict{action: leave}, comment: all[0].comment})
 	}
 }
 

@@ -40,12 +40,17 @@ func text(kind uint16, s string) netlink.Attribute {
 	return netlink.Attribute{Type: kind, Data: append([]byte(s), 0)}
 }
 
-// hasChains looks chains up.
+// hasChains tells whether all these chains are there and in use: hold rules, or
+// are jumped to.
 func (r nftReader) hasChains(names []string) (bool, error) {
 	for _, name := range names {
 		answers, err := r.get(unix.NFT_MSG_GETCHAIN, 0, text(unix.NFTA_CHAIN_TABLE, nftTable), text(unix.NFTA_CHAIN_NAME, name))
 		if err != nil || len(answers) == 0 {
 			return false, err
+		}
+		use := attribute(answers[0], unix.NFTA_CHAIN_USE)
+		if len(use) != 4 || binary.BigEndian.Uint32(use) == 0 {
+			return false, nil
 		}
 	}
 	return true, nil

@@ -71,7 +71,7 @@ func TestApplyAfterFlush(t *testing.T) {
 			"iptables -t nat -F POSTROUTING", "iptables -F NETCTL-INGRESS", "iptables -t nat -F NETCTL-MASQUERADE",
 			"iptables -t nat -F; iptables -t nat -X", "iptables -F; iptables -X",
 		},
-		NFTables: {"nft flush ruleset", "nft delete table ip netctl", "nft delete table ip6 netctl"},
+		NFTables: {"nft flush ruleset", "nft delete table ip netctl", "nft delete table ip6 netctl", "nft flush table ip netctl"},
 	}
 	overMechanisms(t, func(t *testing.T, b Backend) {
 		for _, flush := range flushes[b.Name()] {

@@ -1,0 +1,113 @@
+package firewall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// calm is how long no more of our rules must disappear before Watch tells:
+// whoever reloads a firewall deletes first and makes anew then.
+const calm = 200 * time.Millisecond
+
+// Watch tells whenever rules of ours have been deleted, by whomever, and all is
+// calm again. Our own processes' deletions are among it: a Restore afterwards
+// finds nothing missing then. The channel is closed when ctx ends or the kernel
+// tells no more.
+//
+// The kernel announces changes of nf_tables, which includes iptables-nft, but
+// none of iptables-legacy.
+func Watch(ctx context.Context) (<-chan struct{}, error) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, fmt.Errorf("watch nftables: %w", err)
+	}
+	if err := conn.JoinGroup(unix.NFNLGRP_NFTABLES); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("watch nftables: %w", err)
+	}
+	deleted, told := make(chan struct{}, 1), make(chan struct{}, 1)
+	go listen(conn, deleted)
+	go func() {
+		defer conn.Close()
+		settleDown(ctx, deleted, told)
+	}()
+	return told, nil
+}
+
+// listen passes on that rules of ours were deleted, until conn is closed.
+func listen(conn *netlink.Conn, deleted chan<- struct{}) {
+	defer close(deleted)
+	for {
+		messages, err := conn.Receive()
+		missed := errors.Is(err, unix.ENOBUFS) // more came than the socket holds
+		if err != nil && !missed {
+			return
+		}
+		for _, m := range messages {
+			missed = missed || deletesOurs(m)
+		}
+		if missed {
+			signal(deleted)
+		}
+	}
+}
+
+// signal does not wait: one signal stands for all that is not yet seen.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// settleDown tells once for deletions that follow each other closely.
+func settleDown(ctx context.Context, deleted <-chan struct{}, told chan<- struct{}) {
+	defer close(told)
+	quiet := time.NewTimer(calm)
+	quiet.Stop()
+	for {
+		select {
+		case _, ok := <-deleted:
+			if !ok {
+				return
+			}
+			quiet.Reset(calm)
+		case <-quiet.C:
+			signal(told)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// deletesOurs tells whether an announcement is of the end of something of
+// ours: in our tables or chains, or with our comment. Where a hook's rule comes
+// without its content, it may have been ours.
+func deletesOurs(m netlink.Message) bool {
+	const table = unix.NFTA_TABLE_NAME // the first attribute of all kinds
+	if attributeText(m, table) == nftTable {
+		switch uint16(m.Header.Type) & 0xff {
+		case unix.NFT_MSG_DELTABLE, unix.NFT_MSG_DELCHAIN, unix.NFT_MSG_DELRULE, unix.NFT_MSG_DELSET, unix.NFT_MSG_DELSETELEM:
+			return true
+		}
+		return false
+	}
+	switch uint16(m.Header.Type) & 0xff {
+	case unix.NFT_MSG_DELCHAIN:
+		return strings.HasPrefix(attributeText(m, unix.NFTA_CHAIN_NAME), chainPrefix)
+	case unix.NFT_MSG_DELRULE:
+		return strings.HasPrefix(attributeText(m, unix.NFTA_RULE_CHAIN), chainPrefix) || ruleMayBeOurs(m)
+	}
+	return false
+}
+
+func ruleMayBeOurs(m netlink.Message) bool {
+	expressions := expressionsOf(m)
+	return len(expressions) == 0 || isOurs(commentOf(m, expressions))
+}
