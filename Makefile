@@ -53,6 +53,19 @@ reference: ## build the reference plugins that benchmarks and calibration compar
 bench: build reference ## ADD and DEL beside the reference plugins, interleaved
 	$(GO) run ./bench/attach -ours $(BIN)/cni -reference $(BIN)/reference
 
+.PHONY: bench-dns
+bench-dns: build ## the resolver beside dnsmasq and the library's server
+	@test/tools.sh dnsmasq=dnsmasq-base dnsperf=dnsperf
+	$(GO) test -run '^$$' -bench Peers -benchtime 1x ./dnsd
+
+.PHONY: test-kill
+test-kill: build ## kill ADD and DEL at every system call (long)
+	NETCTL_TEST_KILLS=100000 $(GO) test -timeout 4h -run Killed ./plugins
+
+.PHONY: test-conformance
+test-conformance: build ## every row of the conformance suite on the reference plugins (long)
+	CONFORMANCE_FULL=1 $(GO) test -timeout 2h ./conformance
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf $(BIN)

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Installs what build, tests and demo need and is missing: Debian packages, by
 # their names. A tool that can't be had is an error here, never a skipped test.
+# Arguments name further needs, COMMAND=PACKAGE.
 set -euo pipefail
 
 # command or file -> package
 declare -A needs=(
     [iptables]=iptables [ip6tables]=iptables [nft]=nftables [ip]=iproute2
     [conntrack]=conntrack [curl]=curl [strace]=strace [gcc]=gcc [pkg-config]=pkg-config
-    [/usr/include/seccomp.h]=libseccomp-dev
+    [/usr/include/seccomp.h]=libseccomp-dev [/usr/bin/python3]=python3 [pgrep]=procps
 )
+for more; do needs[${more%%=*}]=${more#*=}; done
 missing=()
 for need in "${!needs[@]}"; do
     case $need in

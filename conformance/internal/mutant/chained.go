@@ -36,7 +36,7 @@ var chainedMutations = []Mutation{
 	{Name: "rules-without-mappings", Plugin: "portmap", Row: "C168", Also: []string{"C079", "C082", "C083", "C084", "C085", "C151"}, Break: func(c *Call) {
 		req := c.Request()
 		if runtime, _ := req["runtimeConfig"].(map[string]any); c.Verb() == "ADD" && runtime["portMappings"] == nil {
-			os.WriteFile("/run/portmap-was-here", nil, 0o600)
+			os.WriteFile("/run/portmap-was-here", []byte("x"), 0o600)
 		}
 		c.Run()
 	}},
