@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -104,16 +105,32 @@ func (c *Container) Kill() error {
 		return os.Remove(c.Path)
 	})
 	peers, listErr := c.peers()
+	err = errors.Join(err, listErr, c.dropMacvlans())
 	c.Close()
-	if err == nil {
-		err = listErr
-	}
 	for _, index := range peers {
 		if waitErr := c.host.linkGone(index); err == nil {
 			err = waitErr
 		}
 	}
 	return err
+}
+
+// dropMacvlans removes the links whose end on the host cannot be waited for: a
+// macvlan of a namespace that is being taken apart still answers for its
+// addresses, and would be found by the next container's address detection.
+func (c *Container) dropMacvlans() error {
+	links, err := c.NL.LinkList()
+	if err != nil {
+		return fmt.Errorf("list links of %s: %w", c.Name, err)
+	}
+	for _, link := range links {
+		if link.Type() == "macvlan" || link.Type() == "ipvlan" {
+			if err := c.NL.LinkDel(link); err != nil {
+				return fmt.Errorf("remove %s of %s: %w", link.Attrs().Name, c.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // peers are the host's links that a cable leads to from the container.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -69,10 +70,14 @@ func boot(disk []file) error {
 	return unix.Mount(id, "/proc/sys/kernel/random/boot_id", "", unix.MS_BIND, "")
 }
 
-// Truncate cuts every regular file a plugin keeps to the given share of its
-// length (0 empties them).
-func (h *Host) Truncate(share float64) (cut []string, err error) {
-	files, err := h.Files(func(string) bool { return true })
+// Private lists the directories that are empty at first on a lab host, where
+// a plugin can keep state.
+func Private() []string { return private() }
+
+// Truncate cuts every regular file a plugin keeps below dir to the given share
+// of its length (0 empties them).
+func (h *Host) Truncate(dir string, share float64) (cut []string, err error) {
+	files, err := h.Files(func(path string) bool { return strings.HasPrefix(path, dir+"/") })
 	if err != nil {
 		return nil, err
 	}

@@ -111,27 +111,33 @@ func rebooted(t *trial.T) {
 
 func truncated(t *trial.T) {
 	tried := false
-	for i, share := range []float64{0, 0.5} {
-		own := func(a *trial.Attachment) {
-			a.PoolOf(1)
-			a.Conf = a.Conf.With("name", fmt.Sprintf("conformance-%d", i))
-		}
-		a := t.AttachWith(own)
-		cut, err := t.Host.Truncate(share)
-		t.Must(err)
-		tried = tried || len(cut) > 0
-		what := fmt.Sprintf("after the state files were cut to %d %%", int(share*100))
-		reply := a.Del()
-		t.Expect(reply.OK(), "DEL succeeds "+what, "%s", reply.Summary())
-		t.Must(a.Container.Kill())
-		b := t.Place()
-		own(b)
-		reply = b.Add()
-		if t.Expect(reply.OK(), "another container can be added "+what, "%s", reply.Summary()) {
-			b.Del()
+	for i, dir := range lab.Private() {
+		for j, share := range []float64{0, 0.5} {
+			own := func(a *trial.Attachment) {
+				a.PoolOf(1)
+				a.Conf = a.Conf.With("name", fmt.Sprintf("conformance-%d-%d", i, j))
+			}
+			a := t.AttachWith(own)
+			cut, err := t.Host.Truncate(dir, share)
+			t.Must(err)
+			tried = tried || len(cut) > 0
+			recovers(t, a, own, fmt.Sprintf("after the files in %s were cut to %d %%", dir, int(share*100)))
 		}
 	}
 	t.Need(tried, "the plugin keeps no files")
+}
+
+// recovers wants DEL to work, and the next container to find what it needs.
+func recovers(t *trial.T, a *trial.Attachment, own func(*trial.Attachment), when string) {
+	reply := a.Del()
+	t.Expect(reply.OK(), "DEL succeeds "+when, "%s", reply.Summary())
+	t.Must(a.Container.Kill())
+	b := t.Place()
+	own(b)
+	reply = b.Add()
+	if t.Expect(reply.OK(), "another container can be added "+when, "%s", reply.Summary()) {
+		b.Del()
+	}
 }
 
 // onlyV4 leaves the IPv4 half of a configuration.

@@ -172,7 +172,7 @@ func TestAddRacesLastRemove(t *testing.T) {
 	overMechanisms(t, func(t *testing.T, b Backend) {
 		host := newSpace(t, "host")
 		dir := t.TempDir()
-		for n := range 5 {
+		for n := range 3 {
 			host.inParallel(t, b, "apply", 1, dir)
 			remove := host.call(t, b, "remove", 0, dir)
 			apply := host.call(t, b, "apply", 100+n, dir)
@@ -199,9 +199,9 @@ func TestKilledCall(t *testing.T) {
 		dir := t.TempDir()
 		holdXtables(t)
 		survived := 0
-		const kills = 18
+		const kills = 12
 		for i := range kills {
-			after := time.Millisecond << (i / 2) / 4 // from 0.25 to 64 ms
+			after := time.Millisecond << i / 8 // from 0.125 to 256 ms
 			killed := w.host.call(t, b, "apply", 1, dir)
 			killed.ready(t)
 			time.Sleep(after)
