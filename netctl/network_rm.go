@@ -73,6 +73,6 @@ func inUse(n network.Network, users []user) error {
 	return &Error{
 		Status: ExitInUse,
 		Err:    fmt.Errorf("network %s is in use by: %s", n.Name, strings.Join(list, ", ")),
-		Hint:   fmt.Sprintf("remove the containers, or take them off with 'netctl network disconnect %s CONTAINER'", n.Name),
+		Hint:   "remove the containers first: netctl rm -f CONTAINER",
 	}
 }

@@ -87,7 +87,7 @@ func TestNetworkInUse(t *testing.T) {
 	status, _, stderr := h.netctl("network", "rm", "my-bridge")
 	want := "Error: network my-bridge is in use by: container of another runtime (999999999999, attached), " +
 		"db (" + db[:12] + ", exited), web (" + web[:12] + ", running)\n" +
-		"hint: remove the containers, or take them off with 'netctl network disconnect my-bridge CONTAINER'\n"
+		"hint: remove the containers first: netctl rm -f CONTAINER\n"
 	if status != ExitInUse || stderr != want {
 		t.Errorf("status %d\n%swant\n%s", status, stderr, want)
 	}
