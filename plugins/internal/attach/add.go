@@ -8,7 +8,6 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"golang.org/x/sys/unix"
 
-	"github.com/netctl/netctl/ipam/flock"
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/firewall"
@@ -109,9 +108,9 @@ func (a *Attacher) add(ctx context.Context, p *plan, container *kernel.Container
 		return nil, cni.Wrap(cni.CodeKernel, err)
 	}
 	defer host.Close()
-	bridges, err := flock.Open(a.bridgeLock(), unix.LOCK_SH, lockWait)
+	bridges, err := a.lockBridges(unix.LOCK_SH)
 	if err != nil {
-		return nil, refused(err)
+		return nil, err
 	}
 	defer bridges.Close()
 	if err := realize(host, container, p.wiring, u); err != nil {

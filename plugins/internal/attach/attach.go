@@ -13,12 +13,14 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/netctl/netctl/ipam/flock"
 	"github.com/netctl/netctl/ipam/hostlocal"
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
@@ -159,9 +161,15 @@ func (a *Attacher) backend(name string) (firewall.Backend, error) {
 // lockWait bounds the wait for other processes' ADD and DEL.
 const lockWait = 4 * time.Second
 
-// bridgeLock is held shared while an attachment is made, and exclusively while
-// a network's bridge is deleted.
-func (a *Attacher) bridgeLock() string { return filepath.Join(a.Ledger.Dir(), "bridge.lock") }
+// lockBridges is held shared while an attachment is made, and exclusively while
+// a network's bridge is deleted. Closing the file gives it back.
+func (a *Attacher) lockBridges(how int) (*os.File, error) {
+	if err := os.MkdirAll(a.Ledger.Dir(), 0o700); err != nil {
+		return nil, cni.Errorf(cni.CodeStore, "lock bridges: %w", err)
+	}
+	file, err := flock.Open(filepath.Join(a.Ledger.Dir(), "bridge.lock"), how, lockWait)
+	return file, refused(err)
+}
 
 // attachment names what the request is about; for a chained plugin, its part.
 func (a *Attacher) attachment(req *cni.Request) wire.Attachment {

@@ -6,7 +6,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/netctl/netctl/ipam/flock"
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/kernel"
@@ -25,9 +24,9 @@ func (a *Attacher) RemoveNetwork(ctx context.Context, req *cni.Request) error {
 	if err != nil {
 		return cni.Wrap(cni.CodeConfig, err)
 	}
-	bridges, err := flock.Open(a.bridgeLock(), unix.LOCK_EX, lockWait)
+	bridges, err := a.lockBridges(unix.LOCK_EX)
 	if err != nil {
-		return refused(err)
+		return err
 	}
 	defer bridges.Close()
 	if err := a.unused(req.Conf.Name); err != nil {
