@@ -122,17 +122,31 @@ func (h *Host) ReadOnlySysctls() error {
 func (h *Host) FlushFirewall() error {
 	h.Script.Addf("nft flush ruleset")
 	return h.Do(func() error {
-		for _, command := range [][]string{{"nft", "flush", "ruleset"}, {"iptables-legacy", "-F"}, {"iptables-legacy", "-t", "nat", "-F"}} {
-			path, err := exec.LookPath(command[0])
-			if err != nil {
-				continue
-			}
-			if out, err := exec.Command(path, command[1:]...).CombinedOutput(); err != nil {
-				return fmt.Errorf("%s: %w: %s", strings.Join(command, " "), err, out)
+		commands := [][]string{{"nft", "flush", "ruleset"}}
+		// Asking the legacy tool about a table makes the table.
+		tables, _ := os.ReadFile("/proc/thread-self/net/ip_tables_names")
+		for _, table := range strings.Fields(string(tables)) {
+			commands = append(commands, []string{"iptables-legacy", "-t", table, "-F"}, []string{"iptables-legacy", "-t", table, "-X"})
+		}
+		for _, command := range commands {
+			if err := runTool(command); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
+}
+
+// runTool runs a program if the machine has it.
+func runTool(command []string) error {
+	path, err := exec.LookPath(command[0])
+	if err != nil {
+		return nil
+	}
+	if out, err := exec.Command(path, command[1:]...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", strings.Join(command, " "), err, out)
+	}
+	return nil
 }
 
 // DropQueueing removes every queueing discipline that was added to a link.

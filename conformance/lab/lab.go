@@ -42,9 +42,12 @@ type Netns struct {
 	script *Script // where steps are recorded; nil for none
 	prefix string  // what a recorded line needs in front to happen here
 	tid    int
-	work   chan func()
-	end    sync.Once
-	gone   chan struct{}
+	mu     sync.Mutex
+	open   []func() // what keeps the namespace alive besides the thread
+
+	work chan func()
+	end  sync.Once
+	gone chan struct{}
 }
 
 // newNetns starts a thread, lets it leave for other namespaces by enter, and
@@ -106,8 +109,22 @@ func (n *Netns) Do(fn func() error) error {
 	return err
 }
 
-// Close ends the thread. The kernel takes the namespace apart a moment later.
+// holds notes something open that keeps the namespace alive, a socket say.
+func (n *Netns) holds(stop func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.open = append(n.open, stop)
+}
+
+// Close ends the thread and the servers. The kernel takes the namespace apart a
+// moment later.
 func (n *Netns) Close() {
+	n.mu.Lock()
+	for _, stop := range n.open {
+		stop()
+	}
+	n.open = nil
+	n.mu.Unlock()
 	n.end.Do(func() { close(n.work) })
 	<-n.gone
 }

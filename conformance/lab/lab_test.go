@@ -61,7 +61,9 @@ func TestTrafficToTheOutside(t *testing.T) {
 			at := netip.AddrPortFrom(to.Addr(), 7000)
 			stop, err := h.Outside.Serve(network, at, "outside")
 			must(t, err)
-			answer, err := h.Ask(network, at, netip.AddrPort{})
+			var answer Answer
+			// IPv6 waits for the kernel's worker to see that the cable is up.
+			err = Eventually(3*time.Second, func() (err error) { answer, err = h.Ask(network, at, netip.AddrPort{}); return err })
 			if err != nil || answer.Token != "outside" {
 				t.Errorf("ask %s %s: %+v, %v", network, at, answer, err)
 			}
@@ -118,6 +120,58 @@ func TestStateSeesRules(t *testing.T) {
 	if !slices.Equal(keys, want) {
 		t.Errorf("changes %q, want %q", keys, want)
 	}
+}
+
+// TestNamespacesEnd: nothing a host had keeps a namespace alive after Close.
+func TestNamespacesEnd(t *testing.T) {
+	h, err := NewHost(Options{})
+	must(t, err)
+	c, err := h.NewContainer("c1")
+	must(t, err)
+	_, err = h.Serve("tcp", netip.MustParseAddrPort("0.0.0.0:7000"), "host")
+	must(t, err)
+	_, err = c.Serve("udp", netip.MustParseAddrPort("0.0.0.0:7000"), "c1")
+	must(t, err)
+	before := sockets(t)
+	h.Close()
+	if after := sockets(t); after >= before {
+		t.Errorf("%d sockets are open before Close and %d after it", before, after)
+	}
+	// The thread itself ends a moment after its last work.
+	must(t, Eventually(time.Second, strayThread))
+}
+
+// strayThread fails while a thread of this process is in another namespace
+// than the process.
+func strayThread() error {
+	own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", os.Getpid()))
+	if err != nil {
+		return err
+	}
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	for _, task := range tasks {
+		if ns, err := os.Readlink("/proc/self/task/" + task.Name() + "/ns/net"); err == nil && ns != own {
+			return fmt.Errorf("thread %s is still in %s", task.Name(), ns)
+		}
+	}
+	return nil
+}
+
+// sockets counts the open sockets of this process.
+func sockets(t *testing.T) int {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	must(t, err)
+	n := 0
+	for _, fd := range fds {
+		if target, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(target, "socket:") {
+			n++
+		}
+	}
+	return n
 }
 
 func TestDiff(t *testing.T) {

@@ -58,7 +58,7 @@ func (n *Netns) withoutDAD() error { return n.Sysctl("ipv6/conf/default/accept_d
 
 // cable makes a veth pair between two namespaces, one end each.
 func (n *Netns) cable(name string, far *Netns, farName string) error {
-	fd, err := far.open()
+	fd, err := far.descriptor()
 	if err != nil {
 		return err
 	}
@@ -71,8 +71,8 @@ func (n *Netns) cable(name string, far *Netns, farName string) error {
 	return nil
 }
 
-// open gives a file descriptor of the namespace.
-func (n *Netns) open() (int, error) {
+// descriptor opens the namespace.
+func (n *Netns) descriptor() (int, error) {
 	fd, err := unix.Open(n.file(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("open namespace %s: %w", n.Name, err)

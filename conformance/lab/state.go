@@ -190,6 +190,9 @@ func ruleLines(s State, text string) {
 	table, chain := "", ""
 	for _, line := range strings.Split(text, "\n") {
 		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, ":") {
+			line, _, _ = strings.Cut(line, " [") // a chain of the legacy tools, with counters
+		}
 		head, isBlock := strings.CutSuffix(line, " {")
 		switch {
 		case line == "" || line == "}" || strings.HasPrefix(line, "#"):

@@ -29,6 +29,7 @@ func (n *Netns) Serve(network string, at netip.AddrPort, token string) (stop fun
 	if err != nil {
 		return nil, fmt.Errorf("listen in %s: %w", n.Name, err)
 	}
+	n.holds(func() { listener.Close() })
 	go func() {
 		for {
 			conn, err := listener.Accept()
@@ -51,6 +52,7 @@ func (n *Netns) serveUDP(at netip.AddrPort, token string) (func(), error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen in %s: %w", n.Name, err)
 	}
+	n.holds(func() { conn.Close() })
 	go func() {
 		buf := make([]byte, 512)
 		for {
@@ -147,6 +149,7 @@ func (n *Netns) Hear(at netip.AddrPort) (within func(time.Duration) bool, err er
 	if err != nil {
 		return nil, fmt.Errorf("listen in %s: %w", n.Name, err)
 	}
+	n.holds(func() { conn.Close() })
 	return func(wait time.Duration) bool {
 		defer conn.Close()
 		conn.SetReadDeadline(time.Now().Add(wait))

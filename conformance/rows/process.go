@@ -119,7 +119,7 @@ func errorDocument(t *trial.T) {
 	for _, odd := range oddities(a) {
 		reply := t.Call(odd.request)
 		if reply.OK() {
-			t.Call(reply2del(odd.request))
+			t.Call(undoing(odd.request))
 			continue
 		}
 		if t.Expect(!reply.Crashed(), "no crash: "+odd.why, "%s", reply.Summary()) {
@@ -129,8 +129,8 @@ func errorDocument(t *trial.T) {
 	}
 }
 
-// reply2del is the DEL that undoes an ADD request.
-func reply2del(add protocol.Request) protocol.Request {
+// undoing is the DEL that belongs to an ADD request.
+func undoing(add protocol.Request) protocol.Request {
 	return add.With(protocol.EnvCommand, protocol.Del)
 }
 

@@ -102,10 +102,11 @@ func (t *T) outcome() Outcome {
 	defer t.mu.Unlock()
 	out := Outcome{Verdict: t.verdict, Reason: t.reason, Findings: t.findings, Steps: t.steps}
 	switch {
+	case t.ctx.Err() != nil:
+		// The plugins were killed; what they did then says nothing.
+		out.Verdict, out.Reason, out.Findings = Blocked, "interrupted", nil
 	case len(t.findings) > 0:
 		out.Verdict, out.Reason = Fail, ""
-	case t.ctx.Err() != nil:
-		out.Verdict, out.Reason = Blocked, "interrupted"
 	case out.Verdict == "":
 		out.Verdict = Pass
 	}
