@@ -126,8 +126,8 @@ func delegateEveryVerb(t *trial.T) {
 
 func delegateVersions(t *trial.T) {
 	answers := map[string]string{}
-	for _, v := range t.Subject.Versions {
-		if !protocol.Before(v, "0.3.0") {
+	for _, v := range protocol.Versions()[2:] {
+		if t.Subject.Supports(v) {
 			answers["in "+v] = string(trial.Addresses().Encode(v))
 		}
 	}

@@ -34,13 +34,11 @@ var chainedMutations = []Mutation{
 		})
 	}},
 	{Name: "rules-without-mappings", Plugin: "portmap", Row: "C168", Also: []string{"C079", "C082", "C083", "C084", "C085", "C151"}, Break: func(c *Call) {
-		req := c.Request()
-		if runtime, _ := req["runtimeConfig"].(map[string]any); c.Verb() == "ADD" && runtime["portMappings"] == nil {
+		if c.Run(); c.Succeeded("ADD") && !strings.Contains(string(c.Stdin), `"hostPort"`) && !strings.Contains(string(c.Stdin), `"HostPort"`) {
 			os.WriteFile("/run/portmap-was-here", []byte("x"), 0o600)
 		}
-		c.Run()
 	}},
-	{Name: "captures-forwarded-packets", Plugin: "portmap", Row: "C194", Break: func(c *Call) {
+	{Name: "captures-forwarded-packets", Plugin: "portmap", Row: "C194", Also: []string{"C059", "C091"}, Break: func(c *Call) {
 		if c.Run(); c.Succeeded("ADD") {
 			c.captureForwarded()
 		}

@@ -13,7 +13,7 @@ var delMutations = []Mutation{
 		}
 		c.Run()
 	}},
-	{Name: "fails-second-del", Plugin: "bridge", Row: "C080", Also: []string{"C090", "C020"}, Break: func(c *Call) {
+	{Name: "fails-second-del", Plugin: "bridge", Row: "C080", Also: []string{"C081", "C090", "C020"}, Break: func(c *Call) {
 		if c.Run(); c.Succeeded("DEL") && c.remember("deleted-"+c.Env["CNI_CONTAINERID"]+"-"+c.Env["CNI_IFNAME"]) {
 			c.Fail(100, "the interface is gone already")
 		}
@@ -41,7 +41,7 @@ var delMutations = []Mutation{
 		}
 		c.Run()
 	}},
-	{Name: "del-needs-prevresult", Plugin: "bridge", Row: "C085", Also: []string{"C080", "C081", "C016", "C091", "C001", "C020", "C002", "C043", "C187"}, Break: func(c *Call) {
+	{Name: "del-needs-prevresult", Plugin: "bridge", Row: "C085", Also: []string{"C080", "C081", "C016", "C091", "C001", "C020", "C002", "C043", "C187", "C190"}, Break: func(c *Call) {
 		if c.Verb() == "DEL" && c.Request()["name"] != nil && c.Request()["prevResult"] == nil {
 			c.Fail(7, "prevResult is missing")
 			return
