@@ -25,6 +25,11 @@ cmd/cni               < plugins
 cmd/dnsd              < dnsd
 cmd/cni-conformance   < conformance
 
+# The overlay's agent: the stores know nothing of each other or of the agent,
+# which has the kernel, the packet filter and the ledger brought up to date.
+plugins/overlay/agent/store < -
+plugins/overlay/agent       < plugins/overlay, plugins/internal, ipam, dnsd/client
+
 # Values without mechanism: whoever imports them pulls in nothing.
 plugins/internal/wire < -
 plugins/internal/cni  < -

@@ -1,0 +1,232 @@
+package store
+
+import (
+	"encoding/json"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Schema is the version of the values below. A value with a larger one was
+// written by a newer program: it is skipped and reported, never rewritten.
+const Schema = 1
+
+// NodeID is a node's identity: 128 random bits as 32 hexadecimal digits, made
+// once and kept on the node. It is neither an address nor the host's name. (In
+// Kubernetes it is the Node's name, in a peers file the peer's.)
+type NodeID string
+
+// Revision orders what happened in a store: a later one is larger. 0 where the
+// store has none.
+type Revision int64
+
+// ClusterID tells one cluster's store from another's.
+type ClusterID string
+
+// A View is everything that a node needs to know, at one revision.
+type View struct {
+	Schema   int       `json:"schema"`
+	Cluster  Cluster   `json:"cluster"`
+	Revision Revision  `json:"revision"`
+	Networks []Network `json:"networks,omitempty"` // by name
+	Nodes    []Node    `json:"nodes,omitempty"`    // by ID; this node's own too
+	// Skipped are values that could not be read.
+	Skipped []Skipped `json:"skipped,omitempty"`
+}
+
+// Node finds a node of the view.
+func (v View) Node(id NodeID) (Node, bool) {
+	i := slices.IndexFunc(v.Nodes, func(n Node) bool { return n.ID == id })
+	if i < 0 {
+		return Node{}, false
+	}
+	return v.Nodes[i], true
+}
+
+// Network finds a network of the view.
+func (v View) Network(name string) (Network, bool) {
+	i := slices.IndexFunc(v.Networks, func(n Network) bool { return n.Name == name })
+	if i < 0 {
+		return Network{}, false
+	}
+	return v.Networks[i], true
+}
+
+// A Cluster is what all nodes must agree on; it is written once.
+type Cluster struct {
+	Schema int       `json:"schema"`
+	ID     ClusterID `json:"id"`
+	// VNI is the VXLAN network identifier, 1 to 16777215; 0 stands for
+	// DefaultVNI.
+	VNI uint32 `json:"vni,omitempty"`
+	// Port is the UDP port of the tunnels; 0 stands for DefaultPort.
+	Port uint16 `json:"port,omitempty"`
+	// ReclaimAfter is how long a node must have been seen without a session
+	// before others may reclaim its pools by themselves, in seconds; 0 stands
+	// for DefaultReclaimAfter. They do so only when 90 % of a range is in use.
+	ReclaimAfter int64 `json:"reclaimAfter,omitempty"`
+}
+
+// What a Cluster's zero values stand for.
+const (
+	DefaultVNI          = 1
+	DefaultPort         = 4789 // IANA's; RFC 7348 section 8
+	DefaultReclaimAfter = 72 * time.Hour
+	DefaultPoolBits4    = 24
+	DefaultPoolBits6    = 80
+)
+
+// A Network of the overlay.
+type Network struct {
+	Schema int    `json:"schema"`
+	Name   string `json:"name"`
+	// Ranges are cut into pools: of each family that they have, every node gets
+	// its own. Further ranges can be added.
+	Ranges []netip.Prefix `json:"ranges"`
+	// PoolBits4 and PoolBits6 are the prefix lengths of a pool; 0 stands for
+	// DefaultPoolBits4 and 6.
+	PoolBits4 int `json:"poolBits4,omitempty"`
+	PoolBits6 int `json:"poolBits6,omitempty"`
+	// Group is in the header of every packet of the network: 1 to 65535,
+	// unique in the cluster.
+	Group uint16 `json:"group"`
+	// Open networks can be reached from other overlay networks.
+	Open bool `json:"open,omitempty"`
+	// Definition is the network's configuration list, the same on every node.
+	// The agent of each node writes it to where the plugins' are; stores pass it
+	// through.
+	Definition json.RawMessage `json:"definition,omitempty"`
+	Created    time.Time       `json:"created,omitzero"`
+
+	// Revision is the one at which the store has it; it is not part of the value.
+	Revision Revision `json:"-"`
+}
+
+// PoolBits is the prefix length of the pools of a family.
+func (n Network) PoolBits(is4 bool) int {
+	switch {
+	case is4 && n.PoolBits4 != 0:
+		return n.PoolBits4
+	case is4:
+		return DefaultPoolBits4
+	case n.PoolBits6 != 0:
+		return n.PoolBits6
+	}
+	return DefaultPoolBits6
+}
+
+// A Node's record is everything that a peer needs, in one value.
+type Node struct {
+	Schema int    `json:"schema"`
+	ID     NodeID `json:"id"`
+	// Name is for people: the host's name.
+	Name string `json:"name"`
+	// Epoch counts how often the identity was entered anew, after it had left
+	// or was reclaimed; it begins with 1.
+	Epoch int64 `json:"epoch"`
+	// VTEP are the tunnel's addresses, at most one of each family. Nobody else
+	// in the store has them.
+	VTEP []netip.Addr `json:"vtep"`
+	// MTU is that of the node's own way to its peers, less the tunnel's
+	// overhead: what fits into the overlay.
+	MTU int `json:"mtu,omitempty"`
+	// Pools of each network, in the order in which they were claimed.
+	Pools map[string][]netip.Prefix `json:"pools,omitempty"`
+
+	// Revision is the one at which the store has it; it is not part of the value.
+	Revision Revision `json:"-"`
+}
+
+// Equal tells whether two records say the same, at whatever revision.
+func (n Node) Equal(o Node) bool {
+	if n.ID != o.ID || n.Name != o.Name || n.Epoch != o.Epoch || n.MTU != o.MTU ||
+		!slices.Equal(n.VTEP, o.VTEP) || len(n.Pools) != len(o.Pools) {
+		return false
+	}
+	for network, pools := range n.Pools {
+		if !slices.Equal(pools, o.Pools[network]) {
+			return false
+		}
+	}
+	return true
+}
+
+// A Claim is the ownership of one pool.
+type Claim struct {
+	Network string       `json:"network"`
+	Pool    netip.Prefix `json:"pool"`
+	Owner   NodeID       `json:"owner"`
+	Epoch   int64        `json:"epoch"`
+	// Token is the fencing token: the revision at which the claim was made. A
+	// pool that was lost and claimed again has another one. 0 where somebody
+	// else assigns pools.
+	Token Revision `json:"token"`
+}
+
+// A ClaimRequest asks for one pool of a network and a family.
+type ClaimRequest struct {
+	Network string
+	Is4     bool
+	// Prefer is taken if it is free: the pool that this node had last.
+	Prefer netip.Prefix
+}
+
+// A Registration says who opens a session.
+type Registration struct {
+	// Node as it should be in the store. Pools are left out: those that are in
+	// the store already stay. A node that is not there yet is entered, with
+	// Epoch as given.
+	//
+	// *TakenError if another node has one of its VTEP addresses, or if this very
+	// identity has a live session of another boot or process: two hosts with one
+	// state directory.
+	Node Node
+	// Boot is the running boot's ID.
+	Boot string
+	// Takeover is the ID of the session of an earlier process on this boot,
+	// or "".
+	Takeover string
+	// Cluster is the cluster that this node belonged to so far, or "".
+	// *ClusterError if the store is another cluster's.
+	Cluster ClusterID
+	// Seen is the revision of the newest View that this node has had, or 0.
+	// *RevertedError if the store is older (restored from a backup) unless
+	// AcceptReverted.
+	Seen           Revision
+	AcceptReverted bool
+}
+
+// Liveness is what a session shows of itself.
+type Liveness struct {
+	ID      NodeID `json:"id"`
+	Boot    string `json:"boot"`
+	Session string `json:"session"`
+}
+
+// A Tombstone tells a node that comes back what happened.
+type Tombstone struct {
+	Schema   int                       `json:"schema"`
+	ID       NodeID                    `json:"id"`
+	Name     string                    `json:"name"`
+	Epoch    int64                     `json:"epoch"`
+	Pools    map[string][]netip.Prefix `json:"pools,omitempty"`
+	Reason   string                    `json:"reason"`
+	Revision Revision                  `json:"-"`
+}
+
+// Names is what one container of a network is called.
+type Names struct {
+	Schema    int          `json:"schema"`
+	Network   string       `json:"network"`
+	Node      NodeID       `json:"node"`
+	Container string       `json:"container"`
+	Own       []string     `json:"own,omitempty"`
+	Hostname  string       `json:"hostname,omitempty"`
+	Addresses []netip.Addr `json:"addresses"`
+}
+
+// Skipped is a value that could not be read.
+type Skipped struct {
+	Key string `json:"key"`
+	Why string `json:"why"`
+}
