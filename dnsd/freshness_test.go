@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -39,7 +38,7 @@ func TestFresh(t *testing.T) {
 		if err := send(conn, ask1(name, kind)); err != nil {
 			t.Fatal(err)
 		}
-		b, err := receive(conn, 2*time.Second)
+		b, err := receive(conn, patience)
 		m := new(dns.Msg)
 		if err == nil {
 			err = m.Unpack(b)
@@ -148,7 +147,7 @@ func TestUpdatesUnderLoad(t *testing.T) {
 	w.network("front", "10.88.0.1/16")
 	web := w.container("front", "web")
 	w.serve()
-	l := startLoad(t, web, 2000, 3*time.Second)
+	l := startLoad(t, web, 2000, patience)
 	for i := range 500 {
 		r := w.bare("front", fmt.Sprintf("10.88.%d.%d/16", 1+i/200, 1+i%200), fmt.Sprint("n", i))
 		if err := w.sync(w.put(r), "front"); err != nil {
@@ -169,7 +168,7 @@ func TestUpdatesUnderLoad(t *testing.T) {
 // successor waits until another process than the one that was killed answers.
 func (w *world) successor(pid int) Status {
 	w.t.Helper()
-	for start := time.Now(); time.Since(start) < 5*time.Second; time.Sleep(time.Millisecond) {
+	for start := time.Now(); time.Since(start) < patience; time.Sleep(time.Millisecond) {
 		if st, err := w.status(); err == nil && st.PID != pid {
 			return st
 		}
@@ -190,8 +189,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	w.shipped = build(t)
 	st := w.serve()
 	l := startLoad(t, web, 2000, 50*time.Millisecond)
-	var gaps []time.Duration
-	for range 3 {
+	fastest(t, "the time without an answer", 200*time.Millisecond, func() time.Duration {
 		time.Sleep(quickLife) // who is killed more often is not started so fast
 		l.longest.Store(0)
 		syscall.Kill(st.PID, syscall.SIGKILL)
@@ -200,16 +198,11 @@ func TestKilledUnderLoad(t *testing.T) {
 			t.Errorf("%d attachments are back, want 501", st.Attachments)
 		}
 		time.Sleep(100 * time.Millisecond)
-		gaps = append(gaps, time.Duration(l.longest.Load()))
-	}
+		return time.Duration(l.longest.Load())
+	})
 	l.end()
 	if l.wrong.Load() > 0 {
 		t.Errorf("%d of %d answers were wrong", l.wrong.Load(), l.asked.Load())
 	}
-	slices.Sort(gaps)
-	t.Logf("%d queries, %d lost; times without an answer: %v", l.asked.Load(), l.lost.Load(), gaps)
-	// A busy machine can only add to what the resolver needs.
-	if gaps[0] > 200*time.Millisecond {
-		t.Errorf("times without an answer %v, want less than 200ms", gaps)
-	}
+	t.Logf("%d queries, %d lost", l.asked.Load(), l.lost.Load())
 }

@@ -61,11 +61,10 @@ func (w *world) status() (st Status, err error) {
 // gone waits for a child's end, which the client reaps.
 func (w *world) gone(pid int) {
 	w.t.Helper()
-	for range 500 {
+	for start := time.Now(); time.Since(start) < patience; time.Sleep(10 * time.Millisecond) {
 		if err := syscall.Kill(pid, 0); errors.Is(err, syscall.ESRCH) {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	w.t.Errorf("process %d is still there", pid)
 }
@@ -88,7 +87,7 @@ func appears(t testing.TB, w *watch.Watcher, name string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("%s does not appear", name)
 	}
 }
@@ -143,8 +142,7 @@ func TestKilled(t *testing.T) {
 	w.network("front", "10.88.0.1/24")
 	w.shipped = build(t)
 	web := w.container("front", "web")
-	fastest := time.Hour
-	for range 5 { // a busy machine can only add to what the resolver needs
+	fastest(t, "being back", 200*time.Millisecond, func() time.Duration {
 		st := w.startProcess(0)
 		syscall.Kill(st.PID, syscall.SIGKILL)
 		w.gone(st.PID)
@@ -152,14 +150,12 @@ func TestKilled(t *testing.T) {
 		if err := w.sync(0, "front"); err != nil {
 			t.Fatal(err)
 		}
-		fastest = min(fastest, time.Since(start))
-	}
-	if got := answers(ask(web.Namespace, "udp", "10.88.0.1", query("web", dns.TypeA))); got != "10.88.0.2" {
-		t.Errorf("after the restart: %s", got)
-	}
-	if fastest > 200*time.Millisecond {
-		t.Errorf("back after %s, want less than 200ms", fastest)
-	}
+		took := time.Since(start)
+		if got := answers(ask(web.Namespace, "udp", "10.88.0.1", query("web", dns.TypeA))); got != "10.88.0.2" {
+			t.Errorf("after the restart: %s", got)
+		}
+		return took
+	})
 }
 
 // TestGuard: the resolver is started again without anybody asking for it, ends
@@ -343,7 +339,7 @@ func TestUntoldChange(t *testing.T) {
 	web := w.container("front", "web")
 	w.startProcess(0)
 	w.container("front", "late")
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		got := answers(ask(web.Namespace, "udp", "10.88.0.1", query("late.netctl.internal", dns.TypeA)))
 		if got == "10.88.0.3" {

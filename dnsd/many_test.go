@@ -2,7 +2,6 @@ package dnsd
 
 import (
 	"fmt"
-	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -36,20 +35,24 @@ func TestStartWithMany(t *testing.T) {
 	w.fill("big", 10_000)
 	w.shipped = build(t)
 	st := w.serve()
-	syscall.Kill(st.PID, syscall.SIGKILL)
-	w.gone(st.PID)
-	start := time.Now()
-	if err := w.sync(0, "big"); err != nil {
-		t.Fatal(err)
-	}
-	took := time.Since(start)
-	if got := answers(ask(web.Namespace, "udp", "10.0.0.1", query("n9999", dns.TypeA))); got != "10.1.39.15" {
-		t.Errorf("the last name: %s", got)
-	}
-	t.Logf("back after %s with %d kB", took, w.memory())
-	if took > time.Second {
-		t.Errorf("back after %s, want less than a second", took)
-	}
+	fastest(t, "being back with 10,000 names", time.Second, func() time.Duration {
+		syscall.Kill(st.PID, syscall.SIGKILL)
+		w.gone(st.PID)
+		start := time.Now()
+		if err := w.sync(0, "big"); err != nil {
+			t.Fatal(err)
+		}
+		took := time.Since(start)
+		if got := answers(ask(web.Namespace, "udp", "10.0.0.1", query("n9999", dns.TypeA))); got != "10.1.39.15" {
+			t.Errorf("the last name: %s", got)
+		}
+		t.Logf("back after %s with %d kB", took, w.memory())
+		var err error
+		if st, err = w.status(); err != nil {
+			t.Fatal(err)
+		}
+		return took
+	})
 }
 
 // TestSyncTime: what an ADD or DEL waits for does not grow with the names.
@@ -59,21 +62,16 @@ func TestSyncTime(t *testing.T) {
 	w.fill("big", 10_000)
 	w.shipped = build(t)
 	w.serve()
-	var took []time.Duration
-	for i := range 100 {
+	i := 0
+	fastest(t, "a sync among 10,000 names", 10*time.Millisecond, func() time.Duration {
 		r := w.bare("big", "10.200.0.1/8", "changing")
+		i++
 		r.Created = time.Unix(int64(i), 0)
 		generation := w.put(r)
 		start := time.Now()
 		if err := w.sync(generation, "big"); err != nil {
 			t.Fatal(err)
 		}
-		took = append(took, time.Since(start))
-	}
-	slices.Sort(took)
-	t.Logf("sync among 10,000 names: median %s, p99 %s", took[50], took[99])
-	// A busy machine can only add to what the resolver needs.
-	if took[5] > 10*time.Millisecond {
-		t.Errorf("one sync of twenty takes less than %s, want 10ms", took[5])
-	}
+		return time.Since(start)
+	})
 }

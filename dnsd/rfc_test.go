@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 )
@@ -295,7 +294,7 @@ func (p point) try(way path) error {
 	if err := send(conn, p.send); err != nil {
 		return err
 	}
-	wait := 3 * time.Second
+	wait := patience
 	if p.silent {
 		wait = silence
 	}

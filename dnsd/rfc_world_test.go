@@ -40,7 +40,7 @@ func (p path) String() string {
 // dial connects from inside the namespace.
 func (p path) dial() (conn net.Conn, err error) {
 	err = p.from.Do(func() error {
-		conn, err = net.DialTimeout(p.transport, net.JoinHostPort(p.server, "53"), 2*time.Second)
+		conn, err = net.DialTimeout(p.transport, net.JoinHostPort(p.server, "53"), patience)
 		return err
 	})
 	return conn, err

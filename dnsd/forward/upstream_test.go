@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,16 +35,12 @@ type fakeServer struct {
 	closeAfter int
 }
 
-// port that all fake servers of a test share, as real ones share 53.
-func freePort(t *testing.T) uint16 {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return uint16(l.Addr().(*net.TCPAddr).Port)
-}
+// lastPort is below those that the kernel hands out.
+var lastPort atomic.Uint32
+
+// freePort is a port that all fake servers of a test share, as real ones share
+// 53. The tests are alone in their network namespace.
+func freePort() uint16 { return uint16(5300 + lastPort.Add(1)) }
 
 func serveFake(t *testing.T, addr string, port uint16, do behaviour) *fakeServer {
 	t.Helper()
@@ -208,7 +205,7 @@ func await(t *testing.T, r Request) *dns.Msg {
 			t.Fatalf("unpack the reply: %v: %x", err, b)
 		}
 		return m
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("no reply")
 		return nil
 	}

@@ -11,6 +11,9 @@ import (
 	"github.com/netctl/netctl/test/netns"
 )
 
+// patience is longer than anything takes on the slowest machine.
+const patience = 30 * time.Second
+
 // TestMonitor: addresses and devices that come and go in the namespace. The
 // process is put in a namespace of its own, because reading the addresses
 // happens on any of Go's threads.
@@ -70,7 +73,7 @@ func awaitLink(t *testing.T, links <-chan string, want string) {
 			if got == want {
 				return
 			}
-		case <-time.After(2 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("nothing is heard of %s", want)
 		}
 	}
@@ -79,7 +82,7 @@ func awaitLink(t *testing.T, links <-chan string, want string) {
 func awaitThat(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	for start := time.Now(); !so(); time.Sleep(time.Millisecond) {
-		if time.Since(start) > 2*time.Second {
+		if time.Since(start) > patience {
 			t.Fatalf("not so: %s", what)
 		}
 	}

@@ -125,8 +125,8 @@ func TestFollow(t *testing.T) {
 		}
 		start := time.Now()
 		for !reflect.DeepEqual(f.Config().Servers, want) {
-			if time.Since(start) > time.Second {
-				t.Fatalf("%s: after a second still %v, want %v", step.name, f.Config().Servers, want)
+			if time.Since(start) > 30*time.Second { // the kernel tells of it; nothing polls
+				t.Fatalf("%s: still %v, want %v", step.name, f.Config().Servers, want)
 			}
 			time.Sleep(time.Millisecond)
 		}

@@ -4,10 +4,13 @@
 package netns
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
+	"syscall"
+	"testing"
 
 	"golang.org/x/sys/unix"
 )
@@ -90,4 +93,35 @@ func (n *Namespace) Output(name string, args ...string) (string, error) {
 		return string(out), fmt.Errorf("%s %v: %w: %s", name, args, err, out)
 	}
 	return string(out), nil
+}
+
+// inside is set for a test binary that has its namespace already.
+const inside = "NETCTL_TEST_IN_NETNS"
+
+// RunTests is a TestMain for packages whose tests use loopback alone: it runs
+// them in a network namespace of their own, by starting the test binary again,
+// so that every port and address is theirs. It returns the exit status.
+func RunTests(m *testing.M) int {
+	if os.Getenv(inside) != "" {
+		return m.Run()
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	n, err := New()
+	if err == nil {
+		defer n.Close()
+		err = n.Do(cmd.Run) // on a thread that lasts as long as the child
+	}
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "run the tests in a network namespace: %v\n", err)
+		return 1
+	}
+	return 0
 }
