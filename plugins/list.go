@@ -51,7 +51,7 @@ func (h Host) Parse(data []byte) (*List, error) {
 		Name        string                       `json:"name"`
 		Plugins     []map[string]json.RawMessage `json:"plugins"`
 	}
-	if err := json.Unmarshal(data, &raw); err != nil {
+	if err := cni.Unmarshal(data, &raw); err != nil {
 		return nil, fmt.Errorf("network configuration list: %w", err)
 	}
 	if raw.Name == "" || len(raw.Plugins) == 0 {
@@ -85,8 +85,8 @@ func newEntry(keys map[string]json.RawMessage) (entry, error) {
 		return e, errors.New("key type is missing: want a plugin's name")
 	}
 	if raw, ok := keys["capabilities"]; ok {
-		if err := json.Unmarshal(raw, &e.capabilities); err != nil {
-			return e, fmt.Errorf("key capabilities: %w", err)
+		if err := cni.Unmarshal(raw, &e.capabilities); err != nil {
+			return e, cni.Within("capabilities", err)
 		}
 	}
 	return e, nil

@@ -82,6 +82,18 @@ func (c *Change) Create(a netip.Addr, h Holder) error {
 	return nil
 }
 
+// Repair writes the content of a reservation anew, which has lost it.
+func (c *Change) Repair(a netip.Addr, h Holder) error {
+	err := c.write(h.content())
+	if err == nil {
+		err = os.Rename(c.temporary(), c.File(a))
+	}
+	if err != nil {
+		return fmt.Errorf("repair the reservation of %s: %w", a, errors.Join(err, c.discard()))
+	}
+	return nil
+}
+
 // SetCursor records the address given out last from the n-th set of ranges.
 func (c *Change) SetCursor(n int, a netip.Addr) error {
 	err := c.write([]byte(a.String()))

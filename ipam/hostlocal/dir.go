@@ -87,6 +87,7 @@ func (d Dir) Read(a netip.Addr) (Reservation, bool) {
 	}
 	if err == nil {
 		r.Holder, r.Damaged = parse(content)
+		r.content = string(content)
 	}
 	return r, true
 }

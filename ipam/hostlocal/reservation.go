@@ -26,6 +26,19 @@ type Reservation struct {
 	// killed between making the file and writing it, or the power failed
 	// before the content was on disk (plugins#498).
 	Damaged bool
+	content string
+}
+
+// CutFrom tells whether the file looks like what is left of one that was made
+// for the holder: its beginning, or nothing of it. By itself that proves
+// nothing, as an empty file can be an administrator's, and half a name somebody
+// else's. It takes a witness that the address was given to this holder.
+func (r Reservation) CutFrom(h Holder) bool {
+	if h.Container == "" || h.IfName == "" { // not of the present format
+		return false
+	}
+	whole := string(h.content())
+	return r.Damaged || r.content != whole && strings.HasPrefix(whole, r.content)
 }
 
 // Void tells that the reservation was made before the machine was started, and

@@ -26,7 +26,7 @@ func TestParseRefuses(t *testing.T) {
 		``:                                     `key prevResult is missing: this plugin comes after one that makes an interface`,
 		`,"ingressRate":1000`:                  `keys ingressRate and ingressBurst: 1000 and 0: want both or neither`,
 		`,"egressBurst":1000`:                  `keys egressRate and egressBurst: 0 and 1000: want both or neither`,
-		`,"egressRate":1000,"egressBurst":"x"`: `configuration on standard input: key egressBurst: want a number, got string`,
+		`,"egressRate":1000,"egressBurst":"x"`: `configuration on standard input: key egressBurst: want a number from 0 to 18446744073709551615, got "x"`,
 		`,"egressRate":1000,"egressBurst":34359738360`:    `key egressBurst: invalid value 34359738360: want at most 34359738359 bits`,
 		`,"runtimeConfig":{"bandwidth":{"egressRate":1}}`: `keys egressRate and egressBurst: 1 and 0: want both or neither`,
 	})

@@ -75,7 +75,7 @@ func TestParseRefuses(t *testing.T) {
 		`,"bridge":""`:                            `key bridge: invalid name "": want 1 to 15 bytes`,
 		`,"bridge":"a-name-of-20-bytes.."`:        `key bridge: invalid name "a-name-of-20-bytes..": want 1 to 15 bytes`,
 		`,"mtu":-1`:                               `key mtu: invalid value -1: want 68 to 65535, or 0 for that of the default route's interface`,
-		`,"mtu":"1500"`:                           `configuration on standard input: key mtu: want a number, got string`,
+		`,"mtu":"1500"`:                           `configuration on standard input: key mtu: want a whole number, got "1500"`,
 		`,"hairpinMode":true,"promiscMode":true`:  `keys hairpinMode and promiscMode exclude each other: set one of them to false`,
 		`,"runtimeConfig":{"mac":"01:00:00:0:0"}`: `runtimeConfig.mac: invalid MAC address "01:00:00:0:0": want six octets such as 02:42:ac:11:00:02`,
 		`,"disableContainerInterface":true,"ipam":{"type":"static"}`: `key disableContainerInterface: an interface that stays down can't have addresses: remove ipam`,

@@ -32,6 +32,6 @@ func TestParseRefuses(t *testing.T) {
 		`,"mode":"bridged"`: `key mode: invalid value "bridged": want one of bridge, private, vepa, passthru`,
 		`,"mtu":70000`:      `key mtu: invalid value 70000: want 68 to the parent's MTU, or 0 for the parent's`,
 		`,"mac":"x"`:        `key mac: invalid MAC address "x": want six octets such as 02:42:ac:11:00:02`,
-		`,"bcqueuelen":-1`:  `configuration on standard input: key bcqueuelen: want a number, got number -1`,
+		`,"bcqueuelen":-1`:  `configuration on standard input: key bcqueuelen: want a number from 0 to 4294967295, got -1`,
 	})
 }

@@ -44,7 +44,7 @@ func parseSysctls(data json.RawMessage) (sysctls, error) {
 		case err != nil:
 			return nil, err
 		case !ok:
-			return nil, fmt.Errorf("value of %s: want a text such as \"1\"", key)
+			return nil, fmt.Errorf("value of %s: want a text such as \"1\", got %v", key, value)
 		case result.find(key.(string)) >= 0:
 			return nil, fmt.Errorf("%s is there twice", key)
 		}

@@ -34,13 +34,13 @@ func TestParseRefuses(t *testing.T) {
 		`,"sysctl":{"net.core.somaxconn":"1","net.core.somaxconn":"2"}`: `key sysctl: net.core.somaxconn is there twice`,
 		`,"sysctl":{"net.core.somaxconn":"1","net/core/somaxconn":"2"}`: `key sysctl: net/core/somaxconn is there twice`,
 		`,"sysctl":{"kernel.domainname":"x"}`:                           `key sysctl: "kernel.domainname" is not a parameter of the network: want net.*`,
-		`,"sysctl":{"net.core.somaxconn":1}`:                            `key sysctl: value of net.core.somaxconn: want a text such as "1"`,
+		`,"sysctl":{"net.core.somaxconn":1}`:                            `key sysctl: value of net.core.somaxconn: want a text such as "1", got 1`,
 		`,"sysctl":["net.core.somaxconn"]`:                              `key sysctl: want an object of names and values`,
 		`,"args":{"cni":{"sysctl":{"net.a":"1","net.a":"1"}}}`:          `key args.cni.sysctl: net.a is there twice`,
 		`,"mac":"01:00:5e:00:00:01"`:                                    `key mac: invalid MAC address "01:00:5e:00:00:01": want a unicast address (even first octet, not zero)`,
 		`,"mtu":-1`:                                                     `key mtu: invalid value -1: want 68 to 65535, or 0 to leave it`,
 		`,"txQLen":-1`:                                                  `key txQLen: invalid value -1: want 0 to 4294967295 packets`,
-		`,"promisc":""`:                                                 `configuration on standard input: key promisc: want true or false, got string`,
+		`,"promisc":""`:                                                 `configuration on standard input: key promisc: want true or false, got ""`,
 	})
 }
 

@@ -2,6 +2,7 @@ package attach
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -58,18 +59,28 @@ func decodeIPAM(req *cni.Request, into any) error {
 	if len(req.Conf.IPAM.Raw) == 0 {
 		return nil
 	}
-	if err := json.Unmarshal(req.Conf.IPAM.Raw, into); err != nil {
-		return cni.Errorf(cni.CodeConfig, "key ipam: subnet, rangeStart, rangeEnd or gateway: %w: want a prefix such as 10.0.0.0/24, and addresses in it", err)
+	return decodePart(req.Conf.IPAM.Raw, "ipam", into)
+}
+
+// decodePart decodes the value of a key. What is neither JSON nor of the right
+// type is a text that does not read as a prefix or an address.
+func decodePart(data json.RawMessage, key string, into any) error {
+	err := cni.Unmarshal(data, into)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, new(*cni.WrongTypeError)):
+		return cni.Wrap(cni.CodeConfig, cni.Within(key, err))
 	}
-	return nil
+	return cni.Errorf(cni.CodeConfig, "key %s: %w: want prefixes such as 10.0.0.0/24, and addresses such as 10.0.0.1", key, err)
 }
 
 // checkSets puts the ranges of the ipRanges capability in front and checks all.
 func checkSets(req *cni.Request, sets []ipam.Set) ([]ipam.Set, error) {
 	if len(req.Conf.RuntimeConfig.IPRanges) > 0 {
 		var more []ipam.Set
-		if err := json.Unmarshal(req.Conf.RuntimeConfig.IPRanges, &more); err != nil {
-			return nil, cni.Errorf(cni.CodeConfig, "key runtimeConfig.ipRanges: %w", err)
+		if err := decodePart(req.Conf.RuntimeConfig.IPRanges, "runtimeConfig.ipRanges", &more); err != nil {
+			return nil, err
 		}
 		sets = append(more, sets...)
 	}

@@ -1,7 +1,6 @@
 package attach
 
 import (
-	"encoding/json"
 	"math"
 
 	"github.com/netctl/netctl/plugins/internal/cni"
@@ -28,8 +27,8 @@ func RequestedLimits(req *cni.Request) (Limits, error) {
 	if len(req.Conf.RuntimeConfig.Bandwidth) == 0 {
 		return l, nil
 	}
-	if err := json.Unmarshal(req.Conf.RuntimeConfig.Bandwidth, &l); err != nil {
-		return l, cni.Errorf(cni.CodeConfig, "key runtimeConfig.bandwidth: %w", err)
+	if err := cni.Unmarshal(req.Conf.RuntimeConfig.Bandwidth, &l); err != nil {
+		return l, cni.Wrap(cni.CodeConfig, cni.Within("runtimeConfig.bandwidth", err))
 	}
 	return l, nil
 }

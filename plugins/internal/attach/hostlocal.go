@@ -264,8 +264,8 @@ func (h hostLocalAddressing) room(dir hostlocal.Dir) (func(ipam.Set) error, erro
 	if err != nil {
 		return nil, err
 	}
-	current, _, err := h.sort(found, known)
-	return func(set ipam.Set) error { return roomBeside(current, h.req.Conf.Name, set) }, err
+	s, err := h.sort(found, known)
+	return func(set ipam.Set) error { return roomBeside(s.now, h.req.Conf.Name, set) }, err
 }
 
 // roomBeside looks for an address that nobody has.

@@ -99,7 +99,7 @@ func (d directory) refresh(now map[netip.Addr]ledger.Key) error {
 	return nil
 }
 
-// look reads the files and removes those of earlier boots.
+// look reads the files, removes those of earlier boots, and repairs damaged ones.
 func (h hostLocal) look(files *hostlocal.Change) (map[netip.Addr]ledger.Key, error) {
 	var known map[netip.Addr]ledger.Key
 	err := h.store.View(func(tx *ledger.Tx) error {
@@ -113,38 +113,65 @@ func (h hostLocal) look(files *hostlocal.Change) (map[netip.Addr]ledger.Key, err
 	if err != nil {
 		return nil, err
 	}
-	now, void, err := h.sort(found, known)
+	s, err := h.sort(found, known)
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range void {
+	return s.now, h.mend(files, s)
+}
+
+// mend removes what is void, and repairs what has lost its content.
+func (h hostLocal) mend(files *hostlocal.Change, s sorted) error {
+	for _, r := range s.void {
 		if _, err := files.Remove(r.Addr, r.Holder); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if len(void) > 0 {
-		h.log.Warn("host-local: released the addresses that were reserved before this boot", "directory", files.String(), "count", len(void))
+	if len(s.void) > 0 {
+		h.log.Warn("host-local: released the addresses that were reserved before this boot", "directory", files.String(), "count", len(s.void))
 	}
-	return now, nil
+	for _, a := range s.cut {
+		k := s.now[a]
+		if err := files.Repair(a, hostlocal.Holder{Container: k.Container, IfName: k.IfName}); err != nil {
+			return err
+		}
+		h.log.Warn("host-local: repaired a reservation that had lost its content", "file", files.File(a), "container", k.Container, "interface", k.IfName)
+	}
+	return nil
+}
+
+// sorted is what is in a directory.
+type sorted struct {
+	now map[netip.Addr]ledger.Key
+	// void are reservations of an earlier boot.
+	void []hostlocal.Reservation
+	// cut are those of now whose files have lost their content.
+	cut []netip.Addr
 }
 
 // sort tells reservations that hold from those that are void. One that the
-// ledger knows is of this boot, whatever the clock says.
-func (h hostLocal) sort(found []hostlocal.Reservation, known map[netip.Addr]ledger.Key) (now map[netip.Addr]ledger.Key, void []hostlocal.Reservation, err error) {
+// ledger knows is of this boot, whatever the clock says; and where the file has
+// lost its content, the ledger still knows whose it was. What the ledger does
+// not know stays as it is: an empty file may be an administrator's.
+func (h hostLocal) sort(found []hostlocal.Reservation, known map[netip.Addr]ledger.Key) (sorted, error) {
 	boot, err := h.boot()
 	if err != nil {
-		return nil, nil, err
+		return sorted{}, err
 	}
-	now = make(map[netip.Addr]ledger.Key, len(found))
+	s := sorted{now: make(map[netip.Addr]ledger.Key, len(found))}
 	for _, r := range found {
 		k := ledger.Key{Network: h.req.Conf.Name, Container: r.Container, IfName: r.IfName}
-		if holder, ok := known[r.Addr]; r.Void(boot) && !(ok && holder == k) {
-			void = append(void, r)
-		} else {
-			now[r.Addr] = k
+		holder, ok := known[r.Addr]
+		switch {
+		case ok && r.CutFrom(hostlocal.Holder{Container: holder.Container, IfName: holder.IfName}):
+			s.now[r.Addr], s.cut = holder, append(s.cut, r.Addr)
+		case r.Void(boot) && !(ok && holder == k):
+			s.void = append(s.void, r)
+		default:
+			s.now[r.Addr] = k
 		}
 	}
-	return now, void, nil
+	return s, nil
 }
 
 // take makes the files of fresh addresses.

@@ -103,9 +103,9 @@ func (m *machine) wantAgreement() {
 		if !mirror.Stamp().Equal(stamp) {
 			return nil
 		}
-		now, _, err := h.sort(found, mirror.All())
-		if !maps.Equal(now, mirror.All()) {
-			m.t.Errorf("the ledger says %v\nthe files say  %v", mirror.All(), now)
+		s, err := h.sort(found, mirror.All())
+		if !maps.Equal(s.now, mirror.All()) {
+			m.t.Errorf("the ledger says %v\nthe files say  %v", mirror.All(), s.now)
 		}
 		return err
 	})
@@ -349,6 +349,38 @@ func TestHostLocalEditedInPlace(t *testing.T) {
 	m.wantFiles("10.1.0.2=c2/eth0")
 	m.mustDel(dualCall("c2"))
 	m.wantFiles("")
+}
+
+// TestHostLocalLostContent: a file that was emptied or cut off, by a power cut
+// or a full disk, still belongs to whom the ledger saw it given to. One that the
+// ledger knows nothing of stays: it may be an administrator's.
+func TestHostLocalLostContent(t *testing.T) {
+	for _, left := range []string{"", "\x00\x00\x00", "c", "c1", "c1\r\ne"} {
+		t.Run(fmt.Sprintf("%q", left), func(t *testing.T) {
+			m := newMachine(t)
+			m.mustAdd(smallCall("c1"))
+			m.put("10.1.0.2", left)
+			m.put("10.1.0.4", left[:min(len(left), 1)])
+			m.mustAdd(smallCall("c2")) // sees the new file, and repairs the other
+			rest := " 10.1.0.3=c2/eth0 10.1.0.4=" + left[:min(len(left), 1)]
+			m.wantFiles("10.1.0.2=c1/eth0" + rest)
+			m.put("10.1.0.2", left) // which nothing gives away but the DEL itself
+			m.mustDel(smallCall("c1"))
+			m.wantFiles(strings.TrimSpace(rest))
+			if got := m.mustAdd(smallCall("c3")); got != "10.1.0.2/29 via 10.1.0.1" {
+				t.Errorf("got %s", got)
+			}
+		})
+	}
+}
+
+// TestHostLocalAnothersContent: what is no remainder of ours is somebody else's.
+func TestHostLocalAnothersContent(t *testing.T) {
+	m := newMachine(t)
+	m.mustAdd(smallCall("c1"))
+	m.put("10.1.0.2", "c1\r\neth1")
+	m.mustDel(smallCall("c1"))
+	m.wantFiles("10.1.0.2=c1/eth1")
 }
 
 func TestHostLocalGC(t *testing.T) {

@@ -69,7 +69,7 @@ func TestRefusals(t *testing.T) {
 		"empty input":         {env("ADD"), "", 6, "0.1.0", "configuration on standard input: invalid JSON: unexpected end of JSON input"},
 		"no name":             {env("ADD"), `{"cniVersion":"1.0.0"}`, 7, "1.0.0", "key name is missing or empty: want the network's name"},
 		"bad name":            {env("ADD"), `{"cniVersion":"1.0.0","name":"a b"}`, 7, "1.0.0", `invalid name "a b": want letters, digits, '_', '.', '-', starting with a letter or digit`},
-		"wrong type":          {env("ADD"), `{"cniVersion":"1.0.0","name":"n","runtimeConfig":{"portMappings":[{"hostPort":"x"}]}}`, 6, "1.0.0", "configuration on standard input: key runtimeConfig.portMappings.hostPort: want a number, got string"},
+		"wrong type":          {env("ADD"), `{"cniVersion":"1.0.0","name":"n","runtimeConfig":{"portMappings":[{"hostPort":"x"}]}}`, 6, "1.0.0", "configuration on standard input: key runtimeConfig.portMappings.hostPort: want a whole number, got \"x\""},
 		"version":             {env("ADD"), `{"cniVersion":"1.2.0","name":"n"}`, 1, "1.2.0", `incompatible cniVersion "1.2.0": want one of 0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0`},
 		"CHECK too early":     {env("CHECK"), `{"cniVersion":"0.3.1","name":"n"}`, 1, "0.3.1", `cniVersion "0.3.1" has no CHECK: want 0.4.0 or newer`},
 		"GC too early":        {env("GC"), conf, 1, "1.0.0", `cniVersion "1.0.0" has no GC: want 1.1.0 or newer`},
@@ -218,4 +218,25 @@ func (prevResultReader) Add(_ context.Context, req *Request) (*current.Result, e
 func (prevResultReader) Check(_ context.Context, req *Request) error {
 	_, err := req.PrevResult()
 	return err
+}
+
+func TestAWrongTypeNamesKeyAndValue(t *testing.T) {
+	long := strings.Repeat("x", 200)
+	for text, want := range map[string]string{
+		`{"name":"n","type":["a", {"b": 1}]}`:                                                 `key type: want a text in quotes, got ["a",{"b":1}]`,
+		`{"name":"n","ipam":{"type": 7}}`:                                                     `key ipam.type: want a text in quotes, got 7`,
+		`{"name":"n","ipam":"host-local"}`:                                                    `key ipam: want an object, got "host-local"`,
+		`{"name":"n","dns":{"search":"lan"}}`:                                                 `key dns.search: want a list, got "lan"`,
+		`{"name":"n","runtimeConfig":{"portMappings": [{"hostPort": 1}, {"hostPort": 1.5}]}}`: `key runtimeConfig.portMappings.hostPort: want a whole number, got 1.5`,
+		`{"name":"n","runtimeConfig":{"aliases": 3}}`:                                         `key runtimeConfig.aliases: want a list of names, or an object of such lists by network, got 3`,
+		`{"name":"n","cni.dev/valid-attachments": {"a": true}}`:                               `key cni.dev/valid-attachments: want a list, got {"a":true}`,
+		`{"name": {"` + long + `": 1}}`:                                                       `key name: want a text in quotes, got {"` + long[:78] + `...`,
+		`[1, 2]`:                                                                              `want an object, got [1,2]`,
+	} {
+		_, err := parseConf([]byte(text))
+		var e *Error
+		if !errors.As(err, &e) || e.Code != CodeDecode || e.Msg != "configuration on standard input: "+want {
+			t.Errorf("%s:\ngot  %v\nwant %s", text, err, want)
+		}
+	}
 }

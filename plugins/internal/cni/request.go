@@ -2,7 +2,6 @@ package cni
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -177,8 +176,8 @@ func (i *IPAM) UnmarshalJSON(data []byte) error {
 	var head struct {
 		Type string `json:"type"`
 	}
-	if err := json.Unmarshal(data, &head); err != nil {
-		return err
+	if err := Unmarshal(data, &head); err != nil {
+		return Within("ipam", err)
 	}
 	i.Type, i.Raw = head.Type, append(json.RawMessage(nil), data...)
 	return nil
@@ -221,7 +220,10 @@ func (a *Aliases) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &a.All); err == nil {
 		return nil
 	}
-	return json.Unmarshal(data, &a.ByNetwork)
+	if err := json.Unmarshal(data, &a.ByNetwork); err != nil {
+		return &WrongTypeError{Key: "runtimeConfig.aliases", Want: "a list of names, or an object of such lists by network", Got: clip(compact(data))}
+	}
+	return nil
 }
 
 // For gives the names that are meant for a network.
@@ -245,7 +247,7 @@ type ValidAttachment struct {
 // UnmarshalJSON accepts a list or null; both count as present.
 func (v *ValidList) UnmarshalJSON(data []byte) error {
 	v.Present = true
-	return json.Unmarshal(data, &v.Entries)
+	return Within("cni.dev/valid-attachments", Unmarshal(data, &v.Entries))
 }
 
 // Valid is the list of attachments to keep, or an error of code 7 if there is
@@ -264,8 +266,8 @@ func (c *NetConf) Valid() ([]ValidAttachment, error) {
 // parseConf decodes and validates what came on standard input.
 func parseConf(stdin []byte) (NetConf, error) {
 	var conf NetConf
-	if err := json.Unmarshal(stdin, &conf); err != nil {
-		return conf, Errorf(CodeDecode, "configuration on standard input: %w", explain(err))
+	if err := Unmarshal(stdin, &conf); err != nil {
+		return conf, Errorf(CodeDecode, "configuration on standard input: %w", err)
 	}
 	if conf.CNIVersion == "" {
 		conf.CNIVersion = "0.1.0"
@@ -277,35 +279,4 @@ func parseConf(stdin []byte) (NetConf, error) {
 		return conf, Errorf(CodeConfig, "invalid name %q: want letters, digits, '_', '.', '-', starting with a letter or digit", conf.Name)
 	}
 	return conf, nil
-}
-
-// explain turns the decoder's errors into words that name the key.
-func explain(err error) error {
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) && wrong.Field != "" {
-		return fmt.Errorf("key %s: want %s, got %s", wrong.Field, jsonName(wrong.Type.Kind().String()), wrong.Value)
-	}
-	return fmt.Errorf("invalid JSON: %w", err)
-}
-
-func jsonName(kind string) string {
-	switch {
-	case strings.HasPrefix(kind, "int"), strings.HasPrefix(kind, "uint"), strings.HasPrefix(kind, "float"):
-		return "a number"
-	case kind == "bool":
-		return "true or false"
-	case kind == "slice", kind == "array":
-		return "a list"
-	case kind == "struct", kind == "map":
-		return "an object"
-	}
-	return "a " + kind
-}
-
-// Decode decodes a plugin's own keys, with errors that name the key.
-func (r *Request) Decode(into any) error {
-	if err := json.Unmarshal(r.Stdin, into); err != nil {
-		return Errorf(CodeDecode, "configuration on standard input: %w", explain(err))
-	}
-	return nil
 }
