@@ -3,7 +3,6 @@ package firewall
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -63,13 +62,7 @@ func BenchmarkApplyRemove(b *testing.B) {
 	for _, m := range mechanisms() {
 		for _, level := range []int{0, 100, 500, 1000} {
 			b.Run(fmt.Sprintf("%s/attached=%d", m.name, level), func(b *testing.B) {
-				if m.variant != "" {
-					useVariant(b, m.variant)
-				}
-				backend, err := Open(m.backend, slog.New(slog.DiscardHandler), WithPark(parked.park))
-				if err != nil {
-					b.Fatal(err)
-				}
+				backend := m.open(b, WithPark(parked.park))
 				host := newSpace(b, "host")
 				keep := plainly("keep", benchRules("keep", 1, 1, 0).Network)
 				host.do(b, func() { check(b, backend.Restore(context.Background(), append(attached(level), keep))) })
@@ -112,14 +105,8 @@ func BenchmarkConnect(b *testing.B) {
 	for _, m := range mechanisms() {
 		for _, level := range []int{1, 100, 1000} {
 			b.Run(fmt.Sprintf("%s/published=%d", m.name, level), func(b *testing.B) {
-				if m.variant != "" {
-					useVariant(b, m.variant)
-				}
-				backend, err := Open(m.backend, slog.New(slog.DiscardHandler))
-				if err != nil {
-					b.Fatal(err)
-				}
-				w := newWorld(b)
+				backend := m.open(b)
+				w := newWorld(b, backend)
 				last := publishing("web", 2, uint16(20000+level-1), 80)
 				w.prepare(b, last)
 				w.host.do(b, func() { check(b, backend.Restore(context.Background(), append(attached(level-1), last))) })

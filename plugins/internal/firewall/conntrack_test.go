@@ -43,7 +43,7 @@ func (c *talker) says(to string, timeout time.Duration) string {
 // plugins#1190). Conversations that have nothing to do with it go on.
 func TestConversationFollowsTheMapping(t *testing.T) {
 	overMechanisms(t, func(t *testing.T, b Backend) {
-		w := newWorld(t)
+		w := newWorld(t, b)
 		w.web.serve(t, 80)
 		w.peer.serve(t, 80)
 		w.outside.serve(t, 8080)
@@ -105,6 +105,7 @@ func (w *world) flows(t *testing.T, f family, protocol wire.Protocol) (all []flo
 
 // SCTP sockets are rare; its entries are made by hand.
 func TestConnectionsAreForgotten(t *testing.T) {
+	t.Parallel()
 	w := &world{host: newSpace(t, "host")}
 	w.host.sh(t, `
 ip addr add 192.0.2.1/24 dev lo

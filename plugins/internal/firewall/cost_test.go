@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,12 +15,12 @@ import (
 
 // countPrograms makes every start of an iptables program leave a line, and
 // gives a function that reads and clears them.
-func countPrograms(t *testing.T) (started func() []string) {
+func countPrograms(t *testing.T, p programs) (counted programs, started func() []string) {
 	t.Helper()
 	dir := t.TempDir()
 	record := filepath.Join(dir, "started")
 	for _, tool := range []string{"iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore"} {
-		real, err := exec.LookPath(tool)
+		real, err := p.find(tool)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -30,8 +29,7 @@ func countPrograms(t *testing.T) (started func() []string) {
 			t.Fatal(err)
 		}
 	}
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	return func() []string {
+	return programs{dir, p.lock}, func() []string {
 		text, _ := os.ReadFile(record)
 		_ = os.Remove(record)
 		lines := strings.Fields(string(text))
@@ -43,12 +41,13 @@ func countPrograms(t *testing.T) (started func() []string) {
 // One process per family does an ADD, and one a DEL, whatever the number of
 // ports; a family without addresses is left alone.
 func TestUsualCallIsOneProcess(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"nft", "legacy"} {
 		t.Run(kind, func(t *testing.T) {
-			useVariant(t, kind)
-			started := countPrograms(t)
+			t.Parallel()
+			counted, started := countPrograms(t, variantPrograms(t, kind))
 			host := newSpace(t, "host")
-			b := &iptables{log: slog.New(slog.DiscardHandler)}
+			b := &iptables{log: slog.New(slog.DiscardHandler), programs: counted}
 			ctx := context.Background()
 			call := func(name string, f func() error, want ...string) {
 				t.Helper()
@@ -85,7 +84,8 @@ func TestUsualCallIsOneProcess(t *testing.T) {
 // The nftables mechanism starts no program at all, so a host without iptables
 // has all of it (C189).
 func TestNFTablesStartsNothing(t *testing.T) {
-	started := countPrograms(t)
+	counted, started := countPrograms(t, programs{})
+	t.Setenv("PATH", counted.dir+":"+os.Getenv("PATH"))
 	host := newSpace(t, "host")
 	b := &nftables{log: slog.New(slog.DiscardHandler)}
 	ctx := context.Background()

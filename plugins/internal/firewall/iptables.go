@@ -19,7 +19,8 @@ import (
 // else there is. Only when that fails are the rules read (iptables-save) and
 // the difference written, again by one iptables-restore.
 type iptables struct {
-	log *slog.Logger
+	log      *slog.Logger
+	programs programs
 }
 
 // Name is part of Backend.

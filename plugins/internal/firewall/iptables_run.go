@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,9 +14,35 @@ import (
 	"syscall"
 )
 
-// find looks for an iptables program in PATH and where distributions put it:
-// runtimes often start plugins without the sbin directories.
-func find(name string) (string, error) {
+// programs are where the iptables programs come from; the zero value is the
+// host's own.
+type programs struct {
+	// dir holds them; "" looks in PATH and where distributions put them:
+	// runtimes often start plugins without the sbin directories.
+	dir string
+	// lock is the file that iptables-legacy locks; "" is its default.
+	lock string
+}
+
+// lockVariable is where iptables-legacy reads its lock file's name from.
+const lockVariable = "XTABLES_LOCKFILE"
+
+// env is the environment for them.
+func (p programs) env() []string {
+	if p.lock == "" {
+		return os.Environ()
+	}
+	return append(os.Environ(), lockVariable+"="+p.lock)
+}
+
+func (p programs) lockFile() string {
+	return cmp.Or(p.lock, os.Getenv(lockVariable), "/run/xtables.lock")
+}
+
+func (p programs) find(name string) (string, error) {
+	if p.dir != "" {
+		return exec.LookPath(filepath.Join(p.dir, name))
+	}
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
 	}
@@ -30,6 +57,7 @@ func find(name string) (string, error) {
 // process is one run of an iptables program.
 type process struct {
 	ctx            context.Context
+	lockFile       string
 	cmd            *exec.Cmd
 	stdout, stderr bytes.Buffer
 }
@@ -42,12 +70,13 @@ type process struct {
 // turn and then does what nobody will undo. The kernel sends the signal when
 // the thread ends that started the program, so the caller keeps its thread
 // until wait.
-func (l *lock) start(ctx context.Context, name, input string, args ...string) (*process, error) {
-	path, err := find(name)
+func (t *iptables) start(ctx context.Context, l *lock, name, input string, args ...string) (*process, error) {
+	path, err := t.programs.find(name)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{ctx: ctx, cmd: exec.CommandContext(ctx, path, args...)}
+	p := &process{ctx: ctx, lockFile: t.programs.lockFile(), cmd: exec.CommandContext(ctx, path, args...)}
+	p.cmd.Env = t.programs.env()
 	p.cmd.Stdin = strings.NewReader(input)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	p.cmd.ExtraFiles = []*os.File{l.file}
@@ -71,7 +100,7 @@ func (p *process) wait() error {
 		return fmt.Errorf("%s: %w", name, context.Cause(p.ctx))
 	}
 	if p.cmd.ProcessState.ExitCode() == exitBusy {
-		return fmt.Errorf("%s: %w by %s", name, ErrBusy, xtablesHolders())
+		return fmt.Errorf("%s: %w by %s", name, ErrBusy, xtablesHolders(p.lockFile))
 	}
 	return fmt.Errorf("%s: %w: %s", name, err, oneLine(p.stderr.String()))
 }
@@ -84,11 +113,7 @@ func oneLine(text string) string {
 }
 
 // xtablesHolders names who has the lock of iptables-legacy.
-func xtablesHolders() string {
-	path := os.Getenv("XTABLES_LOCKFILE")
-	if path == "" {
-		path = "/run/xtables.lock"
-	}
+func xtablesHolders(path string) string {
 	file, err := os.Open(path)
 	if err != nil {
 		return "another process"
@@ -108,7 +133,7 @@ func (t *iptables) restore(ctx context.Context, l *lock, input restores) map[fam
 		if input[f] == "" {
 			continue
 		}
-		p, err := l.start(ctx, f.tool()+"-restore", input[f], "--noflush", fmt.Sprintf("--wait=%d", l.seconds()))
+		p, err := t.start(ctx, l, f.tool()+"-restore", input[f], "--noflush", fmt.Sprintf("--wait=%d", l.seconds()))
 		if err != nil {
 			failed[f] = err
 			continue
@@ -147,7 +172,7 @@ type rewriter func(family, *saved) string
 func (t *iptables) rewriteAll(ctx context.Context, l *lock, in []family, slow rewriter) error {
 	var errs []error
 	for _, f := range in {
-		if _, err := find(f.tool() + "-save"); err == nil {
+		if _, err := t.programs.find(f.tool() + "-save"); err == nil {
 			errs = append(errs, t.rewrite(ctx, l, f, slow))
 		}
 	}
@@ -155,7 +180,7 @@ func (t *iptables) rewriteAll(ctx context.Context, l *lock, in []family, slow re
 }
 
 func (t *iptables) rewrite(ctx context.Context, l *lock, f family, slow rewriter) error {
-	text, err := l.save(ctx, f)
+	text, err := t.save(ctx, l, f)
 	if err != nil {
 		return err
 	}
@@ -163,10 +188,10 @@ func (t *iptables) rewrite(ctx context.Context, l *lock, f family, slow rewriter
 }
 
 // save reads all rules of a family.
-func (l *lock) save(ctx context.Context, f family) (string, error) {
+func (t *iptables) save(ctx context.Context, l *lock, f family) (string, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	p, err := l.start(ctx, f.tool()+"-save", "")
+	p, err := t.start(ctx, l, f.tool()+"-save", "")
 	if err != nil {
 		return "", err
 	}

@@ -37,7 +37,7 @@ func TestLinesAreWhatApplyDoes(t *testing.T) {
 	}
 	overMechanisms(t, func(t *testing.T, b Backend) {
 		r := everything()
-		applied, typed := newSpace(t, "applied"), newSpace(t, "typed")
+		applied, typed := newHost(t, b), newHost(t, b)
 		applied.do(t, func() { check(t, b.Apply(context.Background(), r)) })
 		lines, err := Lines(b.Name(), r)
 		if err != nil {

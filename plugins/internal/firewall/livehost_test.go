@@ -96,13 +96,16 @@ NFT`
 	overMechanisms(t, func(t *testing.T, b Backend) {
 		for name, script := range map[string]string{"docker": docker, "ufw": ufw, "rejecting": rejecting,
 			"kubernetes": kubernetes, "firewalld": firewalld, "nftables.conf": plain} {
-			t.Run(name, func(t *testing.T) { testLiveHost(t, b, script) })
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				testLiveHost(t, b, script)
+			})
 		}
 	})
 }
 
 func testLiveHost(t *testing.T, b Backend, script string) {
-	w := newWorld(t)
+	w := newWorld(t, b)
 	w.host.sh(t, script)
 	if b.Name() == NFTables && w.host.sh(t, "iptables-legacy-save; ip6tables-legacy-save") != "" {
 		t.Fatal("the nftables backend cannot open chains of iptables-legacy")

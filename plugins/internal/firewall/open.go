@@ -27,7 +27,7 @@ func WithPark(park Park) Option { return func(t *nftables) { t.park = park } }
 func Open(name BackendName, log *slog.Logger, options ...Option) (Backend, error) {
 	if name == Auto {
 		name = NFTables
-		if _, err := find("iptables-restore"); err == nil {
+		if _, err := (programs{}).find("iptables-restore"); err == nil {
 			name = IPTables
 		}
 	}

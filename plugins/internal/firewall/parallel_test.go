@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -31,6 +32,12 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	flag.Parse()
+	// Most tests wait for packets most of the time; processors are not what
+	// they are short of.
+	if err := flag.Set("test.parallel", "12"); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
@@ -77,7 +84,7 @@ type caller struct {
 func (s *space) call(t *testing.T, b Backend, what string, n int, dir string) caller {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d %s", callEnv, b.Name(), what, n, dir))
+	cmd.Env = append(append(os.Environ(), environment(b)...), fmt.Sprintf("%s=%s %s %d %s", callEnv, b.Name(), what, n, dir))
 	cmd.Stderr = new(strings.Builder)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -111,13 +118,13 @@ func (s *space) inParallel(t *testing.T, b Backend, what string, count int, dir 
 
 // holdXtables takes and gives back the lock of iptables-legacy until the test
 // ends, as kube-proxy or Docker would.
-func holdXtables(t *testing.T) {
+func holdXtables(t *testing.T, b Backend) {
 	t.Helper()
-	path := os.Getenv("XTABLES_LOCKFILE")
-	if path == "" {
+	own, ok := b.(*iptables)
+	if !ok {
 		return
 	}
-	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(own.programs.lock, os.O_RDONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,9 +151,9 @@ func holdXtables(t *testing.T) {
 func TestParallelCalls(t *testing.T) {
 	overMechanisms(t, func(t *testing.T, b Backend) {
 		const count = 32
-		w := &world{host: newSpace(t, "host")}
+		w := &world{host: newHost(t, b)}
 		before := w.rules(t)
-		holdXtables(t)
+		holdXtables(t, b)
 		dir := t.TempDir()
 		w.host.inParallel(t, b, "apply", count, dir)
 		var all []Rules
@@ -170,7 +177,7 @@ func TestParallelCalls(t *testing.T) {
 // ADD and DEL of one network's last attachments race: what is left is right.
 func TestAddRacesLastRemove(t *testing.T) {
 	overMechanisms(t, func(t *testing.T, b Backend) {
-		host := newSpace(t, "host")
+		host := newHost(t, b)
 		dir := t.TempDir()
 		for n := range 3 {
 			host.inParallel(t, b, "apply", 1, dir)
@@ -194,10 +201,10 @@ func TestAddRacesLastRemove(t *testing.T) {
 // not make right or take away.
 func TestKilledCall(t *testing.T) {
 	overMechanisms(t, func(t *testing.T, b Backend) {
-		w := &world{host: newSpace(t, "host")}
+		w := &world{host: newHost(t, b)}
 		before := w.rules(t)
 		dir := t.TempDir()
-		holdXtables(t)
+		holdXtables(t, b)
 		survived := 0
 		const kills = 12
 		for i := range kills {
@@ -233,10 +240,10 @@ func TestKilledCall(t *testing.T) {
 // A lock that is never given back ends in an error that says so, after the
 // caller's time at the latest, and names the holder.
 func TestLockIsWaitedForOnlySoLong(t *testing.T) {
-	useVariant(t, "legacy")
+	t.Parallel()
 	host := newSpace(t, "host")
-	b := &iptables{log: slog.New(slog.DiscardHandler)}
-	file, err := os.OpenFile(os.Getenv("XTABLES_LOCKFILE"), os.O_RDONLY|os.O_CREATE, 0o600)
+	b := &iptables{log: slog.New(slog.DiscardHandler), programs: variantPrograms(t, "legacy")}
+	file, err := os.OpenFile(b.programs.lock, os.O_RDONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func TestMasquerade(t *testing.T) {
 		{"none", func(p *wire.NetworkPolicy) { p.Masquerade = false }, []string{"10.88.0.2", "fd00:88::2"}},
 	}
 	overMechanisms(t, func(t *testing.T, b Backend) {
-		w := newWorld(t)
+		w := newWorld(t, b)
 		w.outside.serve(t, 7)
 		w.peer.serve(t, 7)
 		for _, test := range tests {
@@ -72,7 +72,7 @@ func TestMasquerade(t *testing.T) {
 // the outside.
 func TestIsolate(t *testing.T) {
 	overMechanisms(t, func(t *testing.T, b Backend) {
-		w := newWorld(t)
+		w := newWorld(t, b)
 		w.web.serve(t, 80)
 		w.outside.serve(t, 7)
 		one, two := publishing("web", 2, 8080, 80), plainly("other", network(2))
@@ -111,7 +111,7 @@ func TestIsolate(t *testing.T) {
 // An internal network has its members and its resolver, nothing else.
 func TestInternal(t *testing.T) {
 	overMechanisms(t, func(t *testing.T, b Backend) {
-		w := newWorld(t)
+		w := newWorld(t, b)
 		w.outside.serve(t, 7)
 		w.other.serve(t, 7)
 		w.web.serve(t, 80)
@@ -154,7 +154,7 @@ func TestPublishFrom(t *testing.T) {
 		{"either", []netip.Prefix{prefix("10.89.0.0/24"), prefix("fd00:89::/64")}, []string{"eth1"}, true, true},
 	}
 	overMechanisms(t, func(t *testing.T, b Backend) {
-		w := newWorld(t)
+		w := newWorld(t, b)
 		w.web.serve(t, 80)
 		w.apply(t, b, plainly("other", network(2)))
 		for _, test := range tests {
@@ -187,7 +187,7 @@ func TestPublishFrom(t *testing.T) {
 // The administrator's own rules come before ours, and stay when ours go.
 func TestAdministratorComesFirst(t *testing.T) {
 	overMechanisms(t, func(t *testing.T, b Backend) {
-		w := newWorld(t)
+		w := newWorld(t, b)
 		w.web.serve(t, 80)
 		r := publishing("web", 2, 8080, 80)
 		w.apply(t, b, r)
@@ -214,7 +214,7 @@ func TestAdministratorComesFirst(t *testing.T) {
 // networks' alone.
 func TestPolicyIsReplaced(t *testing.T) {
 	overMechanisms(t, func(t *testing.T, b Backend) {
-		w := newWorld(t)
+		w := newWorld(t, b)
 		one, two := plainly("web", network(1)), plainly("other", network(2))
 		w.apply(t, b, one)
 		w.apply(t, b, two)

@@ -20,7 +20,7 @@ func Probe(ctx context.Context, name BackendName) error {
 	if backend.Name() == NFTables {
 		return probeNFTables()
 	}
-	path, err := find("iptables-restore")
+	path, err := (programs{}).find("iptables-restore")
 	if err != nil {
 		return err
 	}

@@ -26,21 +26,29 @@ func mechanisms() []mechanism {
 	}
 }
 
-// overMechanisms runs a test for each mechanism.
+// overMechanisms runs a test for each mechanism, all at the same time: most of
+// their time is spent waiting for answers that must not come.
 func overMechanisms(t *testing.T, test func(t *testing.T, b Backend)) {
 	t.Helper()
+	t.Parallel()
 	for _, m := range mechanisms() {
 		t.Run(m.name, func(t *testing.T) {
-			if m.variant != "" {
-				useVariant(t, m.variant)
-			}
-			b, err := Open(m.backend, slog.New(slog.DiscardHandler))
-			if err != nil {
-				t.Fatal(err)
-			}
-			test(t, b)
+			t.Parallel()
+			test(t, m.open(t))
 		})
 	}
+}
+
+func (m mechanism) open(t testing.TB, options ...Option) Backend {
+	t.Helper()
+	b, err := Open(m.backend, slog.New(slog.DiscardHandler), options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own, ok := b.(*iptables); ok {
+		own.programs = variantPrograms(t, m.variant)
+	}
+	return b
 }
 
 // apply calls Apply in the host's namespace.
@@ -78,7 +86,8 @@ func TestPublishedPortIsReachable(t *testing.T) {
 	overMechanisms(t, func(t *testing.T, b Backend) {
 		for _, bridged := range []string{"0", "1"} {
 			t.Run("bridge-nf-call="+bridged, func(t *testing.T) {
-				w := newWorld(t)
+				t.Parallel()
+				w := newWorld(t, b)
 				w.host.sysctl(t, "net/bridge/bridge-nf-call-iptables", bridged)
 				w.host.sysctl(t, "net/bridge/bridge-nf-call-ip6tables", bridged)
 				if bridged == "1" {
@@ -114,7 +123,7 @@ func testReachable(t *testing.T, b Backend, w *world, bridged bool) {
 // The client's address is kept where it can be.
 func TestPublishedPortSeesTheClient(t *testing.T) {
 	overMechanisms(t, func(t *testing.T, b Backend) {
-		w := newWorld(t)
+		w := newWorld(t, b)
 		w.apply(t, b, publishing("web", 2, 8080, 80))
 		w.web.serve(t, 80)
 		for _, protocol := range transports() {
@@ -131,7 +140,7 @@ func TestPublishedPortSeesTheClient(t *testing.T) {
 // nothing is left.
 func TestRemoveLeavesNothing(t *testing.T) {
 	overMechanisms(t, func(t *testing.T, b Backend) {
-		w := newWorld(t)
+		w := newWorld(t, b)
 		before := w.rules(t)
 		r := publishing("web", 2, 8080, 80)
 		other := publishing("peer", 3, 8081, 80)
@@ -175,7 +184,7 @@ done`)
 
 func TestRangeIsOneRule(t *testing.T) {
 	overMechanisms(t, func(t *testing.T, b Backend) {
-		w := newWorld(t)
+		w := newWorld(t, b)
 		r := publishing("web", 2, 8000, 80)
 		for i := range r.Publish {
 			r.Publish[i].Count = 11
@@ -200,7 +209,7 @@ func TestRangeIsOneRule(t *testing.T) {
 // itself (CVE-2025-67499).
 func TestOnlyTheHostsOwnAddresses(t *testing.T) {
 	overMechanisms(t, func(t *testing.T, b Backend) {
-		w := newWorld(t)
+		w := newWorld(t, b)
 		w.apply(t, b, publishing("web", 2, 8080, 80))
 		w.web.serve(t, 80)
 		w.outside.serve(t, 8080)
@@ -219,7 +228,7 @@ func TestOnlyTheHostsOwnAddresses(t *testing.T) {
 // nor to a container that does.
 func TestHostAddressConfines(t *testing.T) {
 	overMechanisms(t, func(t *testing.T, b Backend) {
-		w := newWorld(t)
+		w := newWorld(t, b)
 		w.host.sysctl(t, "net/bridge/bridge-nf-call-ip6tables", "0")
 		w.web.serve(t, 80)
 		w.apply(t, b, onAddress("web", 8080, "192.0.2.10", "2001:db8::10"))
@@ -262,7 +271,7 @@ func onAddress(name string, port uint16, hosts ...string) Rules {
 // localhost (plugins#729).
 func TestLocalhostIsGuarded(t *testing.T) {
 	overMechanisms(t, func(t *testing.T, b Backend) {
-		w := newWorld(t)
+		w := newWorld(t, b)
 		w.apply(t, b, publishing("web", 2, 8080, 80))
 		w.host.serve(t, 631)
 		w.host.reaches(t, wire.TCP, "127.0.0.1:631", "host")
@@ -278,7 +287,7 @@ func TestLocalhostIsGuarded(t *testing.T) {
 // network's own go to our resolver.
 func TestResolverKeepsItsPort(t *testing.T) {
 	overMechanisms(t, func(t *testing.T, b Backend) {
-		w := newWorld(t)
+		w := newWorld(t, b)
 		w.host.serve(t, 53)
 		w.web.serve(t, 53)
 		w.apply(t, b, publishing("web", 2, 53, 53))

@@ -25,7 +25,7 @@ func TestRestore(t *testing.T) {
 		"nft flush map ip netctl publish-any 2>/dev/null || iptables -t nat -F NETCTL-TCP-8080-8095",
 	}
 	overMechanisms(t, func(t *testing.T, b Backend) {
-		w := &world{host: newSpace(t, "host")}
+		w := &world{host: newHost(t, b)}
 		ctx := context.Background()
 		web, peer, other := publishing("web", 2, 8080, 80), publishing("peer", 3, 9090, 80), plainly("other", network(2))
 		many := everything()
@@ -50,13 +50,13 @@ func TestRestore(t *testing.T) {
 			}
 		}
 		restore(web)
-		fresh := &world{host: newSpace(t, "fresh")}
+		fresh := &world{host: newHost(t, b)}
 		fresh.host.do(t, func() { check(t, b.Apply(ctx, web)) })
 		if got, want := rules(), sorted(fresh.rules(t)); got != want {
 			t.Errorf("restored to one:\n%s\nwant\n%s", got, want)
 		}
 		restore()
-		if got, want := w.rules(t), (&world{host: newSpace(t, "empty")}).rules(t); got != want {
+		if got, want := w.rules(t), (&world{host: newHost(t, b)}).rules(t); got != want {
 			t.Errorf("restored to nothing:\n%s", got)
 		}
 	})
@@ -75,7 +75,7 @@ func TestApplyAfterFlush(t *testing.T) {
 	}
 	overMechanisms(t, func(t *testing.T, b Backend) {
 		for _, flush := range flushes[b.Name()] {
-			host := newSpace(t, "host")
+			host := newHost(t, b)
 			ctx := context.Background()
 			web, peer := publishing("web", 2, 8080, 80), publishing("peer", 3, 8081, 80)
 			host.do(t, func() { check(t, b.Apply(ctx, web)) })
@@ -96,7 +96,8 @@ func TestApplyAfterFlush(t *testing.T) {
 // Switch leaves one mechanism's rules and none of the other's, on a host that
 // needs openings too.
 func TestSwitch(t *testing.T) {
-	w := newWorld(t)
+	t.Parallel()
+	w := newWorld(t, nil)
 	ctx := context.Background()
 	r := publishing("web", 2, 8080, 80)
 	w.web.serve(t, 80)

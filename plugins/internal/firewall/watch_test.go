@@ -10,6 +10,7 @@ import (
 // Watch tells of a flush, whatever was flushed, and not of other people's
 // rules.
 func TestWatch(t *testing.T) {
+	t.Parallel()
 	host := newSpace(t, "host")
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -36,12 +37,16 @@ func TestWatch(t *testing.T) {
 		{"nft flush ruleset", true},
 	} {
 		host.sh(t, test.script)
+		wait := 3 * calm
+		if test.want {
+			wait = answered
+		}
 		select {
 		case <-told:
 			if !test.want {
 				t.Errorf("%q: told", test.script)
 			}
-		case <-time.After(3 * calm):
+		case <-time.After(wait):
 			if test.want {
 				t.Errorf("%q: not told", test.script)
 			}

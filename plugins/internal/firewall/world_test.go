@@ -22,6 +22,8 @@ import (
 type space struct {
 	name string
 	file *os.File
+	// env is for the programs that sh starts.
+	env []string
 }
 
 func newSpace(t testing.TB, name string) *space {
@@ -74,6 +76,7 @@ func (s *space) sh(t testing.TB, script string) string {
 	var out []byte
 	s.do(t, func() {
 		cmd := exec.Command("sh", "-ec", script)
+		cmd.Env = append(os.Environ(), s.env...)
 		var err error
 		if out, err = cmd.CombinedOutput(); err != nil {
 			t.Errorf("in %s: %s: %v\n%s", s.name, script, err, out)
@@ -111,9 +114,9 @@ type world struct {
 	host, outside, web, peer, other *space
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB, b Backend) *world {
 	t.Helper()
-	w := &world{newSpace(t, "host"), newSpace(t, "outside"), newSpace(t, "web"), newSpace(t, "peer"), newSpace(t, "other")}
+	w := &world{newHost(t, b), newSpace(t, "outside"), newSpace(t, "web"), newSpace(t, "peer"), newSpace(t, "other")}
 	w.host.sh(t, `
 ip link add eth1 type veth peer name eth0 netns `+w.outside.path()+`
 ip addr add 192.0.2.1/24 dev eth1
@@ -236,9 +239,10 @@ func (s *space) serveUDP(c net.PacketConn) {
 
 func hostOf(a net.Addr) string { return netip.MustParseAddrPort(a.String()).Addr().Unmap().String() }
 
-// timeouts for what must be answered and for what must not.
+// timeouts for what must be answered, on whatever machine, and for what must
+// not.
 const (
-	answered   = 3 * time.Second
+	answered   = 30 * time.Second
 	unanswered = 250 * time.Millisecond
 )
 
@@ -308,24 +312,41 @@ func silent(t testing.TB, all ...question) {
 // kernels.
 func transports() []wire.Protocol { return []wire.Protocol{wire.TCP, wire.UDP} }
 
-// useVariant makes "iptables" mean one of its two kinds, with a lock of its
-// own, for the rest of the test.
-func useVariant(t testing.TB, kind string) {
+// variantPrograms makes "iptables" mean one of its two kinds, with a lock of
+// its own, so that tests need not wait for each other.
+func variantPrograms(t testing.TB, kind string) programs {
 	t.Helper()
-	dir := t.TempDir()
+	p := programs{dir: t.TempDir()}
+	p.lock = filepath.Join(p.dir, "xtables.lock")
 	for _, tool := range []string{"iptables", "ip6tables"} {
 		for _, suffix := range []string{"", "-save", "-restore"} {
 			real, err := exec.LookPath(tool + "-" + kind + suffix)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Symlink(real, filepath.Join(dir, tool+suffix)); err != nil {
+			if err := os.Symlink(real, filepath.Join(p.dir, tool+suffix)); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	t.Setenv("XTABLES_LOCKFILE", filepath.Join(dir, "xtables.lock"))
+	return p
+}
+
+// environment makes programs that are started by name the backend's.
+func environment(b Backend) []string {
+	t, ok := b.(*iptables)
+	if !ok || t.programs.dir == "" {
+		return nil
+	}
+	return []string{"PATH=" + t.programs.dir + ":" + os.Getenv("PATH"), lockVariable + "=" + t.programs.lock}
+}
+
+// newHost is a space in which "iptables" is the backend's.
+func newHost(t testing.TB, b Backend) *space {
+	t.Helper()
+	s := newSpace(t, "host")
+	s.env = environment(b)
+	return s
 }
 
 // connectAndReset makes a TCP connection and ends it at once, without leaving
