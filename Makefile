@@ -46,12 +46,15 @@ reference: ## build the reference plugins that benchmarks and calibration compar
 	@mkdir -p $(BIN)/reference
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/reference/ \
 	    github.com/containernetworking/plugins/plugins/main/bridge \
+	    github.com/containernetworking/plugins/plugins/main/macvlan \
+	    github.com/containernetworking/plugins/plugins/main/loopback \
 	    github.com/containernetworking/plugins/plugins/ipam/host-local \
 	    github.com/containernetworking/plugins/plugins/meta/portmap
 
 .PHONY: bench
-bench: build reference ## ADD and DEL beside the reference plugins, interleaved
-	$(GO) run ./bench/attach -ours $(BIN)/cni -reference $(BIN)/reference
+bench: build reference ## ADD and DEL beside the reference plugins, netavark and the floor (12 minutes; BENCH=-quick)
+	@test/tools.sh /usr/lib/podman/netavark=netavark
+	$(GO) run ./bench/attach -page docs/performance.md $(BENCH)
 
 .PHONY: bench-dns
 bench-dns: build ## the resolver beside dnsmasq and the library's server

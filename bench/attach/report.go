@@ -2,50 +2,134 @@ package main
 
 import (
 	"fmt"
-	"io"
+	"os"
 	"slices"
-	"time"
+
+	"github.com/netctl/netctl/bench/page"
 )
 
-// report prints a row per implementation; ratios are of medians, to the first
-// row, which is the reference.
-func report(w io.Writer, worlds []*world, rounds, attached int) {
-	fmt.Fprintf(w, "bridge, masquerade, one published port; %d containers attached; n=%d, interleaved\n", attached, rounds)
-	fmt.Fprintf(w, "%-22s %-30s %-8s %-30s %-8s\n", "", "ADD ms p50 [p10..p90] cpu", "ratio", "DEL ms p50 [p10..p90] cpu", "ratio")
-	baseAdd, baseDel := median(worlds[0].adds), median(worlds[0].dels)
-	for _, world := range worlds {
-		fmt.Fprintf(w, "%-22s %-30s %-8s %-30s %-8s\n", world.name,
-			cell(world.adds), ratio(median(world.adds), baseAdd),
-			cell(world.dels), ratio(median(world.dels), baseDel))
+// report prints what was found and writes it into the page.
+func report(o options, worlds []*world) error {
+	s := page.New("attach")
+	s.Printf("## ADD and DEL")
+	s.Printf("")
+	s.Printf("`%s` (%s). Milliseconds from the start of the first process to the end of the last one;", o.command, page.Machine())
+	s.Printf("cpu includes what goes on after the return. %d operations each with nothing else attached, interleaved.", o.rounds)
+	s.Printf("\n### Targets")
+	s.Targets(targets(o, worlds))
+	for _, group := range groups(worlds) {
+		s.Printf("### One at a time: %s", group[0].group)
+		s.Table(sequential(group))
 	}
-}
-
-func cell(costs []cost) string {
-	wall, cpu := sorted(costs, func(c cost) time.Duration { return c.wall }), sorted(costs, func(c cost) time.Duration { return c.cpu })
-	return fmt.Sprintf("%.1f [%.1f..%.1f] %.1f", ms(at(wall, 50)), ms(at(wall, 10)), ms(at(wall, 90)), ms(at(cpu, 50)))
-}
-
-func ratio(d, base time.Duration) string { return fmt.Sprintf("%.3f", float64(d)/float64(base)) }
-
-func median(costs []cost) time.Duration {
-	return at(sorted(costs, func(c cost) time.Duration { return c.wall }), 50)
-}
-
-func sorted(costs []cost, of func(cost) time.Duration) []time.Duration {
-	values := make([]time.Duration, len(costs))
-	for i, c := range costs {
-		values[i] = of(c)
+	taking := slices.DeleteFunc(slices.Clone(worlds), func(w *world) bool { return !w.kinds.levels })
+	if len(o.levels) > 1 && len(taking) > 0 {
+		s.Printf("### Beside containers that are attached already (p50 [p10..p90])")
+		for _, verb := range []string{"ADD", "DEL"} {
+			s.Table(byLevel(taking, verb, o.levels))
+			s.Plot(verb, verb+" beside attached containers", page.Lines(verb+", median", "containers attached", "ms", curves(taking, verb)))
+		}
 	}
-	slices.Sort(values)
-	return values
-}
-
-// at gives a percentile of sorted values.
-func at(values []time.Duration, percent int) time.Duration {
-	if len(values) == 0 {
-		return 0
+	if len(o.parallel) > 0 {
+		s.Printf("### In parallel: operations per second until all have returned (until nothing is at work any more)")
+		s.Table(rates(worlds, o.parallel))
 	}
-	return values[(len(values)-1)*percent/100]
+	fmt.Fprint(os.Stdout, s)
+	if o.page == "" {
+		return nil
+	}
+	return s.Write(o.page)
 }
 
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+// groups puts those that do the same job together, in the order of worlds.
+func groups(worlds []*world) [][]*world {
+	var result [][]*world
+	for _, w := range worlds {
+		i := slices.IndexFunc(result, func(g []*world) bool { return g[0].group == w.group })
+		if i < 0 {
+			result = append(result, nil)
+			i = len(result) - 1
+		}
+		result[i] = append(result[i], w)
+	}
+	return result
+}
+
+func sequential(group []*world) [][]string {
+	rows := [][]string{{"", "ADD p50", "p90", "p99", "cpu", "programs", "to the first", "DEL p50", "p90", "p99", "cpu", "programs", "to the first"}}
+	for _, w := range group {
+		row := []string{w.name}
+		for _, verb := range []string{"ADD", "DEL"} {
+			costs, base := w.find(verb, 0), group[0].find(verb, 0)
+			programs := "-"
+			if n := w.processes[verb]; n > 0 {
+				programs = fmt.Sprint(n)
+			}
+			row = append(row, ms(median(costs)), ms(percentile(costs, wall, 90)), ms(percentile(costs, wall, 99)),
+				ms(percentile(costs, cpu, 50)), programs, fmt.Sprintf("%.3f", median(costs)/median(base)))
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func byLevel(worlds []*world, verb string, levels []int) [][]string {
+	head := []string{verb}
+	for _, level := range levels {
+		head = append(head, fmt.Sprint(level))
+	}
+	rows := [][]string{head}
+	for _, w := range worlds {
+		row := []string{w.name}
+		for _, level := range levels {
+			costs := w.find(verb, level)
+			row = append(row, fmt.Sprintf("%s [%s..%s]", ms(median(costs)), ms(percentile(costs, wall, 10)), ms(percentile(costs, wall, 90))))
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func curves(worlds []*world, verb string) []page.Line {
+	var lines []page.Line
+	for _, w := range worlds {
+		l := page.Line{Name: w.name}
+		for _, s := range w.series {
+			if s.verb == verb {
+				l.Points = append(l.Points, page.Point{X: float64(s.level), Y: median(s.costs)})
+			}
+		}
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+func rates(worlds []*world, parallel []int) [][]string {
+	head := []string{""}
+	for _, verb := range []string{"ADD", "DEL"} {
+		for _, p := range parallel {
+			head = append(head, fmt.Sprintf("%s x%d", verb, p))
+		}
+	}
+	rows := [][]string{head}
+	for _, w := range worlds {
+		if len(w.rates) == 0 {
+			continue
+		}
+		row := []string{w.name}
+		for _, verb := range []string{"ADD", "DEL"} {
+			for _, p := range parallel {
+				r, _ := w.rate(verb, p)
+				row = append(row, fmt.Sprintf("%.0f (%.0f)", r.returned, r.settled))
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func ms(v float64) string {
+	if v < 10 {
+		return fmt.Sprintf("%.2f", v)
+	}
+	return fmt.Sprintf("%.1f", v)
+}

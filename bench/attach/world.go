@@ -2,55 +2,49 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/netctl/netctl/test/netns"
 )
 
-// An implementation is a chain of plugins with its environment.
-type implementation struct {
-	name string
-	dir  string
-	env  []string
-	// plugins are the entries of the configuration list, in order; STATE
-	// stands for the private state directory.
-	plugins []string
-}
-
-func implementations(ours, reference string) []implementation {
-	const bridge = `{"type":"bridge","bridge":"br0","isDefaultGateway":true,"ipMasq":true,"hairpinMode":true,%s}`
-	const own = `"ipam":{"type":"netctl-ipam","ranges":[[{"subnet":"10.88.0.0/16"}]]}`
-	const hostLocal = `"ipMasqBackend":"iptables","ipam":{"type":"host-local","dataDir":"STATE","ranges":[[{"subnet":"10.88.0.0/16"}]]}`
-	return []implementation{
-		{name: "reference, iptables", dir: reference,
-			plugins: []string{fmt.Sprintf(bridge, hostLocal), `{"type":"portmap","backend":"iptables"}`}},
-		{name: "netctl, iptables", dir: ours, env: []string{"NETCTL_FIREWALL=iptables"},
-			plugins: []string{fmt.Sprintf(bridge, own)}},
-		{name: "netctl, nftables", dir: ours, env: []string{"NETCTL_FIREWALL=nftables"},
-			plugins: []string{fmt.Sprintf(bridge, own)}},
-	}
-}
-
-// cost is what one operation took.
-type cost struct {
-	wall time.Duration
-	cpu  time.Duration // of the plugin processes and all they waited for
-}
-
 // A world is a private host on which one implementation works.
 type world struct {
 	implementation
-	host       *netns.Namespace
-	state      string
-	containers []*netns.Namespace // those of fill
-	serial     int
-	adds, dels []cost
+	subject subject
+	host    *netns.Namespace
+	state   string
+
+	serial int
+	// standing are the containers that stay attached; used those that have
+	// served. Their namespaces are kept to the end, so that the kernel takes
+	// none down while it is timed.
+	standing, used []*netns.Namespace
+
+	series    []series
+	rates     []rate
+	processes map[string]int // by verb
+}
+
+func newWorlds(o options) ([]*world, error) {
+	var worlds []*world
+	for _, i := range implementations(o) {
+		if !o.only.MatchString(i.name) {
+			continue
+		}
+		w, err := newWorld(i)
+		if w != nil {
+			worlds = append(worlds, w)
+		}
+		if err != nil {
+			return worlds, fmt.Errorf("%s: %w", i.name, err)
+		}
+	}
+	return worlds, nil
 }
 
 func newWorld(i implementation) (*world, error) {
@@ -58,108 +52,136 @@ func newWorld(i implementation) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	state, err := os.MkdirTemp("", "bench-attach-")
-	if err != nil {
-		return nil, err
+	w := &world{implementation: i, host: host, processes: map[string]int{}}
+	if w.state, err = os.MkdirTemp("", "bench-attach-"); err != nil {
+		return w, err
 	}
-	if i.dir, err = filepath.Abs(i.dir); err != nil {
-		return nil, err
+	// A parent for macvlan.
+	if err := host.Run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1"); err != nil {
+		return w, err
 	}
-	i.env = append(i.env, "NETCTL_STATE_DIR="+state)
-	return &world{implementation: i, host: host, state: state}, nil
+	if err := host.Run("ip", "link", "set", "up0", "up"); err != nil {
+		return w, err
+	}
+	w.subject, err = i.open(w)
+	return w, err
 }
 
 func (w *world) close() {
-	for _, c := range w.containers {
+	if w.subject != nil {
+		w.subject.close()
+	}
+	for _, c := range append(w.standing, w.used...) {
 		c.Close()
 	}
 	w.host.Close()
 	os.RemoveAll(w.state)
 }
 
-// fill attaches containers that stay.
+// container makes the namespace of the next container.
+func (w *world) container() (operation, error) {
+	n, err := netns.NewDown()
+	w.serial++
+	return operation{serial: w.serial, container: n}, err
+}
+
+// fill attaches containers that stay, two at a time.
 func (w *world) fill(n int) error {
-	for range n {
-		container, err := netns.New()
-		if err != nil {
+	for len(w.standing) < n {
+		var batch []operation
+		for range min(2, n-len(w.standing)) {
+			op, err := w.container()
+			if err != nil {
+				return err
+			}
+			op.verb = "ADD"
+			batch = append(batch, op)
+			w.standing = append(w.standing, op.container)
+		}
+		if _, err := w.all(batch, len(batch)); err != nil {
+			return fmt.Errorf("attach container %d: %w", w.serial, err)
+		}
+	}
+	return w.subject.settle()
+}
+
+// once attaches and detaches one container.
+func (w *world) once(settle bool) (add, del cost, err error) {
+	op, err := w.container()
+	if err != nil {
+		return add, del, err
+	}
+	w.used = append(w.used, op.container)
+	op.verb = "ADD"
+	if add, op.result, err = w.subject.do(op, settle); err != nil {
+		return add, del, err
+	}
+	op.verb = "DEL"
+	del, _, err = w.subject.do(op, settle)
+	return add, del, err
+}
+
+// all carries operations out, some at a time, and fills in their results.
+func (w *world) all(ops []operation, parallel int) (time.Duration, error) {
+	if one, ok := w.subject.(*worker); ok {
+		return one.all(ops)
+	}
+	var g errgroup.Group
+	g.SetLimit(parallel)
+	start := time.Now()
+	for i := range ops {
+		g.Go(func() (err error) {
+			_, ops[i].result, err = w.subject.do(ops[i], false)
 			return err
-		}
-		w.containers = append(w.containers, container)
-		w.serial++
-		if _, _, err := w.add(container, w.serial); err != nil {
-			return fmt.Errorf("%s: attach %d: %w", w.name, w.serial, err)
-		}
+		})
 	}
-	return nil
+	err := g.Wait()
+	return time.Since(start), err
 }
 
-// add runs ADD of each plugin, as a runtime does, and returns the last result.
-func (w *world) add(container *netns.Namespace, serial int) (cost, json.RawMessage, error) {
-	var total cost
-	var result json.RawMessage
-	for _, plugin := range w.plugins {
-		took, out, err := w.call("ADD", plugin, container, serial, result)
-		if err != nil {
-			return total, nil, err
-		}
-		total.wall, total.cpu, result = total.wall+took.wall, total.cpu+took.cpu, out
-	}
-	return total, result, nil
-}
-
-// del runs DEL of each plugin in reverse order.
-func (w *world) del(container *netns.Namespace, serial int, result json.RawMessage) (cost, error) {
-	var total cost
-	for _, plugin := range slices.Backward(w.plugins) {
-		took, _, err := w.call("DEL", plugin, container, serial, result)
+// all of a worker come one after the other: it is one process. What it takes is
+// the sum of the times.
+func (w *worker) all(ops []operation) (time.Duration, error) {
+	var total time.Duration
+	for i := range ops {
+		took, result, err := w.do(ops[i], true)
 		if err != nil {
 			return total, err
 		}
-		total.wall, total.cpu = total.wall+took.wall, total.cpu+took.cpu
+		total += took.wall
+		ops[i].result = result
 	}
 	return total, nil
 }
 
-// call executes one plugin in the host namespace and times it.
-func (w *world) call(verb, plugin string, container *netns.Namespace, serial int, previous json.RawMessage) (cost, []byte, error) {
-	conf, kind, err := w.configuration(plugin, serial, previous)
-	if err != nil {
-		return cost{}, nil, err
-	}
-	var out, stderr bytes.Buffer
-	cmd := exec.Command(filepath.Join(w.dir, kind))
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(conf), &out, &stderr
-	cmd.Env = append(os.Environ(), w.env...)
-	cmd.Env = append(cmd.Env, "CNI_COMMAND="+verb, fmt.Sprintf("CNI_CONTAINERID=c%d", serial),
-		"CNI_NETNS="+container.Path(), "CNI_IFNAME=eth0", "CNI_PATH="+w.dir)
-	var took cost
-	err = w.host.Do(func() error {
-		start := time.Now()
-		err := cmd.Run()
-		took.wall = time.Since(start)
+// countProcesses has strace count the programs that one ADD and one DEL
+// execute, the plugins themselves included, beside a container that stays.
+func (w *world) countProcesses() error {
+	if err := w.fill(1); err != nil {
 		return err
-	})
+	}
+	if _, inside := w.subject.(*worker); inside {
+		return nil
+	}
+	op, err := w.container()
 	if err != nil {
-		return took, nil, fmt.Errorf("%s %s: %w: %s%s", verb, kind, err, out.String(), stderr.String())
+		return err
 	}
-	took.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	return took, out.Bytes(), nil
-}
-
-// configuration is what the runtime writes to the plugin's standard input.
-func (w *world) configuration(plugin string, serial int, previous json.RawMessage) ([]byte, string, error) {
-	keys := map[string]any{}
-	plugin = string(bytes.ReplaceAll([]byte(plugin), []byte("STATE"), []byte(w.state)))
-	if err := json.Unmarshal([]byte(plugin), &keys); err != nil {
-		return nil, "", err
+	w.used = append(w.used, op.container)
+	for _, verb := range []string{"ADD", "DEL"} {
+		op.verb, op.trace = verb, filepath.Join(w.state, verb+".strace")
+		if _, op.result, err = w.subject.do(op, true); err != nil {
+			return err
+		}
+		log, err := os.ReadFile(op.trace)
+		if err != nil {
+			return err
+		}
+		for line := range bytes.Lines(log) {
+			if bytes.HasSuffix(bytes.TrimSpace(line), []byte("= 0")) {
+				w.processes[verb]++
+			}
+		}
 	}
-	keys["cniVersion"], keys["name"] = "1.0.0", "bench"
-	const firstPort = 10000
-	keys["runtimeConfig"] = map[string]any{"portMappings": []map[string]any{
-		{"hostPort": firstPort + serial, "containerPort": 80, "protocol": "tcp"}}}
-	if previous != nil {
-		keys["prevResult"] = previous
-	}
-	conf, err := json.Marshal(keys)
-	return conf, keys["type"].(string), err
+	return nil
 }

@@ -20,8 +20,18 @@ type Namespace struct {
 	file *os.File
 }
 
-// New makes a namespace on a thread of its own, which ends with it.
+// New makes a namespace with lo up.
 func New() (*Namespace, error) {
+	n, err := NewDown()
+	if err != nil {
+		return nil, err
+	}
+	return n, n.Run("ip", "link", "set", "lo", "up")
+}
+
+// NewDown makes a namespace as a container runtime does, with lo down, on a
+// thread of its own, which ends with it.
+func NewDown() (*Namespace, error) {
 	type answer struct {
 		file *os.File
 		err  error
@@ -40,17 +50,7 @@ func New() (*Namespace, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	n := &Namespace{a.file}
-	return n, n.Run("ip", "link", "set", "lo", "up")
-}
-
-// NewDown makes a namespace as a container runtime does, with lo down.
-func NewDown() (*Namespace, error) {
-	n, err := New()
-	if err == nil {
-		err = n.Run("ip", "link", "set", "lo", "down")
-	}
-	return n, err
+	return &Namespace{a.file}, nil
 }
 
 // Path leads to the namespace for as long as this process has it open.
