@@ -153,8 +153,8 @@ func (a *Attacher) choose(conf Conf) string {
 }
 
 // backend opens the packet filter of that name; "" stands for the host's.
-func (a *Attacher) backend(name string) (firewall.Backend, error) {
-	b, err := firewall.Open(firewall.BackendName(name), a.Log)
+func (a *Attacher) backend(name string, options ...firewall.Option) (firewall.Backend, error) {
+	b, err := firewall.Open(firewall.BackendName(name), a.Log, options...)
 	return b, cni.Wrap(cni.CodeFirewall, err)
 }
 

@@ -49,7 +49,7 @@ func (a *Attacher) remove(ctx context.Context, req *cni.Request, at wire.Attachm
 	defer host.Close()
 	a.restore(req, at, record)
 	err = errors.Join(
-		a.removeRules(ctx, at, record),
+		a.removeRules(ctx, at, record, firewall.WithPark(host.Park)),
 		cni.Wrap(cni.CodeKernel, a.deleteLinks(host, at, record)),
 	)
 	if err != nil {
@@ -120,7 +120,7 @@ func (a *Attacher) withdraw(ctx context.Context, record ledger.Record) error {
 
 // removeRules takes the attachment's rules away, and the network's with them
 // if no other attachment is left.
-func (a *Attacher) removeRules(ctx context.Context, at wire.Attachment, record *ledger.Record) error {
+func (a *Attacher) removeRules(ctx context.Context, at wire.Attachment, record *ledger.Record, options ...firewall.Option) error {
 	if record != nil && record.Firewall == "" || record == nil && a.Mode.NoRules {
 		return nil
 	}
@@ -128,7 +128,7 @@ func (a *Attacher) removeRules(ctx context.Context, at wire.Attachment, record *
 	if record != nil {
 		recorded = record.Firewall
 	}
-	backend, err := a.backend(recorded)
+	backend, err := a.backend(recorded, options...)
 	if err != nil {
 		return err
 	}

@@ -102,7 +102,8 @@ func (c *Container) DeleteLink(name string) error {
 func (h *Host) DeleteLink(name string) error {
 	link, err := h.link.LinkByName(name)
 	if err == nil {
-		err = vanish(link.Attrs().Index)
+		err = vanish(link.Attrs().Index, h.parked)
+		h.drop()
 	}
 	if errors.Is(err, errMissed) {
 		// This waits for the kernel to the end, and makes sure.

@@ -23,6 +23,8 @@ var (
 // of a pair live.
 type Host struct {
 	link *netlink.Handle
+	// parked is a descriptor that waits for somebody to close it; 0 is none.
+	parked int
 }
 
 // OpenHost opens a netlink handle in the namespace of the process.
@@ -35,7 +37,10 @@ func OpenHost() (*Host, error) {
 }
 
 // Close closes the handle.
-func (h *Host) Close() { h.link.Close() }
+func (h *Host) Close() {
+	h.unpark()
+	h.link.Close()
+}
 
 // Container is the namespace of a container, with a netlink handle in it.
 // Nothing switches the namespace of a thread but the opening of the handle and

@@ -24,8 +24,9 @@ import (
 const vanishWait = 5 * time.Second
 
 // vanish deletes the link of that index. It returns when no observer can see
-// it any more. An index that nobody has is no error.
-func vanish(index int) error {
+// it any more. An index that nobody has is no error. The child keeps a
+// descriptor as long as it lives, 0 for none.
+func vanish(index, keep int) error {
 	news, err := subscribe()
 	if err != nil {
 		return err
@@ -35,8 +36,7 @@ func vanish(index int) error {
 	if err != nil {
 		return fmt.Errorf("open netlink: %w", err)
 	}
-	message := deleteRequest(index)
-	child, errno := forkSend(request, message)
+	child, errno := errand{socket: request, datagram: deleteRequest(index), keep: keep}.run()
 	unix.Close(request)
 	if errno != 0 {
 		return fmt.Errorf("fork: %w", errno)
