@@ -15,10 +15,10 @@ import (
 
 // containerFlags are the flags of `run` and `container create` as typed.
 type containerFlags struct {
-	name, hostname, domainname, workdir, user, entrypoint, stopSignal string
-	stdin, tty, remove, readOnly, publishAll, privilegedPaths         bool
-	rootfs, env, envFiles, labels                                     []string
-	volumes, mounts, tmpfs                                            []string
+	name, hostname, domainname, workdir, user, entrypoint, stopSignal, restart string
+	stdin, tty, remove, readOnly, publishAll, privilegedPaths                  bool
+	rootfs, env, envFiles, labels                                              []string
+	volumes, mounts, tmpfs                                                     []string
 
 	networks, aliases, publish, expose        []string
 	ip, ip6, mac                              string
@@ -35,6 +35,7 @@ func (f *containerFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.stdin, "interactive", "i", false, "keep standard input open")
 	flags.BoolVarP(&f.tty, "tty", "t", false, "give the program a terminal")
 	flags.BoolVar(&f.remove, "rm", false, "remove the container when its program ends")
+	flags.StringVar(&f.restart, "restart", "no", "no, on-failure[:N], always or unless-stopped: when to run it again")
 	flags.StringVar(&f.name, "name", "", "name of the container; default: one is made up")
 	f.registerProgram(flags)
 	f.registerNetwork(flags)
@@ -199,6 +200,12 @@ func (f *containerFlags) fillProgram(cfg *runner.Config) error {
 		}
 	}
 	cfg.StopSignal = f.stopSignal
+	if cfg.Restart, err = runner.ParseRestartPolicy(f.restart); err != nil {
+		return usageError("--restart: %w", err)
+	}
+	if cfg.AutoRemove && cfg.Restart.When != runner.RestartNo {
+		return usageError("--restart %s can't be combined with --rm: what is removed is not run again", cfg.Restart)
+	}
 	cfg.Labels, err = keyValues("--label", f.labels, true)
 	return err
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/netctl/netctl/netctl/network"
@@ -66,7 +65,7 @@ func (c containers) fillMode(f *containerFlags, cfg *runner.Config) error {
 		if slices.ContainsFunc(cfg.Endpoints, func(o runner.Endpoint) bool { return o.Network == n.Name }) {
 			return usageError("network %s is specified multiple times", n.Name)
 		}
-		e.Network = n.Name
+		e.Network, e.IfPrefix = n.Name, n.InterfacePrefix()
 		cfg.Endpoints = append(cfg.Endpoints, e)
 	}
 	cfg.Network.Kind = runner.NetworkAttached
@@ -226,32 +225,10 @@ func (f *containerFlags) fillEndpoints(cfg *runner.Config) error {
 		e.Aliases = append(e.Aliases, f.aliases...)
 		e.DNS = servers
 	}
-	if err := nameInterfaces(cfg.Endpoints); err != nil {
-		return err
+	if err := runner.NameInterfaces(cfg.Endpoints); err != nil {
+		return usageError("--network: %w", err)
 	}
 	first.Ports = append(first.Ports, publishOf(f)...)
-	return nil
-}
-
-// nameInterfaces gives eth0, eth1 ... in the order of the flags to those that
-// have no name.
-func nameInterfaces(endpoints []runner.Endpoint) error {
-	taken := map[string]bool{"lo": true}
-	for _, e := range endpoints {
-		if e.IfName != "" && taken[e.IfName] {
-			return usageError("--network: the interface name %s is used twice", e.IfName)
-		}
-		taken[e.IfName] = true
-	}
-	n := 0
-	for i := range endpoints {
-		for endpoints[i].IfName == "" {
-			if name := "eth" + strconv.Itoa(n); !taken[name] {
-				endpoints[i].IfName = name
-			}
-			n++
-		}
-	}
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/netctl/netctl/dnsd/client"
 )
 
 // removeContainers ends what a script that failed has left running. It runs on
@@ -20,6 +22,9 @@ func removeContainers(env *testscript.Env) {
 		if err := all.Remove(context.Background(), &rec, true); err != nil {
 			env.T().Log(err)
 		}
+	}
+	if err := client.Quit(context.Background(), app.StateDir); err != nil {
+		env.T().Log(err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package netctl
 
 import (
+	"cmp"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ type containerObject struct {
 	Path            string
 	Args            []string
 	State           stateObject
+	RestartCount    int
 	Image           string
 	ResolvConfPath  string
 	HostnamePath    string
@@ -37,6 +39,7 @@ type stateObject struct {
 	Status     string
 	Running    bool
 	Paused     bool
+	Restarting bool
 	OOMKilled  bool
 	Dead       bool
 	Pid        int
@@ -50,6 +53,7 @@ type hostConfigObject struct {
 	NetworkMode    string
 	PortBindings   map[string][]bindingObject
 	AutoRemove     bool
+	RestartPolicy  restartObject
 	Binds          []string
 	CapAdd         []string
 	CapDrop        []string
@@ -68,6 +72,11 @@ type hostConfigObject struct {
 	PidsLimit      int64
 	ShmSize        int64
 	CgroupParent   string
+}
+
+type restartObject struct {
+	Name              string
+	MaximumRetryCount int
 }
 
 type mountObject struct {
@@ -137,7 +146,7 @@ func (c containers) newObject(rec runner.Container) containerObject {
 	file := func(name string) string { return s.File(id, name) }
 	return containerObject{
 		ID: string(id), Id: string(id), Created: rec.Created, Path: path, Args: orNone(arguments),
-		State: newStateObject(rec.State), Image: rec.Image, Name: rec.Name, Driver: "overlay", Platform: "linux",
+		State: newStateObject(rec.State), RestartCount: rec.State.Restarts, Image: rec.Image, Name: rec.Name, Driver: "overlay", Platform: "linux",
 		ResolvConfPath: file("resolv.conf"), HostnamePath: file("hostname"), HostsPath: file("hosts"), LogPath: s.LogPath(id),
 		HostConfig: newHostConfigObject(rec), Mounts: c.mountObjects(rec), Config: newConfigObject(rec),
 		NetworkSettings: newNetworkSettings(rec),
@@ -146,8 +155,9 @@ func (c containers) newObject(rec runner.Container) containerObject {
 
 func newStateObject(st runner.State) stateObject {
 	return stateObject{
-		Status: string(st.Status), Running: st.Status == runner.StatusRunning || st.Status == runner.StatusPaused,
-		Paused: st.Status == runner.StatusPaused, OOMKilled: st.OOMKilled, Pid: st.Pid, ExitCode: st.ExitCode,
+		Status: string(st.Status), Running: st.Status.Active() && st.Status != runner.StatusStarting,
+		Restarting: st.Status == runner.StatusRestarting,
+		Paused:     st.Status == runner.StatusPaused, OOMKilled: st.OOMKilled, Pid: st.Pid, ExitCode: st.ExitCode,
 		Error: st.Error, StartedAt: st.Started, FinishedAt: st.Finished,
 	}
 }
@@ -155,7 +165,8 @@ func newStateObject(st runner.State) stateObject {
 func newHostConfigObject(rec runner.Container) hostConfigObject {
 	o := hostConfigObject{
 		NetworkMode: networkModeText(rec), PortBindings: map[string][]bindingObject{}, AutoRemove: rec.AutoRemove,
-		CapAdd: rec.CapAdd, CapDrop: rec.CapDrop, DnsOptions: orNone(rec.Names.Options), DnsSearch: orNone(rec.Names.Search),
+		RestartPolicy: restartObject{cmp.Or(string(rec.Restart.When), "no"), rec.Restart.MaxRetries},
+		CapAdd:        rec.CapAdd, CapDrop: rec.CapDrop, DnsOptions: orNone(rec.Names.Options), DnsSearch: orNone(rec.Names.Search),
 		Dns: []string{}, ReadonlyRootfs: rec.ReadOnlyRoot, SecurityOpt: securityTexts(rec.Security), Sysctls: rec.Sysctls,
 		Memory: rec.Limits.Memory, MemorySwap: rec.Limits.MemorySwap, NanoCpus: rec.Limits.NanoCPUs,
 		CpuShares: rec.Limits.CPUShares, CpusetCpus: rec.Limits.CPUSet, PidsLimit: rec.Limits.Pids,
@@ -181,6 +192,9 @@ func newHostConfigObject(rec runner.Container) hostConfigObject {
 func networkModeText(rec runner.Container) string {
 	switch rec.Network.Kind {
 	case runner.NetworkAttached:
+		if len(rec.Endpoints) == 0 { // disconnected from all
+			return string(runner.NetworkNone)
+		}
 		return rec.Endpoints[0].Network
 	case runner.NetworkContainer, runner.NetworkPath:
 		return string(rec.Network.Kind) + ":" + rec.Network.Target

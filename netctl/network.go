@@ -19,9 +19,9 @@ type networkCommands struct{ app *App }
 // addTo adds the group and, at the top level, those verbs that
 // mean nothing else to a docker or podman user (spec cli 1.1).
 func (c networkCommands) addTo(root *cobra.Command) {
-	top := []*cobra.Command{c.topCreate(), c.list(), c.exists(), c.reload()}
+	top := []*cobra.Command{c.topCreate(), c.list(), c.connect(), c.disconnect(), c.exists(), c.reload()}
 	group := newGroup("network", "Make and look after networks",
-		c.create(), c.list(), c.inspect(), c.remove(), c.prune(), c.exists(), c.reload())
+		c.create(), c.list(), c.inspect(), c.remove(), c.prune(), c.connect(), c.disconnect(), c.exists(), c.reload())
 	for _, cmd := range append([]*cobra.Command{group}, top...) {
 		cmd.GroupID = groupNetworks
 		root.AddCommand(cmd)

@@ -93,6 +93,9 @@ func (c networkCommands) runCreate(f createFlags, name string) error {
 		return networkError(err)
 	}
 	made, err := c.store().Create(request)
+	if err == nil {
+		c.note(made, "create", nil)
+	}
 	var exists *network.ExistsError
 	if errors.As(err, &exists) && f.ignore {
 		made, err = exists.Network, sameAs(exists.Network, request)

@@ -61,7 +61,11 @@ func (c networkCommands) removeOne(ctx context.Context, n network.Network) error
 		if len(users[n.Name]) > 0 {
 			return inUse(n, users[n.Name])
 		}
-		return newPlumbing(c.app).RemoveNetwork(ctx, n)
+		if err := newPlumbing(c.app).RemoveNetwork(ctx, n); err != nil {
+			return err
+		}
+		c.note(n, "destroy", nil)
+		return nil
 	})
 }
 
@@ -73,6 +77,6 @@ func inUse(n network.Network, users []user) error {
 	return &Error{
 		Status: ExitInUse,
 		Err:    fmt.Errorf("network %s is in use by: %s", n.Name, strings.Join(list, ", ")),
-		Hint:   "remove the containers first: netctl rm -f CONTAINER",
+		Hint:   fmt.Sprintf("disconnect them first with 'netctl network disconnect -f %s CONTAINER', or remove them with 'netctl rm -f'", n.Name),
 	}
 }

@@ -66,7 +66,7 @@ func (p plumbing) attachOne(ctx context.Context, container, netns string, e runn
 	}
 	const tries = 16
 	for try := 1; ; try++ {
-		ports, err := choosePorts(e.Ports)
+		ports, err := choosePorts(withHostIP(e.Ports, n.HostIP()))
 		if err != nil {
 			return runner.Attached{}, err
 		}
@@ -186,6 +186,15 @@ func (p plumbing) detachOne(ctx context.Context, container, netns string, a runn
 		result = nil // DEL does without
 	}
 	return list.Del(ctx, plugins.Call{ContainerID: container, Netns: netns, IfName: a.IfName, Capabilities: u.Capabilities}, result)
+}
+
+// Rename implements runner.Networks.
+func (p plumbing) Rename(ctx context.Context, container string, endpoints []runner.Endpoint) error {
+	var failures []error
+	for _, e := range endpoints {
+		failures = append(failures, p.host.Rename(ctx, e.Network, container, e.IfName, e.Names))
+	}
+	return errors.Join(failures...)
 }
 
 // undoOf reads what Attach kept. A monitor that was killed during Attach kept

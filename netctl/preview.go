@@ -41,7 +41,7 @@ func (p plumbing) Preview(ctx context.Context, container string, endpoints []run
 		if err != nil {
 			return nil, err
 		}
-		ports, err := choosePorts(e.Ports)
+		ports, err := choosePorts(withHostIP(e.Ports, n.HostIP()))
 		if err != nil {
 			return nil, err
 		}

@@ -133,6 +133,8 @@ func statusText(st runner.State, now time.Time) string {
 		return "Up " + units.HumanDuration(now.Sub(st.Started)) + " (Paused)"
 	case runner.StatusExited:
 		return fmt.Sprintf("Exited (%d) %s ago", st.ExitCode, units.HumanDuration(now.Sub(st.Finished)))
+	case runner.StatusRestarting:
+		return fmt.Sprintf("Restarting (%d) %s ago", st.ExitCode, units.HumanDuration(now.Sub(st.Finished)))
 	case runner.StatusRemoving:
 		return "Removal In Progress"
 	case runner.StatusStarting:

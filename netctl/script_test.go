@@ -68,10 +68,11 @@ func TestScripts(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("needs root, to make network namespaces")
 	}
+	resolver := buildResolver(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
-		Setup:              setUpScript,
+		Setup:              func(env *testscript.Env) error { return setUpScript(env, resolver) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": scriptStatus,
 			"same":   scriptSame,
@@ -79,10 +80,22 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+// buildResolver gives the directory of a resolver for networks that serve names.
+func buildResolver(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	out, err := exec.Command("go", "build", "-o", dir, "../cmd/dnsd").CombinedOutput()
+	if err != nil {
+		t.Fatalf("build dnsd: %v\n%s", err, out)
+	}
+	return dir
+}
+
 // setUpScript moves the script's thread into a new network namespace. The
 // programs that the script runs are started from this thread and inherit it;
 // the thread is never unlocked, so it ends with the script.
-func setUpScript(env *testscript.Env) error {
+func setUpScript(env *testscript.Env, resolver string) error {
+	env.Setenv("PATH", env.Getenv("PATH")+string(os.PathListSeparator)+resolver)
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("unshare: %w", err)

@@ -1,9 +1,11 @@
 package netctl
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -14,14 +16,22 @@ import (
 )
 
 func (c containers) start() *cobra.Command {
-	var attached, interactive bool
+	var attached, interactive, afterBoot bool
 	var session sessionFlags
 	cmd := &cobra.Command{
-		Use:               "start [OPTIONS] CONTAINER...",
-		Short:             "Run stopped containers again",
-		Args:              args(1, -1),
+		Use:   "start [OPTIONS] CONTAINER...",
+		Short: "Run stopped containers again",
+		Args: func(cmd *cobra.Command, given []string) error {
+			if afterBoot {
+				return args(0, 0)(cmd, given)
+			}
+			return args(1, -1)(cmd, given)
+		},
 		ValidArgsFunction: c.completion(isStartable),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if afterBoot {
+				return c.startAfterBoot(cmd.Context())
+			}
 			if !attached && !interactive {
 				ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 				defer stop()
@@ -41,8 +51,33 @@ func (c containers) start() *cobra.Command {
 	}
 	cmd.Flags().BoolVarP(&attached, "attach", "a", false, "show the output until the container ends")
 	cmd.Flags().BoolVarP(&interactive, "interactive", "i", false, "pass standard input on as well")
+	cmd.Flags().BoolVar(&afterBoot, "after-boot", false, "those whose restart policy is always, or unless-stopped and nobody stopped them")
 	session.register(cmd.Flags())
 	return cmd
+}
+
+// startAfterBoot does for the host what a monitor does for one container: it runs
+// again what is meant to run. A service calls it once when the host is up
+// (contrib/netctl-restart.service). What runs already is left alone.
+func (c containers) startAfterBoot(ctx context.Context) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	all := c.all()
+	list, err := all.List(ctx)
+	if err != nil {
+		return err
+	}
+	var refs []string
+	for _, rec := range slices.Backward(list) { // in the order they were made
+		wasStarted := !rec.State.Started.IsZero()
+		if wasStarted && !rec.State.Status.Active() && rec.Restart.AfterBoot(rec.State.Stopped) {
+			refs = append(refs, rec.Name)
+		}
+	}
+	return c.each(ctx, refs, func(all *lifecycle.Containers, rec *runner.Container) error {
+		_, err := all.Start(ctx, rec.Config.ID, false)
+		return err
+	})
 }
 
 func (c containers) startAttached(cmd *cobra.Command, ref string, interactive bool, session sessionFlags) error {

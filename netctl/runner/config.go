@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Config is what was asked for. It is written once, when the container is
-// made, and never changed; State is what became of it.
+// Config is what was asked for. It is written when the container is made and
+// again by a Change; State is what became of it.
 type Config struct {
 	ID      ID        `json:"id"`
 	Name    string    `json:"name"`
@@ -36,6 +36,7 @@ type Config struct {
 	Sysctls      map[string]string `json:"sysctls,omitempty"`
 	Security     Security          `json:"security,omitzero"`
 
+	Restart RestartPolicy `json:"restart,omitzero"`
 	// AutoRemove: the record goes with the process (--rm).
 	AutoRemove bool `json:"autoRemove,omitempty"`
 	// StopSignal is what stop sends first; empty means SIGTERM.

@@ -7,10 +7,12 @@ import (
 
 // Endpoint is one network a container asks for.
 type Endpoint struct {
-	Network string   `json:"network"`
-	IfName  string   `json:"ifname"`
-	Names   []string `json:"names,omitempty"` // container name first, then aliases, then the short ID
-	Host    string   `json:"hostname,omitempty"`
+	Network string `json:"network"`
+	IfName  string `json:"ifname"`
+	// IfPrefix is what IfName begins with where it is chosen for the endpoint.
+	IfPrefix string   `json:"ifPrefix,omitempty"`
+	Names    []string `json:"names,omitempty"` // container name first, then aliases, then the short ID
+	Host     string   `json:"hostname,omitempty"`
 	// Aliases are what the user asked for; Names is made of them.
 	Aliases []string     `json:"aliases,omitempty"`
 	IPs     []netip.Addr `json:"ips,omitempty"`
@@ -56,4 +58,6 @@ type Networks interface {
 	// repeated. After an Attach that was killed in the middle, the entries are
 	// what was asked for: they carry Network and IfName and nothing else.
 	Detach(ctx context.Context, container, netns string, attached []Attached) error
+	// Rename has the attached endpoints answer to their Names from now on.
+	Rename(ctx context.Context, container string, endpoints []Endpoint) error
 }

@@ -13,13 +13,15 @@ const (
 	StatusStarting Status = "starting" // a monitor is at work, no process yet
 	StatusRunning  Status = "running"
 	StatusPaused   Status = "paused"
-	StatusExited   Status = "exited"
-	StatusRemoving Status = "removing"
+	// StatusRestarting: the program has ended and will be run again.
+	StatusRestarting Status = "restarting"
+	StatusExited     Status = "exited"
+	StatusRemoving   Status = "removing"
 )
 
 // Active tells whether a monitor should be alive in this state.
 func (s Status) Active() bool {
-	return s == StatusStarting || s == StatusRunning || s == StatusPaused
+	return s == StatusStarting || s == StatusRunning || s == StatusPaused || s == StatusRestarting
 }
 
 // State is what a container is at the moment. Only the holder of the
@@ -30,9 +32,13 @@ type State struct {
 	Started  time.Time `json:"started,omitzero"`
 	Finished time.Time `json:"finished,omitzero"`
 	// ExitCode is the process's, or 128+signal; UnknownExit if nobody saw it.
-	ExitCode  int    `json:"exitCode"`
-	OOMKilled bool   `json:"oomKilled,omitempty"`
-	Error     string `json:"error,omitempty"`
+	ExitCode  int  `json:"exitCode"`
+	OOMKilled bool `json:"oomKilled,omitempty"`
+	// Restarts counts those of the restart policy since the last start.
+	Restarts int `json:"restarts,omitempty"`
+	// Stopped: somebody wanted it to end.
+	Stopped bool   `json:"stopped,omitempty"`
+	Error   string `json:"error,omitempty"`
 	// Netns is the path of the network namespace, "" for the host's.
 	Netns string `json:"netns,omitempty"`
 	// Attached is what Detach has to take away. It is written before the
@@ -46,7 +52,10 @@ type State struct {
 
 // Ended is the state after an end, whatever was seen of it.
 func (s State) Ended(at time.Time, code int) State {
-	return State{Status: StatusExited, Started: s.Started, Finished: at, ExitCode: code, Last: s.remembered()}
+	return State{
+		Status: StatusExited, Started: s.Started, Finished: at, ExitCode: code,
+		Restarts: s.Restarts, Stopped: s.Stopped, Last: s.remembered(),
+	}
 }
 
 // remembered is Attached without what only Detach needs, or what was remembered

@@ -34,6 +34,13 @@ func (r *recorder) Stdin(p []byte)       { r.mu.Lock(); defer r.mu.Unlock(); r.s
 func (r *recorder) CloseStdin()          { r.closed <- struct{}{} }
 func (r *recorder) Resize(s Size)        { r.mu.Lock(); defer r.mu.Unlock(); r.sizes = append(r.sizes, s) }
 func (r *recorder) Signal(s unix.Signal) { r.signals <- s }
+func (r *recorder) Change(request []byte) error {
+	if string(request) == `"bad"` {
+		return errors.New("no such thing")
+	}
+	_, err := r.stdin.Write(request)
+	return err
+}
 
 // join makes a client of the hub as `run` does, by an inherited socket.
 func join(t *testing.T, h *Hub) *Conn {
@@ -282,4 +289,41 @@ func FuzzHandle(f *testing.F) {
 		NewHub(newRecorder()).handle(Kind(kind), payload) // must not panic
 		decodeExit(payload)
 	})
+}
+
+// A client asks for changes and is answered in between the output; one that
+// asks while the container ends hears of that.
+func TestAsk(t *testing.T) {
+	in := newRecorder()
+	h := NewHub(in)
+	conn := join(t, h)
+	h.Output(Stdout, []byte("noise"))
+	if err := conn.AskFor("good"); err != nil || in.stdin.String() != `"good"` {
+		t.Errorf("%v, got %q", err, in.stdin.String())
+	}
+	var refused *AnswerError
+	if err := conn.AskFor("bad"); !errors.As(err, &refused) || refused.Text != "no such thing" {
+		t.Errorf("%v", err)
+	}
+	h.Exited(0)
+	if err := conn.AskFor("late"); !errors.Is(err, ErrEnded) && !errors.Is(err, unix.EPIPE) {
+		t.Errorf("%v", err)
+	}
+}
+
+// After Ended the hub goes on for later clients.
+func TestEndedIsNotTheLast(t *testing.T) {
+	h := NewHub(newRecorder())
+	first := join(t, h)
+	h.Ended(3)
+	if code, err := Wait(context.Background(), first); code != 3 || err != nil {
+		t.Errorf("first: %d, %v", code, err)
+	}
+	second := join(t, h)
+	h.Output(Stdout, []byte("again"))
+	h.Exited(0)
+	var out bytes.Buffer
+	if code, err := (Client{Out: &out}).Run(context.Background(), second); code != 0 || err != nil || out.String() != "again" {
+		t.Errorf("second: %d, %v, %q", code, err, out.String())
+	}
 }

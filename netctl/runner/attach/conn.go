@@ -3,8 +3,8 @@
 // byte and at most 32 KiB. The kernel keeps the boundaries of messages, so there
 // is no framing to get wrong.
 //
-//	client -> monitor   stdin, stdin closed, resize, signal
-//	monitor -> client   stdout, stderr, then exit (or error) as the last one
+//	client -> monitor   stdin, stdin closed, resize, signal, ask
+//	monitor -> client   stdout, stderr, answer, then exit (or error) as the last one
 //
 // Hub is the monitor's end, Client the terminal's. Whoever may open the socket
 // may do all of this; it is root's alone.
@@ -35,6 +35,8 @@ const (
 	StdinClosed             // no more standard input
 	Signal                  // one byte, the number
 	Error                   // text: the container could not be run
+	Ask                     // a change wanted of the container, in JSON
+	Answer                  // to an Ask: empty, or text why it was not done
 )
 
 // MaxPayload is the longest payload of a message.

@@ -26,14 +26,14 @@ type Input interface {
 	CloseStdin()
 	Resize(Size)
 	Signal(unix.Signal)
+	// Change does what an Ask wants; it may take as long as a network needs.
+	Change(request []byte) error
 }
 
 // Hub passes a container's output to any number of clients and their input to
 // the container.
 type Hub struct {
-	input   Input
-	writers sync.WaitGroup
-	ending  atomic.Bool // clients get no more than lastPatience
+	input Input
 
 	mu      sync.Mutex
 	clients map[*client]struct{}
@@ -46,10 +46,12 @@ type message struct {
 }
 
 type client struct {
-	conn  *Conn
-	queue chan message
-	gone  chan struct{} // closed when the client is given up
-	once  sync.Once
+	conn   *Conn
+	queue  chan message
+	gone   chan struct{} // closed when the client is given up
+	once   sync.Once
+	done   chan struct{} // closed when all is sent
+	ending atomic.Bool   // no more than lastPatience
 }
 
 // NewHub returns a hub without clients.
@@ -70,7 +72,7 @@ func (h *Hub) Serve(l *net.UnixListener) {
 
 // Add takes a connected client.
 func (h *Hub) Add(conn *Conn) {
-	c := &client{conn: conn, queue: make(chan message, queueLen), gone: make(chan struct{})}
+	c := &client{conn: conn, queue: make(chan message, queueLen), gone: make(chan struct{}), done: make(chan struct{})}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.last != nil {
@@ -80,7 +82,7 @@ func (h *Hub) Add(conn *Conn) {
 		return
 	}
 	h.clients[c] = struct{}{}
-	h.writers.Go(func() { h.write(c) })
+	go c.write()
 	go h.read(c)
 }
 
@@ -102,12 +104,15 @@ func (h *Hub) Output(k Kind, p []byte) {
 }
 
 // finish sends the last message to everyone and waits until it is delivered or
-// the client is past hope.
-func (h *Hub) finish(last message) {
-	h.ending.Store(true)
+// the client is past hope. forEver: later clients get it too.
+func (h *Hub) finish(last message, forEver bool) {
 	h.mu.Lock()
-	h.last = &last
-	for c := range h.clients {
+	if forEver {
+		h.last = &last
+	}
+	leaving := h.clients
+	for c := range leaving {
+		c.ending.Store(true)
 		_ = c.conn.c.SetWriteDeadline(time.Now().Add(lastPatience))
 		select {
 		case c.queue <- last:
@@ -115,23 +120,30 @@ func (h *Hub) finish(last message) {
 		case <-c.gone:
 		}
 	}
-	h.clients = nil
+	h.clients = map[*client]struct{}{}
 	h.mu.Unlock()
-	h.writers.Wait()
+	for c := range leaving {
+		<-c.done
+	}
 }
 
 // Exited tells all clients how the container ended.
-func (h *Hub) Exited(code int) { h.finish(message{Exit, encodeExit(code)}) }
+func (h *Hub) Exited(code int) { h.finish(message{Exit, encodeExit(code)}, true) }
+
+// Ended tells the clients of now how the program ended; it will be run again,
+// for later ones.
+func (h *Hub) Ended(code int) { h.finish(message{Exit, encodeExit(code)}, false) }
 
 // Failed tells all clients that the container could not be run.
 func (h *Hub) Failed(err error) {
 	text := []byte(err.Error())
-	h.finish(message{Error, text[:min(len(text), MaxPayload)]})
+	h.finish(message{Error, text[:min(len(text), MaxPayload)]}, true)
 }
 
 func (c *client) giveUp() { c.once.Do(func() { close(c.gone) }) }
 
-func (h *Hub) write(c *client) {
+func (c *client) write() {
+	defer close(c.done)
 	defer c.conn.Close()
 	for {
 		select {
@@ -139,7 +151,7 @@ func (h *Hub) write(c *client) {
 			if !open {
 				return
 			}
-			if !h.ending.Load() {
+			if !c.ending.Load() {
 				_ = c.conn.c.SetWriteDeadline(time.Now().Add(patience))
 			}
 			if err := c.conn.Send(m.kind, m.payload); err != nil {
@@ -160,7 +172,30 @@ func (h *Hub) read(c *client) {
 		if err != nil {
 			return
 		}
+		if kind == Ask {
+			h.answer(c, h.input.Change(payload))
+			continue
+		}
 		h.handle(kind, payload)
+	}
+}
+
+// answer sends what became of an Ask.
+func (h *Hub) answer(c *client, err error) {
+	m := message{kind: Answer}
+	if err != nil {
+		m.payload = []byte(err.Error())
+		m.payload = m.payload[:min(len(m.payload), MaxPayload)]
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, present := h.clients[c]; !present {
+		return // its queue is closed: it hears of the end
+	}
+	select {
+	case c.queue <- m:
+	case <-c.gone:
+		delete(h.clients, c)
 	}
 }
 

@@ -15,10 +15,12 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/netctl/netctl/netctl/runner"
 	"github.com/netctl/netctl/netctl/runner/engine"
+	"github.com/netctl/netctl/netctl/runner/events"
 	"github.com/netctl/netctl/netctl/runner/monitor"
 	"github.com/netctl/netctl/netctl/runner/store"
 )
@@ -56,24 +58,23 @@ func (c *Containers) Create(cfg *runner.Config) error {
 		if !named {
 			cfg.Name = runner.RandomName()
 		}
-		nameEndpoints(cfg)
+		cfg.NameEndpoints()
 		err := c.Store.Create(cfg)
 		var taken *store.NameTakenError
 		if !named && errors.As(err, &taken) {
 			continue
 		}
+		if err == nil {
+			c.note(cfg, "create", nil)
+		}
 		return err
 	}
 }
 
-// nameEndpoints gives each endpoint the names it is known by: the container's,
-// the aliases asked for, the short ID.
-func nameEndpoints(cfg *runner.Config) {
-	for i := range cfg.Endpoints {
-		e := &cfg.Endpoints[i]
-		aliases := slices.DeleteFunc(slices.Clone(e.Aliases), func(a string) bool { return a == cfg.Name })
-		e.Names = append(append([]string{cfg.Name}, aliases...), cfg.ID.Short())
-		e.Host = cfg.Hostname
+// note records that something happened to a container.
+func (c *Containers) note(cfg *runner.Config, action string, more map[string]string) {
+	if err := events.Open(c.Store.StateRoot()).Append(events.OfContainer(cfg, action, more)); err != nil {
+		c.Log.Warn("event", "action", action, "err", err)
 	}
 }
 
@@ -157,6 +158,7 @@ func (c *Containers) bury(ctx context.Context, id runner.ID) (runner.Container, 
 	}
 	rec.State = rec.State.Ended(time.Now(), runner.UnknownExit)
 	rec.State.Error = "its monitor died"
+	c.note(&rec.Config, "die", map[string]string{"exitCode": strconv.Itoa(runner.UnknownExit)})
 	return rec, c.Store.SetState(id, rec.State)
 }
 

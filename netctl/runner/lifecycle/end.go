@@ -22,10 +22,18 @@ var ErrRunning = errors.New("container is running")
 // is immediate; what takes time is giving back its network.
 const killTimeout = 60 * time.Second
 
+// retryPause is how long a container that is just starting or ending is waited
+// for before it is looked at again.
+const retryPause = time.Second
+
 // Stop asks the program to end by sig, and kills it after grace. A container that
 // does not run is no error.
 func (c *Containers) Stop(ctx context.Context, rec *runner.Container, sig unix.Signal, grace time.Duration) error {
-	if rec.State.Status.Active() {
+	active := rec.State.Status.Active()
+	if active {
+		if err := c.wantStop(ctx, rec); err != nil {
+			return err
+		}
 		if err := c.Signal(rec, sig); err != nil && !errors.Is(err, engine.ErrNotRunning) {
 			return err
 		}
@@ -34,13 +42,19 @@ func (c *Containers) Stop(ctx context.Context, rec *runner.Container, sig unix.S
 	defer cancel()
 	err := c.Store.Wait(patience, rec.Config.ID)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return c.Kill(ctx, rec)
+		err = c.Kill(ctx, rec)
+	}
+	if err == nil && active {
+		c.note(&rec.Config, "stop", nil)
 	}
 	return err
 }
 
 // Kill ends the container and returns when its network is given back.
 func (c *Containers) Kill(ctx context.Context, rec *runner.Container) error {
+	if err := c.wantStop(ctx, rec); err != nil {
+		return err
+	}
 	if err := c.Signal(rec, unix.SIGKILL); err != nil && !errors.Is(err, engine.ErrNotRunning) {
 		return err
 	}
@@ -133,5 +147,9 @@ func (c *Containers) removeLocked(ctx context.Context, id runner.ID, force bool)
 	if err := c.Store.SetState(id, rec.State); err != nil {
 		return errors.Join(released, err)
 	}
-	return errors.Join(released, c.Store.Remove(id, rec.Name))
+	if err := errors.Join(released, c.Store.Remove(id, rec.Name)); err != nil {
+		return err
+	}
+	c.note(&rec.Config, "destroy", nil)
+	return nil
 }

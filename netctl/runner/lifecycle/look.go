@@ -32,6 +32,7 @@ func (c *Containers) Pause(rec *runner.Container) error {
 	if err != nil {
 		return fmt.Errorf("pause container %s: %w", rec.Name, err)
 	}
+	c.note(&rec.Config, "pause", nil)
 	return c.Store.SetPaused(rec.Config.ID, true)
 }
 
@@ -47,6 +48,7 @@ func (c *Containers) Unpause(rec *runner.Container) error {
 	if err != nil {
 		return fmt.Errorf("unpause container %s: %w", rec.Name, err)
 	}
+	c.note(&rec.Config, "unpause", nil)
 	return c.Store.SetPaused(rec.Config.ID, false)
 }
 

@@ -70,6 +70,16 @@ func (l loopback) Detach(_ context.Context, container, _ string, attached []runn
 	return nil
 }
 
+// Rename notes the names in the attachment's file.
+func (l loopback) Rename(_ context.Context, container string, endpoints []runner.Endpoint) error {
+	for _, e := range endpoints {
+		if err := os.WriteFile(filepath.Join(l.dir, container+"-"+e.IfName), []byte(strings.Join(e.Names, " ")), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // host is a pair of private state directories.
 type host struct {
 	*lifecycle.Containers

@@ -191,3 +191,40 @@ func TestRemoveRefusesARunningContainer(t *testing.T) {
 	h.checkNoCgroup(rec.Config.ID)
 	h.checkClean()
 }
+
+// A change of a running container is its monitor's work; after a kill in the
+// middle everything can be given back all the same.
+func TestConnectAndDisconnect(t *testing.T) {
+	h := newHost(t)
+	rec := h.start(attachedTo("one", "sleep 1000"))
+	ctx := context.Background()
+	if err := h.Change(ctx, &rec, runner.Change{Connect: &runner.Endpoint{Network: "two"}}); err != nil {
+		t.Fatal(err)
+	}
+	now := h.find(rec.Name)
+	if len(now.State.Attached) != 2 || now.Endpoints[1].IfName != "eth1" || now.State.Attached[1].IfName != "eth1" {
+		t.Errorf("state %+v, endpoints %+v", now.State, now.Endpoints)
+	}
+	err := h.Change(ctx, &rec, runner.Change{Connect: &runner.Endpoint{Network: "broken"}})
+	if err == nil || !strings.Contains(err.Error(), "no address left") {
+		t.Errorf("broken network: %v", err)
+	}
+	if now := h.find(rec.Name); len(now.State.Attached) != 2 || len(now.Endpoints) != 2 {
+		t.Errorf("after a failure: %+v", now)
+	}
+	if err := h.Change(ctx, &rec, runner.Change{Disconnect: "one"}); err != nil {
+		t.Error(err)
+	}
+	if now := h.find(rec.Name); len(now.State.Attached) != 1 || len(now.Endpoints) != 1 {
+		t.Errorf("after disconnecting: %+v", now)
+	}
+	// "slow" never ends of itself: the monitor dies while it connects.
+	failed := make(chan error, 1)
+	go func() {
+		failed <- h.Change(ctx, &rec, runner.Change{Connect: &runner.Endpoint{Network: "slow"}})
+	}()
+	h.await(func() bool { return len(h.find(rec.Name).State.Attached) == 2 })
+	h.killMonitor(rec.Config.ID)
+	<-failed // what it says depends on when it looked
+	// removeAll checks that nothing stays.
+}

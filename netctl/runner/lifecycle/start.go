@@ -28,7 +28,9 @@ func (e *StartError) Error() string { return e.Text }
 type Running struct {
 	// Conn is the connection to the monitor, if one was asked for.
 	Conn *attach.Conn
-	done chan struct{}
+	// Steps of the start, as the monitor took their time.
+	Steps []monitor.Step
+	done  chan struct{}
 }
 
 // Wait returns when the monitor process is gone, and everything of it.
@@ -84,10 +86,12 @@ func (c *Containers) startMonitor(ctx context.Context, id runner.ID, lock *store
 	}
 	defer report.Close()
 	go func() { _ = cmd.Wait(); close(run.done) }()
-	if err := awaitReport(ctx, cmd, report); err != nil {
+	told, err := awaitReport(ctx, cmd, report)
+	if err != nil {
 		<-run.done
 		return nil, errors.Join(err, run.close())
 	}
+	run.Steps = told.Steps
 	return run, nil
 }
 
@@ -100,15 +104,15 @@ func (r *Running) close() error {
 
 // awaitReport waits for the monitor to say how the start went. When ctx ends it
 // asks the monitor to undo the start and goes on waiting: for that answer.
-func awaitReport(ctx context.Context, cmd *exec.Cmd, pipe *os.File) error {
+func awaitReport(ctx context.Context, cmd *exec.Cmd, pipe *os.File) (monitor.Report, error) {
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(unix.SIGTERM) })
 	defer stop()
 	r, err := monitor.ReadReport(pipe)
 	if err != nil {
-		return err
+		return r, err
 	}
 	if r.Error != "" {
-		return &StartError{Status: r.Status, Text: r.Error}
+		return r, &StartError{Status: r.Status, Text: r.Error}
 	}
-	return nil
+	return r, nil
 }

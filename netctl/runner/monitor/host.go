@@ -121,11 +121,12 @@ func (m *monitor) writeFiles() error {
 	facts := etc.Facts{HostResolv: hostFile("/etc/resolv.conf"), HostHosts: hostFile("/etc/hosts")}
 	m.mu.Lock()
 	facts.Attached = m.state.Attached
+	cfg := m.cfg
 	m.mu.Unlock()
 	texts := map[string]string{
-		"hosts":       etc.Hosts(&m.cfg, facts),
-		"resolv.conf": etc.Resolv(&m.cfg, facts),
-		"hostname":    m.cfg.Hostname + "\n",
+		"hosts":       etc.Hosts(&cfg, facts),
+		"resolv.conf": etc.Resolv(&cfg, facts),
+		"hostname":    cfg.Hostname + "\n",
 	}
 	for name, text := range texts {
 		path := m.store.File(m.cfg.ID, name)

@@ -15,6 +15,7 @@ import (
 	"github.com/netctl/netctl/netctl/runner"
 	"github.com/netctl/netctl/netctl/runner/attach"
 	"github.com/netctl/netctl/netctl/runner/engine"
+	"github.com/netctl/netctl/netctl/runner/events"
 	"github.com/netctl/netctl/netctl/runner/namespace"
 	"github.com/netctl/netctl/netctl/runner/store"
 )
@@ -35,6 +36,8 @@ type Report struct {
 	Error string `json:"error,omitempty"`
 	// Status is the exit status for run: 125, 126 or 127.
 	Status int `json:"status,omitempty"`
+	// Steps of the start, for --explain.
+	Steps []Step `json:"steps,omitempty"`
 }
 
 // Start executes the monitor of a container and returns at once. The lock passes
@@ -86,7 +89,7 @@ func (r *reporter) failed(err error) {
 	r.send(Report{Error: text, Status: status})
 }
 
-func (r *reporter) started() { r.send(Report{}) }
+func (r *reporter) started(steps []Step) { r.send(Report{Steps: steps}) }
 
 // send ignores a reader that has gone: the container does not depend on it.
 func (r *reporter) send(rep Report) {
@@ -115,6 +118,8 @@ func inherit(args []string, networks func(*slog.Logger) runner.Networks) (*monit
 		reporter: &reporter{os.NewFile(fdReport, "report")},
 		hostMnt:  os.NewFile(fdMount, "mount namespace"),
 		log:      log,
+		events:   events.Open(args[1]),
+		trace:    newTrace(),
 		ready:    make(chan struct{}),
 	}
 	engine.LogTo(m.log)

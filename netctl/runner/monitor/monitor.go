@@ -30,6 +30,7 @@ import (
 	"github.com/netctl/netctl/netctl/runner"
 	"github.com/netctl/netctl/netctl/runner/attach"
 	"github.com/netctl/netctl/netctl/runner/engine"
+	"github.com/netctl/netctl/netctl/runner/events"
 	"github.com/netctl/netctl/netctl/runner/rootfs"
 	"github.com/netctl/netctl/netctl/runner/store"
 )
@@ -76,13 +77,21 @@ type monitor struct {
 	client   *attach.Conn // the command that waits in the foreground, or nil
 	overlay  rootfs.Overlay
 
-	abort context.CancelFunc // ends the start
-	// ready is closed when io is set, or will never be.
+	events events.Journal
+	trace  *trace // of the start
+
+	abort context.CancelFunc // ends the start, and the wait for a restart
+	// ready is closed when the start has ended, well or not.
 	ready chan struct{}
-	io    *stdio
+
+	// changing is held while a Change is carried out, and by the end.
+	changing sync.Mutex
+	ended    bool
 
 	mu        sync.Mutex // guards what signals and clients reach
+	io        *stdio     // nil until the process exists
 	state     runner.State
+	stopping  bool             // not to be restarted
 	container engine.Container // nil until the process exists
 	size      attach.Size      // of the terminal, as last wished
 }
@@ -114,6 +123,10 @@ func (m *monitor) handleSignals(abort context.CancelFunc) {
 	signal.Notify(got, unix.SIGTERM, unix.SIGINT)
 	go func() {
 		for s := range got {
+			// Commands signal the container itself: this is the host going down.
+			m.mu.Lock()
+			m.stopping = true
+			m.mu.Unlock()
 			m.Signal(s.(unix.Signal))
 		}
 	}()
@@ -123,7 +136,7 @@ func (m *monitor) handleSignals(abort context.CancelFunc) {
 func (m *monitor) Signal(s unix.Signal) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.state.Status != runner.StatusRunning {
+	if m.state.Status != runner.StatusRunning || m.container == nil {
 		if s == unix.SIGTERM || s == unix.SIGINT || s == unix.SIGKILL {
 			m.abort()
 		}

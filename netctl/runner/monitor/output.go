@@ -17,6 +17,7 @@ const drainTime = 2 * time.Second
 // output passes what the container prints to the log and to the clients.
 type output struct {
 	m     *monitor
+	io    *stdio
 	log   *logfile.Writer
 	pumps sync.WaitGroup
 }
@@ -26,10 +27,10 @@ func (m *monitor) startOutput() (*output, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &output{m: m, log: w}
-	o.pumps.Go(func() { o.pump(m.io.stdout, logfile.Stdout, attach.Stdout) })
-	if m.io.stderr != nil {
-		o.pumps.Go(func() { o.pump(m.io.stderr, logfile.Stderr, attach.Stderr) })
+	o := &output{m: m, io: m.streams(), log: w}
+	o.pumps.Go(func() { o.pump(o.io.stdout, logfile.Stdout, attach.Stdout) })
+	if o.io.stderr != nil {
+		o.pumps.Go(func() { o.pump(o.io.stderr, logfile.Stderr, attach.Stderr) })
 	}
 	return o, nil
 }
@@ -37,7 +38,7 @@ func (m *monitor) startOutput() (*output, error) {
 // pump reads to the end. For a terminal that is EIO, when its last user closes.
 func (o *output) pump(src *os.File, name string, kind attach.Kind) {
 	buf := make([]byte, attach.MaxPayload)
-	stream := o.log.Stream(name, o.m.io.tty)
+	stream := o.log.Stream(name, o.io.tty)
 	var failed bool
 	for {
 		n, err := src.Read(buf)
@@ -68,7 +69,7 @@ func (o *output) finish() {
 	case <-done:
 	case <-late.C:
 	}
-	o.m.io.close() // ends a read that is still waiting
+	o.io.close() // ends a read that is still waiting
 	<-done
 	if err := o.log.Close(); err != nil {
 		o.m.log.Error("close log", "err", err)

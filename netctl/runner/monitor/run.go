@@ -18,7 +18,7 @@ import (
 // run is the whole life of the container.
 func (m *monitor) run(ctx context.Context) error {
 	defer m.serveClients()()
-	process, err := m.start(ctx)
+	s, process, err := m.start(ctx)
 	close(m.ready)
 	if err != nil {
 		err = errors.Join(err, m.release(), m.setState(func(s *runner.State) {
@@ -28,47 +28,41 @@ func (m *monitor) run(ctx context.Context) error {
 		m.hub.Failed(err)
 		return err
 	}
-	m.reporter.started()
-	code, err := m.supervise(process)
-	m.end(code)
+	m.reporter.started(m.trace.all())
+	how, err := m.live(ctx, s, process)
+	m.end(how)
 	return err
 }
 
 // start brings the program to life. What it has made when it fails is released
 // by the caller: the state names it.
-func (m *monitor) start(ctx context.Context) (*engine.Started, error) {
+func (m *monitor) start(ctx context.Context) (*specs.Spec, *engine.Started, error) {
 	s, err := m.prepare()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// The start of the engine mostly waits for the kernel; the network is
 	// attached meanwhile.
 	var process *engine.Started
 	var both errgroup.Group
-	both.Go(func() error { return m.attach(ctx) })
-	both.Go(func() (err error) {
-		process, err = m.startProcess(s)
-		return err
+	both.Go(func() error { return m.trace.step("attach networks", func() error { return m.attach(ctx) }) })
+	both.Go(func() error {
+		return m.trace.step("namespaces, cgroup, mounts", func() (err error) {
+			process, err = m.startProcess(s)
+			return err
+		})
 	})
 	if err := both.Wait(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("start container: %w", err)
+		return nil, nil, fmt.Errorf("start container: %w", err)
 	}
-	if err := m.writeFiles(); err != nil {
-		return nil, err
-	}
-	err = m.setState(func(st *runner.State) {
-		st.Status, st.Pid, st.Started = runner.StatusRunning, process.Pid, time.Now()
-	})
+	err = m.trace.step("write hosts and resolv.conf", m.writeFiles)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	m.mu.Lock()
-	c := m.container
-	m.mu.Unlock()
-	return process, c.Release()
+	return s, process, m.trace.step("execute the program", func() error { return m.letRun(process) })
 }
 
 // prepare makes everything that does not take long, and the specification.
@@ -91,23 +85,32 @@ func (m *monitor) prepare() (*specs.Spec, error) {
 	if err := m.store.SetPaused(m.cfg.ID, false); err != nil {
 		return nil, err
 	}
-	if volatile, err := m.overlay.Mount(); err != nil {
+	var volatile bool
+	err = m.trace.step("mount the root file system", func() (err error) {
+		volatile, err = m.overlay.Mount()
+		return err
+	})
+	if err != nil {
 		return nil, err
-	} else if volatile {
+	}
+	if volatile {
 		m.log.Warn("the data directory cannot hold an overlay; changes to the root file system are kept in memory and end with the process", "dir", m.store.DataRoot())
 	}
 	if err := m.writeFiles(); err != nil {
 		return nil, err
 	}
-	host, err := m.host()
-	if err != nil {
-		return nil, err
-	}
-	s, err := spec.Build(&m.cfg, host)
-	if err != nil {
-		return nil, err
-	}
-	return s, m.store.SetSpec(m.cfg.ID, s)
+	var s *specs.Spec
+	err = m.trace.step("compute the specification", func() error {
+		host, err := m.host()
+		if err == nil {
+			s, err = spec.Build(&m.cfg, host)
+		}
+		if err == nil {
+			err = m.store.SetSpec(m.cfg.ID, s)
+		}
+		return err
+	})
+	return s, err
 }
 
 // attach connects the network and notes what it gave.
@@ -171,16 +174,20 @@ func (m *monitor) supervise(process *engine.Started) (int, error) {
 // end releases everything, writes down how it ended, and tells the clients, in
 // this order: who hears of the end may rely on address, ports and name being
 // free.
-func (m *monitor) end(code int) {
-	oom := m.container.OOMKilled()
+func (m *monitor) end(how ending) {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	m.ended = true
 	err := m.release()
 	if m.cfg.AutoRemove && err == nil {
-		err = m.remove()
+		if err = m.remove(); err == nil {
+			m.note("destroy", nil)
+		}
 	}
 	if !m.cfg.AutoRemove || err != nil {
 		err = errors.Join(err, m.setState(func(st *runner.State) {
-			*st = st.Ended(time.Now(), code)
-			st.OOMKilled = oom
+			*st = st.Ended(time.Now(), how.code)
+			st.OOMKilled = how.oom
 			if err != nil {
 				st.Error = err.Error()
 			}
@@ -189,7 +196,7 @@ func (m *monitor) end(code int) {
 	if err != nil {
 		m.log.Error("clean up", "err", err)
 	}
-	m.hub.Exited(code)
+	m.hub.Exited(how.code)
 }
 
 // serveClients takes the first client and opens the socket for later ones.

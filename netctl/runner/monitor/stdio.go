@@ -69,27 +69,35 @@ func closeFiles(files ...*os.File) {
 // The monitor is the Input of its hub. Input that comes before the process
 // exists waits in the client's connection.
 
+// streams are those of the process of now, nil if there is none.
+func (m *monitor) streams() *stdio {
+	<-m.ready
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.io
+}
+
 // Stdin writes to the container's standard input. It blocks as long as the
 // program does not read, and with it only the client that sent this.
 func (m *monitor) Stdin(p []byte) {
-	<-m.ready
-	if m.io == nil || m.io.stdin == nil {
+	s := m.streams()
+	if s == nil || s.stdin == nil {
 		return
 	}
-	m.io.in.Lock()
-	defer m.io.in.Unlock()
-	_, _ = m.io.stdin.Write(p) // a program that has closed its input does not want it
+	s.in.Lock()
+	defer s.in.Unlock()
+	_, _ = s.stdin.Write(p) // a program that has closed its input does not want it
 }
 
 // CloseStdin ends standard input. A terminal has its own key for that.
 func (m *monitor) CloseStdin() {
-	<-m.ready
-	if m.io == nil || m.io.stdin == nil || m.io.tty {
+	s := m.streams()
+	if s == nil || s.stdin == nil || s.tty {
 		return
 	}
-	m.io.in.Lock()
-	defer m.io.in.Unlock()
-	_ = m.io.stdin.Close()
+	s.in.Lock()
+	defer s.in.Unlock()
+	_ = s.stdin.Close()
 }
 
 // Resize sets the terminal's size, or remembers it for the start.

@@ -8,8 +8,9 @@
 //	  c/ID/paused                    there while the processes are frozen
 //	  engine/ID/                     libcontainer's own state
 //	  netns/ID                       the bound network namespace
+//	  events                         what happened, a line each
 //	DATA/
-//	  c/ID/config.json               the request, written once
+//	  c/ID/config.json               the request; changed by the holder of the lock
 //	  c/ID/state.json                written by the holder of the lock
 //	  c/ID/spec.json                 the OCI specification as run
 //	  c/ID/log, log.1 ...            output

@@ -90,6 +90,37 @@ func (s *Store) SetState(id runner.ID, st runner.State) error {
 	return writeJSON(s.statePath(id), st, st.Status == runner.StatusExited)
 }
 
+// SetConfig replaces the configuration. The caller holds the container's lock.
+func (s *Store) SetConfig(cfg *runner.Config) error {
+	return writeJSON(s.configPath(cfg.ID), cfg, !cfg.AutoRemove)
+}
+
+// Rename takes the new configuration's name, calls between, writes the
+// configuration and gives the old name back. On an error it is as before. The
+// caller holds the container's lock.
+func (s *Store) Rename(old, renamed *runner.Config, between func() error) error {
+	if err := runner.CheckName(renamed.Name); err != nil {
+		return err
+	}
+	if old.Name == renamed.Name {
+		return fmt.Errorf("container %s has this name already", old.Name)
+	}
+	if err := s.nameTaken(renamed.Name); err != nil {
+		return err
+	}
+	if err := s.takeName(renamed.Name, renamed.ID); err != nil {
+		return err
+	}
+	err := between()
+	if err == nil {
+		err = s.SetConfig(renamed)
+	}
+	if err != nil {
+		return errors.Join(err, s.dropName(renamed.Name, renamed.ID))
+	}
+	return s.dropName(old.Name, old.ID)
+}
+
 // SetSpec keeps the specification the container is run with.
 func (s *Store) SetSpec(id runner.ID, spec any) error {
 	return writeJSON(s.SpecPath(id), spec, false)

@@ -1,0 +1,142 @@
+package monitor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/netctl/netctl/netctl/runner"
+)
+
+// changeTimeout bounds what networks do for a change.
+const changeTimeout = 60 * time.Second
+
+// Change carries out what a command asks of the running container. As at the
+// start, what will have to be undone is written down before it is done, so that
+// a kill at any moment loses nothing.
+func (m *monitor) Change(request []byte) error {
+	var ch runner.Change
+	if err := json.Unmarshal(request, &ch); err != nil {
+		return fmt.Errorf("malformed request: %w", err)
+	}
+	if ch.Stop { // a start may be what takes so long
+		return m.wantStop()
+	}
+	<-m.ready
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	if m.ended {
+		return errors.New("the container has ended")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), changeTimeout)
+	defer cancel()
+	switch {
+	case ch.Connect != nil:
+		return m.connect(ctx, *ch.Connect)
+	case ch.Disconnect != "":
+		return m.disconnect(ctx, ch.Disconnect)
+	case ch.Rename != "":
+		return m.rename(ctx, ch.Rename)
+	}
+	return errors.New("the container's monitor is of another version and does not know this change: restart the container first")
+}
+
+// wantStop sees that the program is not run again; a wait for that ends now.
+func (m *monitor) wantStop() error {
+	m.mu.Lock()
+	m.stopping = true
+	waiting := m.state.Status == runner.StatusRestarting
+	m.mu.Unlock()
+	err := m.setState(func(st *runner.State) { st.Stopped = true })
+	if waiting {
+		m.abort()
+	}
+	return err
+}
+
+func (m *monitor) connect(ctx context.Context, e runner.Endpoint) error {
+	cfg := m.config()
+	if err := cfg.Connect(e); err != nil {
+		return err
+	}
+	e = cfg.Endpoints[len(cfg.Endpoints)-1]
+	planned := runner.Planned([]runner.Endpoint{e})
+	err := m.setState(func(st *runner.State) { st.Attached = append(slices.Clone(st.Attached), planned...) })
+	if err != nil {
+		return err
+	}
+	id, netns := string(cfg.ID), m.store.NetnsPath(cfg.ID)
+	got, err := m.networks.Attach(ctx, id, netns, []runner.Endpoint{e})
+	if err == nil {
+		err = m.adopt(cfg, func(st *runner.State) { st.Attached = append(without(st.Attached, e.Network), got...) })
+		if err == nil {
+			return nil
+		}
+		err = errors.Join(err, m.networks.Detach(ctx, id, netns, got))
+	}
+	return errors.Join(err, m.setState(func(st *runner.State) { st.Attached = without(st.Attached, e.Network) }))
+}
+
+func (m *monitor) disconnect(ctx context.Context, network string) error {
+	cfg := m.config()
+	if err := cfg.Disconnect(network); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	a := m.state.Network(network)
+	m.mu.Unlock()
+	if a != nil {
+		err := m.networks.Detach(ctx, string(cfg.ID), m.store.NetnsPath(cfg.ID), []runner.Attached{*a})
+		if err != nil {
+			return err
+		}
+	}
+	return m.adopt(cfg, func(st *runner.State) { st.Attached = without(st.Attached, network) })
+}
+
+// rename takes the new name before it gives the old one back; the resolver is
+// told in between.
+func (m *monitor) rename(ctx context.Context, name string) error {
+	old := m.config()
+	cfg := old
+	cfg.Name = name
+	cfg.NameEndpoints()
+	err := m.store.Rename(&old, &cfg, func() error {
+		return m.networks.Rename(ctx, string(cfg.ID), cfg.Endpoints)
+	})
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.cfg = cfg
+	m.mu.Unlock()
+	return nil
+}
+
+// adopt makes cfg the container's configuration, with the state that belongs to
+// it, and shows it to the program.
+func (m *monitor) adopt(cfg runner.Config, change func(*runner.State)) error {
+	if err := m.store.SetConfig(&cfg); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.cfg = cfg
+	m.mu.Unlock()
+	if err := m.setState(change); err != nil {
+		return err
+	}
+	return m.writeFiles()
+}
+
+func (m *monitor) config() runner.Config {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cfg
+}
+
+func without(list []runner.Attached, network string) []runner.Attached {
+	return slices.DeleteFunc(slices.Clone(list), func(a runner.Attached) bool { return a.Network == network })
+}
