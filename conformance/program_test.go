@@ -17,16 +17,10 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
-// program is the suite's own command line, played by the test binary.
+// program is the suite's own command line.
 func program(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self, args...)
-	cmd.Env = append(os.Environ(), playProgram+"=1")
-	return cmd
+	return exec.Command(onStage(t).player, args...)
 }
 
 // TestRunAndCompare: one row through the command line, in every output.
@@ -37,7 +31,7 @@ func TestRunAndCompare(t *testing.T) {
 	if err := os.WriteFile(known, []byte("C045 * the library answers its own version\nC044 * stale\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"run", "--plugin-dir", reference(t), "--conf", "examples/loopback.conf", "--filter", "C044,C045", "--label", "mine",
+	args := []string{"run", "--plugin-dir", onStage(t).plugins, "--conf", "examples/loopback.conf", "--filter", "C044,C045", "--label", "mine",
 		"--json", file("r.json"), "--junit", file("r.xml")}
 	out, err := program(t, args...).CombinedOutput()
 	if exitCode(err) != 1 || !strings.Contains(string(out), "FAIL C045 on loopback") {
@@ -82,37 +76,58 @@ func TestMistakesAreExplained(t *testing.T) {
 	}
 }
 
+// patience bounds waits for events that come soon on an idle machine.
+const patience = time.Minute
+
 // TestInterruptLeavesNothing: after Ctrl-C, and after SIGKILL, no process
 // of the run is left and the machine's own directories are untouched.
 func TestInterruptLeavesNothing(t *testing.T) {
-	plugins := reference(t)
+	plugins := onStage(t).plugins
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
 		t.Run(signal.String(), func(t *testing.T) {
 			before := footprint(t)
 			cmd := program(t, "run", "--plugin-dir", plugins, "--conf", "examples/bridge.conflist", "--profile", "netctl", "--filter", "C02*,C078,C182")
-			var out bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &out, &out
+			out := record(t, cmd)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(3 * time.Second) // in the middle of things
-			started := time.Now()
+			must(t, lab.Eventually(patience, func() error {
+				if running(plugins) == nil || !strings.Contains(out(), "judging") {
+					return errors.New("no row was seen to be judged:\n" + out())
+				}
+				return nil
+			}))
 			cmd.Process.Signal(signal)
 			cmd.Wait()
-			if took := time.Since(started); took > 10*time.Second {
-				t.Errorf("the program took %s to end", took)
+			if signal == syscall.SIGINT && !strings.Contains(out(), "interrupted") {
+				t.Errorf("the interrupt is not reported:\n%s", out())
 			}
-			if signal == syscall.SIGINT && !strings.Contains(out.String(), "interrupted") {
-				t.Errorf("the interrupt is not reported:\n%s", out.String())
-			}
-			err := lab.Eventually(3*time.Second, func() error { return running(plugins) })
-			if err != nil {
-				t.Error(err)
-			}
+			must(t, lab.Eventually(patience, func() error { return running(plugins) }))
 			if after := footprint(t); after != before {
 				t.Errorf("the machine was %q and is %q", before, after)
 			}
 		})
+	}
+}
+
+// record keeps what a command prints in a file that can be read meanwhile.
+func record(t *testing.T, cmd *exec.Cmd) (text func() string) {
+	t.Helper()
+	file, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	must(t, err)
+	t.Cleanup(func() { file.Close() })
+	cmd.Stdout, cmd.Stderr = file, file
+	return func() string {
+		b, err := os.ReadFile(file.Name())
+		must(t, err)
+		return string(b)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -150,7 +165,7 @@ func footprint(t *testing.T) string {
 // what the row did.
 func TestShellLineReproduces(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "r.json")
-	program(t, "run", "--plugin-dir", reference(t), "--conf", "examples/bridge.conflist", "--profile", "netctl", "--json", file,
+	program(t, "run", "--plugin-dir", onStage(t).plugins, "--conf", "examples/bridge.conflist", "--profile", "netctl", "--json", file,
 		"--filter", "C029,C082,C167", "--subject", "bridge").Run()
 	run, err := report.Read(file)
 	if err != nil {

@@ -123,6 +123,7 @@ func (f *runFlags) run(ctx context.Context, w io.Writer) error {
 	}
 	cases := suite.Select(rows.Catalogue(), subjects, f.profileValue, f.filter, f.subject)
 	terminal := &report.Terminal{W: w, Live: isTerminal(w), Total: len(cases)}
+	terminal.Begin(subjects, f.profileValue)
 	started := time.Now()
 	results := suite.Run(ctx, cases, f.workers, f.target.Self, terminal.Done)
 	stale := suite.Excuse(results, known)

@@ -59,6 +59,8 @@ func Play(argv []string, stdin io.Reader, stdout, stderr io.Writer) (exit int, p
 	}
 	switch filepath.Base(argv[0]) {
 	case Name:
+	case lab.NothingName:
+		return 0, true
 	case lab.PauseName:
 		unix.Pause() // until the lab ends it
 	case lab.KillerName:

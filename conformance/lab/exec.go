@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os/exec"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,15 +28,15 @@ type Process struct {
 	out     bytes.Buffer
 	errs    bytes.Buffer
 	started time.Time
-	timer   *time.Timer
-	late    chan struct{}
+	ended   chan struct{} // closed by Wait
+	late    atomic.Bool   // killed for its limit
 }
 
 // Start begins a call on the host. The kernel kills the process when the
 // host's thread ends, so nothing outlives an interrupted run. It is put into a
 // process group of its own so that a limit ends its children as well.
 func (h *Host) Start(ctx context.Context, r protocol.Request) (*Process, error) {
-	p := &Process{late: make(chan struct{})}
+	p := &Process{ended: make(chan struct{})}
 	p.cmd = exec.CommandContext(ctx, r.Plugin, r.Args...)
 	p.cmd.Env = r.Environ()
 	p.cmd.Dir = r.Dir
@@ -55,8 +56,27 @@ func (h *Host) Start(ctx context.Context, r protocol.Request) (*Process, error) 
 	if limit == 0 {
 		limit = protocol.DefaultLimit
 	}
-	p.timer = time.AfterFunc(limit, func() { close(p.late); p.Kill() })
+	go p.watch(limit, h.slack)
 	return p, nil
+}
+
+// watch kills the plugin when its limit is over, and what the machine's pace
+// adds to it.
+func (p *Process) watch(limit time.Duration, slack func(time.Duration) time.Duration) {
+	if p.endsWithin(limit) || p.endsWithin(slack(limit)) {
+		return
+	}
+	p.late.Store(true)
+	p.Kill()
+}
+
+func (p *Process) endsWithin(d time.Duration) bool {
+	select {
+	case <-p.ended:
+		return true
+	case <-time.After(d):
+		return false
+	}
 }
 
 // Kill ends the plugin and its children at once.
@@ -68,11 +88,8 @@ func (p *Process) Kill() error {
 func (p *Process) Wait() *protocol.Reply {
 	err := p.cmd.Wait()
 	took := time.Since(p.started)
-	timedOut := !p.timer.Stop()
-	if timedOut {
-		<-p.late
-	}
-	reply := &protocol.Reply{Stdout: p.out.Bytes(), Stderr: p.errs.Bytes(), Took: took, TimedOut: timedOut}
+	close(p.ended)
+	reply := &protocol.Reply{Stdout: p.out.Bytes(), Stderr: p.errs.Bytes(), Took: took, TimedOut: p.late.Load()}
 	reply.Exit = p.cmd.ProcessState.ExitCode()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {

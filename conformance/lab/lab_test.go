@@ -63,7 +63,7 @@ func TestTrafficToTheOutside(t *testing.T) {
 			must(t, err)
 			var answer Answer
 			// IPv6 waits for the kernel's worker to see that the cable is up.
-			err = Eventually(3*time.Second, func() (err error) { answer, err = h.Ask(network, at, netip.AddrPort{}); return err })
+			err = Eventually(30*time.Second, func() (err error) { answer, err = h.Ask(network, at, netip.AddrPort{}); return err })
 			if err != nil || answer.Token != "outside" {
 				t.Errorf("ask %s %s: %+v, %v", network, at, answer, err)
 			}
@@ -138,7 +138,7 @@ func TestNamespacesEnd(t *testing.T) {
 		t.Errorf("%d sockets are open before Close and %d after it", before, after)
 	}
 	// The thread itself ends a moment after its last work.
-	must(t, Eventually(time.Second, strayThread))
+	must(t, Eventually(30*time.Second, strayThread))
 }
 
 // strayThread fails while a thread of this process is in another namespace
@@ -198,7 +198,7 @@ func TestLimitEndsChildrenToo(t *testing.T) {
 		t.Errorf("after %s: %s", time.Since(started), reply.Summary())
 	}
 	child := strings.TrimSpace(string(reply.Stdout))
-	err = Eventually(2*time.Second, func() error {
+	err = Eventually(30*time.Second, func() error {
 		if stat, err := os.ReadFile("/proc/" + child + "/stat"); err == nil && !strings.Contains(string(stat), ") Z ") {
 			return fmt.Errorf("child %s still runs", child)
 		}

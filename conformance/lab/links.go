@@ -122,7 +122,7 @@ func ipNet(p netip.Prefix) *net.IPNet {
 // linkGone waits until no link of the host has the index. Ends of a cable
 // disappear some time after their namespace, when the kernel's worker runs.
 func (h *Host) linkGone(index int) error {
-	return Eventually(3*time.Second, func() error {
+	return h.Eventually(5*time.Second, func() error {
 		link, err := h.NL.LinkByIndex(index)
 		var missing netlink.LinkNotFoundError
 		if errors.As(err, &missing) {
@@ -133,20 +133,6 @@ func (h *Host) linkGone(index int) error {
 		}
 		return fmt.Errorf("%s is still there", link.Attrs().Name)
 	})
-}
-
-// Eventually calls try until it succeeds or the time is over, and returns its
-// last error. Kernel state that settles by itself has no other signal that
-// all kernels give.
-func Eventually(limit time.Duration, try func() error) error {
-	deadline := time.Now().Add(limit)
-	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		err := try()
-		if err == nil || time.Now().After(deadline) {
-			return err
-		}
-		time.Sleep(wait)
-	}
 }
 
 // Unplug removes the uplink, if it is still there.

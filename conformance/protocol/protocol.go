@@ -61,7 +61,7 @@ type Request struct {
 	Env    map[string]string // CNI_* and anything else the plugin should see
 	Stdin  []byte
 	Dir    string        // working directory; "" is the suite's own
-	Limit  time.Duration // killed after this; 0 means DefaultLimit
+	Limit  time.Duration // killed after this, later on a busy machine; 0 means DefaultLimit
 }
 
 // DefaultLimit bounds a call that is not itself about time. Runtimes give a

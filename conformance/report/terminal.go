@@ -19,6 +19,14 @@ type Terminal struct {
 	done, bad int
 }
 
+// Begin says what is about to be judged.
+func (t *Terminal) Begin(subjects []*trial.Subject, profile trial.Profile) {
+	fmt.Fprintf(t.W, "judging %d rows of profile %s on\n", t.Total, profile)
+	for _, s := range subjects {
+		fmt.Fprintf(t.W, "  %-22s %s\n", s.Name, s.Kind)
+	}
+}
+
 // Done reports one more finished case.
 func (t *Terminal) Done(r suite.Result) {
 	t.done++

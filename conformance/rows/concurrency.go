@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/netctl/netctl/conformance/lab"
 	"github.com/netctl/netctl/conformance/protocol"
 	"github.com/netctl/netctl/conformance/trial"
 )
@@ -80,7 +79,7 @@ func parallelAdds(t *trial.T) {
 		a := c.First()
 		serve(t, a.Container.Netns, trial.ContainerPort)
 		to := netip.AddrPortFrom(hostAddr(false), uint16(trial.HostPort(a.Number)))
-		err := lab.Eventually(settling, func() error { return reaches(t.Host.Outside, "tcp", to, a.Container.Netns) })
+		err := t.Host.Eventually(settling, func() error { return reaches(t.Host.Outside, "tcp", to, a.Container.Netns) })
 		t.Expect(err == nil, "the mapping of "+a.ID+" works", "%v", err)
 	}
 }

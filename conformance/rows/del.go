@@ -237,7 +237,7 @@ func outbound(t *trial.T, a *trial.Attachment, port int) string {
 			to = lab.OutsideV6.Addr()
 		}
 		var answer lab.Answer
-		err := lab.Eventually(settling, func() (err error) {
+		err := t.Host.Eventually(settling, func() (err error) {
 			answer, err = a.Container.Ask("tcp", netip.AddrPortFrom(to, uint16(port)), netip.AddrPort{})
 			return err
 		})

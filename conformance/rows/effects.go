@@ -123,7 +123,7 @@ func published(t *trial.T, a *trial.Attachment, want string) {
 	families(a, func(v6 bool, _ netip.Addr) {
 		to := netip.AddrPortFrom(hostAddr(v6), uint16(trial.HostPort(a.Number)))
 		for _, network := range []string{"tcp", "udp"} {
-			err := lab.Eventually(settling, func() error { return reaches(t.Host.Outside, network, to, a.Container.Netns) })
+			err := t.Host.Eventually(settling, func() error { return reaches(t.Host.Outside, network, to, a.Container.Netns) })
 			if !t.Expect(err == nil, fmt.Sprintf("%s: %s to %s reaches the container", want, network, to), "%v", err) {
 				return
 			}

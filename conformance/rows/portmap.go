@@ -122,7 +122,7 @@ func everyDirection(t *trial.T, a, other *trial.Attachment) {
 func reached(t *trial.T, a *trial.Attachment, from *lab.Netns, want string, addr netip.Addr) {
 	to := netip.AddrPortFrom(addr, uint16(trial.HostPort(a.Number)))
 	for _, network := range []string{"tcp", "udp"} {
-		err := lab.Eventually(settling, func() error { return reaches(from, network, to, a.Container.Netns) })
+		err := t.Host.Eventually(settling, func() error { return reaches(from, network, to, a.Container.Netns) })
 		t.Expect(err == nil, fmt.Sprintf("%s: %s %s reaches the container", want, network, to), "%v", err)
 	}
 }
@@ -134,7 +134,7 @@ func mappingHostIP(t *trial.T) {
 	a := mapped(t, map[string]any{"hostPort": 20500, "containerPort": trial.ContainerPort, "protocol": "tcp", "hostIP": second.Addr().String()})
 	a.MustAdd()
 	serve(t, a.Container.Netns, trial.ContainerPort)
-	err := lab.Eventually(settling, func() error {
+	err := t.Host.Eventually(settling, func() error {
 		return reaches(t.Host.Outside, "tcp", netip.AddrPortFrom(second.Addr(), 20500), a.Container.Netns)
 	})
 	t.Expect(err == nil, "the mapping is reached at "+second.Addr().String(), "%v", err)
@@ -167,7 +167,7 @@ func mappingProtocols(t *trial.T) {
 		}
 		serve(t, a.Container.Netns, trial.ContainerPort)
 		to := netip.AddrPortFrom(hostAddr(false), uint16(port))
-		err := lab.Eventually(settling, func() error { return reaches(t.Host.Outside, strings.ToLower(name), to, a.Container.Netns) })
+		err := t.Host.Eventually(settling, func() error { return reaches(t.Host.Outside, strings.ToLower(name), to, a.Container.Netns) })
 		t.Expect(err == nil, "a mapping of protocol "+name+" works", "%v", err)
 	}
 	for _, name := range []string{"icmp", "banana"} {
@@ -187,7 +187,7 @@ func mappingConflict(t *trial.T) {
 		t.Expect(strings.Contains(f.Text(), a.ID), "the error names the holder "+a.ID, "%s", f.Text())
 	}
 	to := netip.AddrPortFrom(hostAddr(false), 20700)
-	err := lab.Eventually(settling, func() error { return reaches(t.Host.Outside, "tcp", to, a.Container.Netns) })
+	err := t.Host.Eventually(settling, func() error { return reaches(t.Host.Outside, "tcp", to, a.Container.Netns) })
 	t.Expect(err == nil, "the first container keeps the port", "%v", err)
 }
 

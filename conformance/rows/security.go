@@ -83,7 +83,7 @@ func onlyToHost(t *trial.T) {
 	serve(t, server.Netns, port)
 	to := netip.AddrPortFrom(behindServer.Addr(), uint16(port))
 	for _, from := range []*lab.Netns{t.Host.Outside, t.Host.Netns} {
-		err := lab.Eventually(settling, func() error { return reaches(from, "tcp", to, server.Netns) })
+		err := t.Host.Eventually(settling, func() error { return reaches(from, "tcp", to, server.Netns) })
 		t.Expect(err == nil, fmt.Sprintf("%s from %s is answered by its owner", to, from.Name), "%v", err)
 	}
 }

@@ -42,7 +42,7 @@ var statusRows = []trial.Row{
 	{
 		ID: "C118", Level: trial.Must, Profile: trial.Runtime, Scope: trial.All, Alone: true, Section: "CRI-O polls every 500 ms",
 		Statement: "STATUS is read-only and fast (under 50 ms).",
-		Judged:    "The host before and after ten STATUS calls; the quickest of them.",
+		Judged:    "The host before and after ten STATUS calls. The quickest of them takes less than 50 ms, or ten times what the mere start of a program takes where the machine is so busy that this takes over 5 ms.",
 		Check:     statusCheap,
 	},
 	{
@@ -129,13 +129,15 @@ func statusDelegated(t *trial.T) {
 func statusCheap(t *trial.T) {
 	a := status(t)
 	before := t.HostState()
-	quickest := time.Hour
+	quickest, control := time.Hour, time.Hour
 	for range 10 {
+		control = min(control, t.Host.Startup())
 		reply := t.Call(a.Request(protocol.Status))
 		quickest = min(quickest, reply.Took)
 	}
 	t.Unchanged(before, "STATUS")
-	t.Expect(quickest < 50*time.Millisecond, "STATUS takes less than 50 ms", "%s", quickest)
+	limit := lab.Stretched(50*time.Millisecond, control)
+	t.Expect(quickest < limit, "STATUS takes less than "+rounded(limit), "%s, the start of a program that does nothing %s", rounded(quickest), rounded(control))
 }
 
 func statusWithoutEffect(t *trial.T) {

@@ -70,16 +70,28 @@ func privateState(conf protocol.Conf) protocol.Conf {
 	return conf
 }
 
+// discovery asks the plugins of a target, all on one lab host.
+type discovery struct {
+	Target
+	host *lab.Host
+}
+
 // Discover finds the subjects of a target: each plugin of each list in its
 // place, the IPAM plugin it delegates to, and the list itself.
 func Discover(ctx context.Context, target Target) ([]*trial.Subject, error) {
+	host, err := lab.NewHost(lab.Options{Keep: target.Dirs, Self: target.Self})
+	if err != nil {
+		return nil, err
+	}
+	defer host.Close()
+	d := discovery{target, host}
 	var out []*trial.Subject
 	for _, file := range target.Confs {
 		list, err := ReadList(file)
 		if err != nil {
 			return nil, err
 		}
-		subjects, err := target.discover(ctx, list)
+		subjects, err := d.list(ctx, list)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
@@ -102,18 +114,18 @@ func distinct(subjects []*trial.Subject) []*trial.Subject {
 	return out
 }
 
-func (target Target) discover(ctx context.Context, list *List) ([]*trial.Subject, error) {
+func (d discovery) list(ctx context.Context, list *List) ([]*trial.Subject, error) {
 	var members, out []*trial.Subject
 	for i, conf := range list.Plugins {
-		s, err := target.subject(ctx, conf, conf.String("type"), list.Version, uplink(list))
+		s, err := d.subject(ctx, conf, conf.String("type"), list.Version, uplink(list))
 		if err != nil {
 			return nil, err
 		}
-		if s.Kind, err = target.kind(ctx, s, i); err != nil {
+		if s.Kind, err = d.kind(ctx, s, i); err != nil {
 			return nil, err
 		}
 		members, out = append(members, s), append(out, s)
-		if ipam, err := target.ipam(ctx, s); err != nil {
+		if ipam, err := d.ipam(ctx, s); err != nil {
 			return nil, err
 		} else if ipam != nil {
 			s.Kind |= trial.Delegating
@@ -139,19 +151,14 @@ func uplink(list *List) string {
 }
 
 // subject finds the executable of a type and asks it for its versions.
-func (target Target) subject(ctx context.Context, conf protocol.Conf, plugin, version, uplink string) (*trial.Subject, error) {
-	path, err := find(target.Dirs, plugin)
+func (d discovery) subject(ctx context.Context, conf protocol.Conf, plugin, version, uplink string) (*trial.Subject, error) {
+	path, err := find(d.Dirs, plugin)
 	if err != nil {
 		return nil, err
 	}
-	s := &trial.Subject{Name: plugin, Plugin: path, Path: target.Dirs, Env: target.Env, Uplink: uplink, Conf: conf, Delegate: conf.String("ipam.type")}
-	host, err := lab.NewHost(lab.Options{Keep: target.Dirs, Self: target.Self})
-	if err != nil {
-		return nil, err
-	}
-	defer host.Close()
+	s := &trial.Subject{Name: plugin, Plugin: path, Path: d.Dirs, Env: d.Env, Uplink: uplink, Conf: conf, Delegate: conf.String("ipam.type")}
 	ask := trial.Probe(s, protocol.Version, protocol.Conf{"cniVersion": "1.0.0"})
-	reply, err := host.Call(ctx, ask)
+	reply, err := d.host.Call(ctx, ask)
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", path, err)
 	}
@@ -181,11 +188,11 @@ func find(dirs []string, plugin string) (string, error) {
 
 // ipam is the subject for the plugin that s delegates to. A type without a
 // file is part of s itself and is judged through it.
-func (target Target) ipam(ctx context.Context, s *trial.Subject) (*trial.Subject, error) {
+func (d discovery) ipam(ctx context.Context, s *trial.Subject) (*trial.Subject, error) {
 	if s.Delegate == "" || s.Kind&trial.IPAM != 0 {
 		return nil, nil
 	}
-	sub, err := target.subject(ctx, s.Conf, s.Delegate, s.Conf.String("cniVersion"), s.Uplink)
+	sub, err := d.subject(ctx, s.Conf, s.Delegate, s.Conf.String("cniVersion"), s.Uplink)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -198,8 +205,8 @@ func (target Target) ipam(ctx context.Context, s *trial.Subject) (*trial.Subject
 
 // kind is the part a plugin plays: stated, or found out by trying. A plugin
 // behind another one is chained. The first one shows by its result what it is.
-func (target Target) kind(ctx context.Context, s *trial.Subject, position int) (trial.Kind, error) {
-	if kind, stated := target.Kinds[s.Name]; stated {
+func (d discovery) kind(ctx context.Context, s *trial.Subject, position int) (trial.Kind, error) {
+	if kind, stated := d.Kinds[s.Name]; stated {
 		return kind, nil
 	}
 	if position > 0 {
@@ -207,7 +214,7 @@ func (target Target) kind(ctx context.Context, s *trial.Subject, position int) (
 	}
 	var kind trial.Kind
 	probe := &trial.Row{ID: "discover", Check: func(t *trial.T) { kind = trial.Recognise(t) }}
-	out := trial.Judge(ctx, probe, s, target.Self)
+	out := trial.Judge(ctx, probe, s, d.Self)
 	if kind == 0 {
 		return 0, fmt.Errorf("cannot find out what part %s plays; state it with --kind %[1]s=interface: %s", s.Name, out.Reason)
 	}

@@ -4,8 +4,8 @@
 // The suite is sound if each mutant is caught by the row meant for it and by
 // no unrelated one, and the program that spoils nothing is not caught at all.
 //
-// The program is the test binary itself. It knows that it is meant as a mutant
-// by a file beside the name it was started under.
+// The program is package player. It knows that it is meant as a mutant by a
+// file beside the name it was started under.
 package mutant
 
 import (

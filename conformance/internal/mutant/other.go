@@ -26,7 +26,7 @@ var otherMutations = []Mutation{
 	}},
 	{Name: "slow-status", Plugin: "bridge", Row: "C118", Break: func(c *Call) {
 		if c.Verb() == "STATUS" {
-			time.Sleep(60 * time.Millisecond)
+			time.Sleep(300 * time.Millisecond)
 		}
 		c.Run()
 	}},
