@@ -97,3 +97,23 @@ func FreeIn(pools []Pool, taken []netip.Prefix) (netip.Prefix, error) {
 	}
 	return netip.Prefix{}, &PoolsExhaustedError{Pools: pools}
 }
+
+// At gives the pool's prefix of that number; the first is 0. It is the zero
+// Prefix outside of the pool.
+func (p Pool) At(n int) netip.Prefix {
+	if n < 0 || n >= p.Size() {
+		return netip.Prefix{}
+	}
+	raw := p.Prefix.Masked().Addr().AsSlice()
+	// n is counted in units of the prefix's last bit. The bits between the two
+	// lengths are zero, so nothing is carried.
+	for rest, bit := uint64(n), p.Bits; rest != 0; {
+		i := (bit - 1) / 8
+		shift := 7 - (bit-1)%8
+		raw[i] |= byte(rest << shift)
+		rest >>= 8 - shift
+		bit = i * 8
+	}
+	addr, _ := netip.AddrFromSlice(raw)
+	return netip.PrefixFrom(addr, p.Bits)
+}

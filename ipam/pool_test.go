@@ -126,3 +126,27 @@ func FuzzPoolFree(f *testing.F) {
 		}
 	})
 }
+
+func TestPoolAt(t *testing.T) {
+	for _, c := range []struct {
+		pool string
+		bits int
+		n    int
+		want string
+	}{
+		{"10.100.0.0/16", 24, 0, "10.100.0.0/24"},
+		{"10.100.0.0/16", 24, 255, "10.100.255.0/24"},
+		{"10.100.0.0/16", 24, 256, "invalid Prefix"},
+		{"10.100.0.0/16", 24, -1, "invalid Prefix"},
+		{"10.96.0.0/12", 26, 0x2a7b, "10.106.158.192/26"},
+		{"10.0.0.0/8", 30, 1<<22 - 1, "10.255.255.252/30"},
+		{"10.0.0.0/24", 24, 0, "10.0.0.0/24"},
+		{"fd00:1::/48", 80, 0x12345678, "fd00:1:0:1234:5678::/80"},
+		{"fd00:1::/48", 83, 9, "fd00:1::1:2000:0:0/83"},
+	} {
+		p := Pool{Prefix: netip.MustParsePrefix(c.pool), Bits: c.bits}
+		if got := p.At(c.n).String(); got != c.want {
+			t.Errorf("%s in /%d: prefix %d is %s, want %s", c.pool, c.bits, c.n, got, c.want)
+		}
+	}
+}

@@ -27,7 +27,7 @@ cmd/cni-conformance   < conformance
 
 # The overlay's agent: the stores know nothing of each other or of the agent,
 # which has the kernel, the packet filter and the ledger brought up to date.
-plugins/overlay/agent/store < -
+plugins/overlay/agent/store < ipam
 plugins/overlay/agent       < plugins/overlay, plugins/internal, ipam, dnsd/client
 
 # Values without mechanism: whoever imports them pulls in nothing.
@@ -85,6 +85,7 @@ var guarded = map[string]struct{ only, why string }{
 	"github.com/coreos/go-iptables": {"plugins/internal/firewall", "rules are written in one place"},
 	"github.com/google/nftables":    {"plugins/internal/firewall bench", "rules are written in one place"},
 	"go.etcd.io/bbolt":              {"ipam/ledger", "the ledger is the one store"},
+	"go.etcd.io/etcd":               {"plugins/overlay/agent/store/etcd", "other stores and the agent know no etcd"},
 	"github.com/miekg/dns":          {"dnsd", "DNS messages are the resolver's business"},
 }
 

@@ -1,0 +1,103 @@
+// Package etcdtest runs real etcd servers for tests, and breaks the way to
+// them. A server listens on a socket in its own folder and nowhere else;
+// clients reach it over a Path, a port of the loopback address that can be cut
+// or frozen.
+package etcdtest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+)
+
+// patience bounds every wait for a server.
+const patience = 30 * time.Second
+
+// A Server is one etcd process (Debian's etcd-server) and its data.
+type Server struct {
+	dir     string
+	process *exec.Cmd
+}
+
+// Start runs a server until the test ends.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	// A socket's name holds 107 bytes; a test's own folder can be longer.
+	dir, err := os.MkdirTemp("", "etcd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{dir: dir}
+	s.Run(t)
+	t.Cleanup(func() {
+		s.Kill()
+		_ = os.RemoveAll(dir)
+	})
+	return s
+}
+
+const (
+	clientSocket = "client:1"
+	peerSocket   = "peer:1"
+)
+
+// Run starts the process on the data that are there, and waits until it answers.
+func (s *Server) Run(t testing.TB) {
+	t.Helper()
+	for _, name := range []string{clientSocket, peerSocket} {
+		_ = os.Remove(filepath.Join(s.dir, name)) // a killed process leaves them
+	}
+	log, err := os.Create(filepath.Join(s.dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	s.process = exec.Command("etcd", "--name", "a", "--data-dir", s.DataDir(), "--unsafe-no-fsync",
+		"--listen-client-urls", "unix://"+clientSocket, "--advertise-client-urls", "unix://"+clientSocket,
+		"--listen-peer-urls", "unix://"+peerSocket, "--initial-advertise-peer-urls", "unix://"+peerSocket,
+		"--initial-cluster", "a=unix://"+peerSocket)
+	s.process.Dir, s.process.Stdout, s.process.Stderr = s.dir, log, log
+	if err := s.process.Start(); err != nil {
+		t.Fatalf("start etcd (package etcd-server): %v", err)
+	}
+	client := s.Client(t)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := client.Get(ctx, "started"); err != nil {
+		text, _ := os.ReadFile(log.Name())
+		t.Fatalf("etcd does not answer: %v\n%s", err, text)
+	}
+}
+
+// Kill ends the process at once, as a power cut does. The data stay.
+func (s *Server) Kill() {
+	if s.process != nil {
+		_ = s.process.Process.Kill()
+		_ = s.process.Wait()
+		s.process = nil
+	}
+}
+
+// DataDir is where the data are. Copy it while the process is not running.
+func (s *Server) DataDir() string { return filepath.Join(s.dir, "data") }
+
+// Socket is the path of the socket that the server listens on.
+func (s *Server) Socket() string { return filepath.Join(s.dir, clientSocket) }
+
+// Client connects straight to the server. The caller closes it.
+func (s *Server) Client(t testing.TB) *clientv3.Client {
+	t.Helper()
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{fmt.Sprintf("unix://%s", s.Socket())}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}

@@ -1,0 +1,87 @@
+package etcd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/netctl/netctl/plugins/overlay/agent/store"
+)
+
+// A roll is the names of one network, by key.
+type roll map[string]store.Names
+
+// WatchNames follows the names of one network. They are under their nodes'
+// leases: those of a node that died go with its session.
+func (s *Store) WatchNames(ctx context.Context, network string, yield func([]store.Names)) error {
+	for {
+		err := s.followNames(ctx, s.namesKey(network)+"/", yield)
+		if !errors.Is(err, errRelist) {
+			return err
+		}
+		if err := rest(ctx, crowd+1); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Store) followNames(ctx context.Context, dir string, yield func([]store.Names)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	response, err := s.read(ctx, "list names", all(dir))
+	if err != nil {
+		return err
+	}
+	names := roll{}
+	for _, kv := range response.Responses[0].GetResponseRange().Kvs {
+		names.apply(s, kv, false)
+	}
+	yield(names.list())
+	client, err := s.connection()
+	if err != nil {
+		return err
+	}
+	changes := client.Watch(clientv3.WithRequireLeader(ctx), dir, clientv3.WithPrefix(), clientv3.WithRev(response.Header.Revision+1))
+	for r := range changes {
+		switch err := r.Err(); {
+		case errors.Is(err, rpctypes.ErrCompacted), errors.Is(err, rpctypes.ErrNoLeader):
+			return errRelist
+		case err != nil:
+			return s.failed("watch names", err)
+		}
+		for _, event := range r.Events {
+			names.apply(s, event.Kv, event.Type == clientv3.EventTypeDelete)
+		}
+		if len(r.Events) > 0 {
+			yield(names.list())
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return errRelist
+}
+
+func (r roll) apply(s *Store, kv *mvccpb.KeyValue, deleted bool) {
+	key := string(kv.Key)
+	var n store.Names
+	if err := decode(kv.Value, &n); !deleted && err == nil {
+		r[key] = n
+		return
+	} else if !deleted {
+		s.log.Warn("skipped names", "key", key, "error", err)
+	}
+	delete(r, key)
+}
+
+func (r roll) list() []store.Names {
+	return slices.SortedFunc(maps.Values(r), func(a, b store.Names) int {
+		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Container, b.Container))
+	})
+}

@@ -1,0 +1,148 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/netctl/netctl/plugins/overlay/agent/store"
+)
+
+// holding compares with a claim still being the one that was made.
+func (s *Store) holding(c store.Claim) clientv3.Cmp {
+	return clientv3.Compare(clientv3.CreateRevision(s.poolKey(c.Network, c.Pool)), "=", int64(c.Token))
+}
+
+// Update replaces the node's record.
+func (n *session) Update(ctx context.Context, record store.Node, owned []store.Claim) (store.Node, error) {
+	if err := n.checkUpdate(record, owned); err != nil {
+		return store.Node{}, err
+	}
+	record.Schema, record.ID = store.Schema, n.id
+	err := retry(ctx, "update node "+record.Name, func() (bool, error) { return n.update(ctx, &record, owned) })
+	return record, err
+}
+
+func (n *session) checkUpdate(record store.Node, owned []store.Claim) error {
+	if err := record.Check(); err != nil {
+		return err
+	}
+	for network, pools := range record.Pools {
+		for _, pool := range pools {
+			if !slices.ContainsFunc(owned, func(c store.Claim) bool { return c.Network == network && c.Pool == pool }) {
+				return &store.LostPoolError{Lost: []store.Claim{{Network: network, Pool: pool, Owner: n.id}}}
+			}
+		}
+	}
+	return nil
+}
+
+func (n *session) update(ctx context.Context, record *store.Node, owned []store.Claim) (done bool, err error) {
+	var more []clientv3.Op
+	for _, a := range record.VTEP {
+		more = append(more, clientv3.OpGet(n.store.vtepKey(a)))
+	}
+	for _, c := range owned {
+		more = append(more, clientv3.OpGet(n.store.poolKey(c.Network, c.Pool), clientv3.WithKeysOnly()))
+	}
+	response, node, err := n.record(ctx, more...)
+	if err != nil {
+		return false, err
+	}
+	if err := lostOf(response, 1+len(record.VTEP), owned); err != nil {
+		return false, err
+	}
+	vteps, err := owners(response, 1, record.VTEP)
+	if err != nil {
+		return false, err
+	}
+	if err := n.store.vtepsFree(ctx, vteps, n.id); err != nil {
+		return false, err
+	}
+	if record.Equal(node.value) {
+		record.Revision = store.Revision(node.rev)
+		return true, nil
+	}
+	return n.replace(ctx, record, node, owned, vteps)
+}
+
+// lostOf compares the claims with the keys that were read, from answer number
+// from on.
+func lostOf(response *clientv3.TxnResponse, from int, owned []store.Claim) error {
+	var lost store.LostPoolError
+	for i, c := range owned {
+		kvs := response.Responses[from+i].GetResponseRange().Kvs
+		if len(kvs) == 0 || kvs[0].CreateRevision != int64(c.Token) {
+			lost.Lost = append(lost.Lost, c)
+		}
+	}
+	if len(lost.Lost) > 0 {
+		return &lost
+	}
+	return nil
+}
+
+func (n *session) replace(ctx context.Context, record *store.Node, node stored[store.Node], owned []store.Claim, vteps map[netip.Addr]stored[owner]) (bool, error) {
+	compare, then := n.store.moveVTEPs(n.id, node.value.VTEP, record.VTEP, vteps)
+	compare = append(compare, n.alive(), unchanged(n.store.nodeKey(n.id), node.rev))
+	for _, c := range owned {
+		compare = append(compare, n.store.holding(c))
+	}
+	then = append(then, put(n.store.nodeKey(n.id), *record))
+	response, err := n.store.transact(ctx, "update node "+record.Name, compare, then, nil)
+	if err != nil || !response.Succeeded {
+		return false, err
+	}
+	record.Revision = store.Revision(response.Header.Revision)
+	return true, nil
+}
+
+// Release gives one pool back.
+func (n *session) Release(ctx context.Context, c store.Claim) error {
+	return retry(ctx, "release pool "+c.Pool.String(), func() (bool, error) {
+		response, node, err := n.record(ctx, clientv3.OpGet(n.store.poolKey(c.Network, c.Pool), clientv3.WithKeysOnly()))
+		if err != nil {
+			return false, err
+		}
+		if lostOf(response, 1, []store.Claim{c}) != nil {
+			return true, nil // it is gone, or somebody else's by now
+		}
+		key := n.store.nodeKey(n.id)
+		done, err := n.store.transact(ctx, "release pool "+c.Pool.String(),
+			[]clientv3.Cmp{unchanged(key, node.rev), n.store.holding(c)},
+			[]clientv3.Op{clientv3.OpDelete(n.store.poolKey(c.Network, c.Pool)), put(key, without(node.value, c))}, nil)
+		return err == nil && done.Succeeded, err
+	})
+}
+
+// without is the record with one pool less.
+func without(record store.Node, c store.Claim) store.Node {
+	record.Pools = maps.Clone(record.Pools)
+	record.Pools[c.Network] = slices.DeleteFunc(slices.Clone(record.Pools[c.Network]), func(p netip.Prefix) bool { return p == c.Pool })
+	if len(record.Pools[c.Network]) == 0 {
+		delete(record.Pools, c.Network)
+	}
+	return record
+}
+
+// Leave gives everything back.
+func (n *session) Leave(ctx context.Context) error {
+	err := retry(ctx, "leave", func() (bool, error) {
+		// A node without a record has nothing; its session ends all the same.
+		e, err := n.store.estate(ctx, n.id)
+		if err != nil || !e.node.exists() {
+			return err == nil, err
+		}
+		compare, then := e.dissolve(n.store)
+		response, err := n.store.transact(ctx, "leave", compare, then, nil)
+		return err == nil && response.Succeeded, err
+	})
+	if err != nil {
+		return fmt.Errorf("node %s: %w", n.id, err)
+	}
+	return n.Close(ctx, false)
+}

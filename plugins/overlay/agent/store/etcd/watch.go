@@ -1,0 +1,149 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/netctl/netctl/plugins/overlay/agent/store"
+)
+
+const (
+	// progressEvery is how often a silent stream is asked how far it is: a store
+	// that was put back to a backup shows by it.
+	progressEvery = 30 * time.Second
+	// Where a cluster has more than crowd nodes, those that lost the stream
+	// together come back spread over relistSpread.
+	crowd        = 100
+	relistSpread = 2 * time.Second
+)
+
+// errRelist: the stream can't go on from where it was; a complete list can.
+var errRelist = errors.New("the stream of changes has a gap")
+
+// Watch follows what all nodes agree on.
+func (s *Store) Watch(ctx context.Context, yield func(store.View)) error {
+	var a agreement
+	for {
+		err := s.follow(ctx, &a, yield)
+		if !errors.Is(err, errRelist) {
+			return err
+		}
+		s.log.Info("listing again", "reason", err, "revision", a.revision)
+		if err := rest(ctx, len(a.nodes)); err != nil {
+			return err
+		}
+	}
+}
+
+// rest keeps many nodes from listing at the same moment.
+func rest(ctx context.Context, nodes int) error {
+	if nodes <= crowd {
+		return ctx.Err()
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(rand.N(relistSpread)):
+		return nil
+	}
+}
+
+// follow lists everything, and goes on with the changes after that.
+func (s *Store) follow(ctx context.Context, a *agreement, yield func(store.View)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	list, err := s.list(ctx)
+	if err != nil {
+		return err
+	}
+	if list.revision < a.revision {
+		return &store.RevertedError{Have: store.Revision(list.revision), Seen: store.Revision(a.revision)}
+	}
+	changed := !list.same(a)
+	*a = *list
+	if changed {
+		yield(a.view())
+	}
+	client, err := s.connection()
+	if err != nil {
+		return err
+	}
+	return s.stream(ctx, client, a, yield)
+}
+
+// stream applies changes until there can be no more. One watch has networks
+// and nodes, a second one the configuration; both are on one stream.
+func (s *Store) stream(ctx context.Context, client *clientv3.Client, a *agreement, yield func(store.View)) error {
+	ctx = clientv3.WithRequireLeader(ctx)
+	after := clientv3.WithRev(a.revision + 1)
+	records := client.Watch(ctx, s.key(netDir), clientv3.WithRange(s.key(afterNodes)), after)
+	config := client.Watch(ctx, s.key(configKey), after)
+	ask := time.NewTicker(progressEvery)
+	defer ask.Stop()
+	for {
+		var err error
+		changed := false
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case response, open := <-records:
+			changed, err = s.take(ctx, a, response, open)
+		case response, open := <-config:
+			changed, err = s.take(ctx, a, response, open)
+		case <-ask.C:
+			_ = client.RequestProgress(ctx) // an answer comes on the stream, or the stream ends
+		}
+		if err != nil {
+			return err
+		}
+		if changed {
+			yield(a.view())
+		}
+	}
+}
+
+// take applies one response of the stream.
+func (s *Store) take(ctx context.Context, a *agreement, r clientv3.WatchResponse, open bool) (changed bool, err error) {
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	if !open {
+		return false, errRelist
+	}
+	switch err := r.Err(); {
+	case errors.Is(err, rpctypes.ErrCompacted), errors.Is(err, rpctypes.ErrNoLeader):
+		return false, fmt.Errorf("%w: %w", errRelist, err)
+	case err != nil:
+		return false, s.failed("watch", err)
+	}
+	if r.Header.Revision < a.revision && r.IsProgressNotify() {
+		return false, &store.RevertedError{Have: store.Revision(r.Header.Revision), Seen: store.Revision(a.revision)}
+	}
+	for _, event := range r.Events {
+		changed = a.apply(s, event.Kv, event.Type == clientv3.EventTypeDelete) || changed
+	}
+	a.revision = max(a.revision, r.Header.Revision)
+	return changed, nil
+}
+
+// list reads everything at one revision.
+func (s *Store) list(ctx context.Context) (*agreement, error) {
+	response, err := s.read(ctx, "list",
+		clientv3.OpGet(s.key(configKey)), clientv3.OpGet(s.key(netDir), clientv3.WithRange(s.key(afterNodes))))
+	if err != nil {
+		return nil, err
+	}
+	a := newAgreement(response.Header.Revision)
+	for _, r := range response.Responses {
+		for _, kv := range r.GetResponseRange().Kvs {
+			a.apply(s, kv, false)
+		}
+	}
+	return a, nil
+}
