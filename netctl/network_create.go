@@ -17,6 +17,7 @@ type createFlags struct {
 	driver, ipamDriver, device                    string
 	subnets, gateways, ranges, reserved, dns      []string
 	options, ipamOptions, labels, routes          []string
+	publishFrom, publishOn                        []string
 	internal, ipv4, ipv6, noNames, ignore, dryRun bool
 }
 
@@ -36,6 +37,8 @@ func (f *createFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.noNames, "disable-dns", false, "resolve no names on this network")
 	flags.StringVar(&f.device, "interface-name", "", "the bridge, or the parent of a macvlan network")
 	flags.StringArrayVar(&f.routes, "route", nil, "route of every container, as DESTINATION,GATEWAY[,METRIC]")
+	flags.StringSliceVar(&f.publishFrom, "publish-from", nil, "only these prefixes reach published ports; default: everybody")
+	flags.StringSliceVar(&f.publishOn, "publish-on", nil, "published ports are reached by these interfaces of the host; default: all")
 	flags.StringArrayVar(&f.labels, "label", nil, "label, as KEY=VALUE")
 	flags.BoolVar(&f.ignore, "ignore", false, "succeed if the same network exists already")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print the configuration list instead of writing it")
@@ -144,6 +147,11 @@ func (f createFlags) request(name string) (network.Request, error) {
 	read("label", e)
 	r.Options, e = parsePairs(f.options)
 	read("opt", e)
+	for key, values := range map[string][]string{"publish_from": f.publishFrom, "publish_on": f.publishOn} {
+		if len(values) > 0 {
+			r.Options[key] = strings.Join(values, ",")
+		}
+	}
 	r.NoIPAM, e = f.noIPAM()
 	read("ipam-driver", e)
 	if len(f.ipamOptions) > 0 {

@@ -1,5 +1,10 @@
 package network
 
+import (
+	"errors"
+	"net/netip"
+)
+
 // bridgeEntry are the keys of the bridge plugin. Those up to hairpinMode are
 // the reference plugin's; the others are ours, and a reference plugin that is
 // given the list ignores them.
@@ -17,6 +22,11 @@ type bridgeEntry struct {
 	Internal bool `json:"internal,omitempty"`
 	Isolate  bool `json:"isolate,omitempty"`
 
+	MasqueradeAs []netip.Addr   `json:"masqueradeAs,omitempty"`
+	NoMasquerade []netip.Prefix `json:"noMasquerade,omitempty"`
+	PublishFrom  []netip.Prefix `json:"publishFrom,omitempty"`
+	PublishOn    []string       `json:"publishOn,omitempty"`
+
 	DNS          *dnsEntry       `json:"dns,omitempty"`
 	IPAM         *ipamEntry      `json:"ipam,omitempty"`
 	Capabilities map[string]bool `json:"capabilities"`
@@ -25,12 +35,12 @@ type bridgeEntry struct {
 func bridgeDriver() driver {
 	return driver{
 		name: driverBridge,
-		options: []option{optMTU, optIsolate, optMetric, optNoDefault, optPeers,
-			optMasquerade, optHostIP, optIfPrefix, optBridge},
+		options: append(ruleOptions(), optMTU, optIsolate, optMetric, optNoDefault, optPeers,
+			optMasquerade, optHostIP, optIfPrefix, optBridge),
 		names:      true,
 		ownsSubnet: true,
-		check: func(r Request, _ settings) error {
-			return onePerFamily(driverBridge, r.Subnets)
+		check: func(r Request, s settings) error {
+			return errors.Join(onePerFamily(driverBridge, r.Subnets), s.checkMasquerade(r))
 		},
 		entry: func(d definition) any { return newBridgeEntry(d) },
 	}
@@ -54,6 +64,10 @@ func newBridgeEntry(d definition) bridgeEntry {
 		Names:            gateway && !d.NoNames,
 		Internal:         d.Internal,
 		Isolate:          d.isolate,
+		MasqueradeAs:     d.masqueradeAs,
+		NoMasquerade:     d.noMasquerade,
+		PublishFrom:      d.publishFrom,
+		PublishOn:        d.publishOn,
 		DNS:              d.dns(),
 		Capabilities:     capabilities("portMappings", "aliases", "hostname", "ips", "mac", "dns", "bandwidth"),
 	}

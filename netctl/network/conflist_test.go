@@ -39,6 +39,9 @@ func TestGolden(t *testing.T) {
 			"com.docker.network.bridge.name":                 "docker1",
 			"com.docker.network.bridge.host_binding_ipv4":    "127.0.0.1",
 			"com.docker.network.container_iface_prefix":      "net"}},
+		"rules": {Subnets: pfx("10.88.0.0/24", "fd00:1::/64"), Options: map[string]string{
+			"com.docker.network.host_ipv4": "192.0.2.10", "outbound_addr6": "2001:db8::10", "no_masquerade": "10.0.0.0/8,fd00::/8",
+			"publish_from": "192.0.2.7,2001:db8::/64", "publish_on": "eth1,eth2"}},
 		"macvlan": {Driver: "macvlan", Subnets: pfx("192.0.2.0/24"), Options: map[string]string{"parent": "eth0", "mode": "private"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -39,12 +39,10 @@ type config struct {
 
 	// Names has our resolver serve the network at its gateway.
 	Names bool `json:"names"`
-	// Internal lets no traffic leave the network.
-	Internal bool `json:"internal"`
-	// Isolate keeps other isolated networks away.
-	Isolate bool `json:"isolate"`
+	ruleKeys
 
 	network string
+	rules   wire.NetworkPolicy
 	mac     wire.HardwareAddr
 	vlans   wire.PortVLANs
 	limits  attach.Limits
@@ -60,6 +58,9 @@ func parse(req *cni.Request) (attach.Conf, error) {
 		return nil, err
 	}
 	var err error
+	if c.rules, err = c.ruleKeys.rules(c.IPMasq); err != nil {
+		return nil, err
+	}
 	if c.vlans, err = c.parseVLANs(); err != nil {
 		return nil, err
 	}
@@ -215,14 +216,10 @@ func (c config) routes(grant attach.Grant) []wire.Route {
 }
 
 func (c config) policy(grant attach.Grant, gateways []netip.Prefix) wire.NetworkPolicy {
-	policy := wire.NetworkPolicy{
-		Network:    c.network,
-		Bridge:     c.gatewayDevice(),
-		Masquerade: c.IPMasq && !c.Internal,
-		Forward:    c.IsGateway && !c.Internal,
-		Isolate:    c.Isolate,
-		Internal:   c.Internal,
-	}
+	policy := c.rules
+	policy.Network, policy.Bridge = c.network, c.gatewayDevice()
+	policy.Masquerade = c.IPMasq && !c.Internal
+	policy.Forward = c.IsGateway && !c.Internal
 	for _, a := range grant.Addresses {
 		policy.Subnets = append(policy.Subnets, a.Prefix.Masked())
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 )
 
@@ -34,16 +33,11 @@ func checkFamily(want []placed) string {
 	return join(tables...)
 }
 
-// nameMissing turns iptables-restore's "line 7 failed" (or "occurred at line:
-// 7", its parser's word for a chain that is not there) into the rule of line 7.
+// nameMissing turns the number of a line that failed into its rule.
 func nameMissing(f family, input string, err error) error {
-	_, text, _ := strings.Cut(err.Error(), " line")
-	text = strings.TrimLeft(text, ": ")
-	end := strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' })
-	number, notFound := strconv.Atoi(text[:max(0, end)])
-	lines := strings.Split(input, "\n")
-	if notFound != nil || number < 1 || number > len(lines) || errors.Is(err, ErrBusy) {
+	line, found := failedLine(input, err)
+	if !found || errors.Is(err, ErrBusy) {
 		return err
 	}
-	return fmt.Errorf("%s rule is missing: %s", f, strings.TrimPrefix(lines[number-1], "-C "))
+	return fmt.Errorf("%s rule is missing: %s", f, strings.TrimPrefix(line, "-C "))
 }

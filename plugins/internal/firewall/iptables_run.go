@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -179,12 +180,44 @@ func (t *iptables) rewriteAll(ctx context.Context, l *lock, in []family, slow re
 	return errors.Join(errs...)
 }
 
+// attempts bound how often rules are read and written. Our lock keeps only our
+// own processes away: when another program changes the rules between the
+// reading and the writing, or iptables-save leaves some out (it does, without
+// an error, when the kernel is short of memory), iptables-restore refuses the
+// whole, and what is there now must be read.
+const attempts = 3
+
 func (t *iptables) rewrite(ctx context.Context, l *lock, f family, slow rewriter) error {
-	text, err := t.save(ctx, l, f)
-	if err != nil {
-		return err
+	var err error
+	for range attempts {
+		text, unread := t.save(ctx, l, f)
+		if unread != nil {
+			return unread
+		}
+		input := slow(f, parseSaved(text))
+		if err = t.restore(ctx, l, restores{f: input})[f]; err == nil || errors.Is(err, ErrBusy) || ctx.Err() != nil {
+			return err
+		}
+		if line, found := failedLine(input, err); found {
+			err = fmt.Errorf("%w: %q", err, line)
+		}
+		t.log.Debug("the rules have changed since they were read", "family", f, "because", err)
 	}
-	return t.restore(ctx, l, restores{f: slow(f, parseSaved(text))})[f]
+	return err
+}
+
+// failedLine gives the line of the input that iptables-restore complains
+// about: "line 7 failed", or "occurred at line: 7" from its parser.
+func failedLine(input string, err error) (line string, found bool) {
+	_, text, _ := strings.Cut(err.Error(), " line")
+	text = strings.TrimLeft(text, ": ")
+	end := strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' })
+	number, notFound := strconv.Atoi(text[:max(0, end)])
+	lines := strings.Split(input, "\n")
+	if notFound != nil || number < 1 || number > len(lines) {
+		return "", false
+	}
+	return lines[number-1], true
 }
 
 // save reads all rules of a family.

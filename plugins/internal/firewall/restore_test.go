@@ -2,8 +2,12 @@ package firewall
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/netctl/netctl/plugins/internal/wire"
@@ -117,4 +121,60 @@ nft 'add table inet x; add chain inet x f { type filter hook forward priority 5;
 		})
 		w.outside.reaches(t, wire.TCP, "192.0.2.1:8080", "web")
 	}
+}
+
+// Somebody changes the rules between our reading and our writing: they are
+// read again. What iptables-restore never takes ends in an error that shows it.
+func TestRulesChangeWhileTheyAreRewritten(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	web := publishing("web", 2, 8080, 80)
+	for _, test := range []struct {
+		name, meddle string
+		times        int
+		want         string
+	}{
+		{"once", "iptables -F FORWARD", 1, ""},
+		{"always", "iptables -F FORWARD", 9, `: "-D FORWARD `},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			plain := variantPrograms(t, "nft")
+			b := &iptables{log: slog.New(slog.DiscardHandler), programs: plain}
+			host := newHost(t, b)
+			host.do(t, func() { check(t, b.Apply(ctx, web)) })
+			b.programs = meddling(t, plain, test.meddle, test.times)
+			host.do(t, func() {
+				err := b.Restore(ctx, nil)
+				if test.want == "" && err != nil || err == nil && test.want != "" || err != nil && !strings.Contains(err.Error(), test.want) {
+					t.Errorf("got %v, want %q", err, test.want)
+				}
+			})
+			if rules := host.sh(t, "iptables-save"); test.want == "" && strings.Contains(rules, "NETCTL") {
+				t.Errorf("left:\n%s", rules)
+			}
+		})
+	}
+}
+
+// meddling are programs of which iptables-save lets somebody in behind itself,
+// so many times; what has been meddled with is put back before it reads again.
+func meddling(t *testing.T, p programs, script string, times int) programs {
+	t.Helper()
+	dir := t.TempDir()
+	for _, tool := range []string{"ip6tables-save", "ip6tables-restore", "iptables-restore"} {
+		check(t, os.Symlink(filepath.Join(p.dir, tool), filepath.Join(dir, tool)))
+	}
+	save := fmt.Sprintf(`#!/bin/sh -e
+PATH=%[1]s:$PATH
+cd %[2]s
+[ -e rules ] && iptables-restore < rules
+iptables-save > rules
+cat rules
+echo >> count
+[ $(wc -l < count) -le %[3]d ] || { rm rules; exit 0; }
+%[4]s
+`, p.dir, dir, times, script)
+	check(t, os.WriteFile(filepath.Join(dir, "iptables-save"), []byte(save), 0o755))
+	return programs{dir, p.lock}
 }
