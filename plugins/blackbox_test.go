@@ -2,6 +2,7 @@ package plugins_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -60,6 +61,8 @@ type host struct {
 	ns    *netns.Namespace
 	state string
 	env   []string
+	// dir is where the plugins are; "" is our own.
+	dir string
 }
 
 func newHost(t *testing.T) *host {
@@ -140,13 +143,14 @@ type result struct {
 
 func (h *host) run(c call) answer {
 	h.t.Helper()
-	argv := append(append([]string(nil), c.prefix...), filepath.Join(binaries, c.plugin))
+	dir := cmp.Or(h.dir, binaries)
+	argv := append(append([]string(nil), c.prefix...), filepath.Join(dir, c.plugin))
 	cmd := exec.Command(argv[0], argv[1:]...)
 	if c.ifname == "" {
 		c.ifname = "eth0"
 	}
 	cmd.Env = append(os.Environ(), "NETCTL_STATE_DIR="+h.state, "CNI_COMMAND="+c.verb, "CNI_CONTAINERID="+c.container,
-		"CNI_NETNS="+c.netns, "CNI_IFNAME="+c.ifname, "CNI_ARGS="+c.args, "CNI_PATH="+binaries)
+		"CNI_NETNS="+c.netns, "CNI_IFNAME="+c.ifname, "CNI_ARGS="+c.args, "CNI_PATH="+dir)
 	// Without this the race detector sleeps a second at each exit.
 	cmd.Env = append(append(cmd.Env, "GORACE=atexit_sleep_ms=0"), h.env...)
 	var stdout, stderr bytes.Buffer

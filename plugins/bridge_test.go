@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/netctl/netctl/test/netns"
 )
@@ -119,6 +120,16 @@ func TestParallel(t *testing.T) {
 		}
 		each(n, func(i int) { h.must(bridgeCall("DEL", fmt.Sprintf("c%d", i), containers[i], "1.1.0", "")) })
 		h.wantClean()
+	}
+}
+
+// eventually waits for what comes about by itself, without a time to be met.
+func eventually(t *testing.T, what string, fn func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !fn(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited a minute for %s", what)
+		}
 	}
 }
 

@@ -13,17 +13,6 @@ import (
 	"time"
 )
 
-// reference builds the reference host-local once; it is the other side of the
-// data directory.
-var reference = sync.OnceValues(func() (string, error) {
-	file := filepath.Join(binaries, "reference", "host-local")
-	out, err := exec.Command("go", "build", "-o", file, "github.com/containernetworking/plugins/plugins/ipam/host-local").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build the reference host-local: %w\n%s", err, out)
-	}
-	return file, nil
-})
-
 // A store is a data directory with the two programs that work on it.
 type store struct {
 	t            testing.TB
@@ -34,10 +23,7 @@ type store struct {
 
 func newStore(t testing.TB, ranges string) *store {
 	t.Helper()
-	theirs, err := reference()
-	if err != nil {
-		t.Fatal(err)
-	}
+	theirs := filepath.Join(reference(t), "host-local")
 	return &store{t: t, data: t.TempDir(), state: t.TempDir(), ranges: ranges,
 		ours: filepath.Join(binaries, "host-local"), theirs: theirs}
 }

@@ -321,3 +321,28 @@ func TestVLANsNeedTheKernel(t *testing.T) {
 	}
 	h.must(bridgeCall("DEL", "a", ns, "1.1.0", keys))
 }
+
+// TestGCCutsALivingContainerOff whose attachment the caller does not list any
+// more: its address is given back, so it must not be heard with it. The
+// namespace itself is not touched.
+func TestGCCutsALivingContainerOff(t *testing.T) {
+	h := newHost(t)
+	a, b := h.container(), h.container()
+	address := strings.TrimSuffix(h.must(bridgeCall("ADD", "a", a, "1.1.0", "")).IPs[0].Address, "/16")
+	serve(t, a, address+":80", "a")
+	gc := bridgeCall("GC", "", nil, "1.1.0", `,"cni.dev/valid-attachments":[]`)
+	h.must(gc)
+	shows(t, a, "ip -o -4 addr show eth0", address)
+	if out, err := h.ns.Output("sh", "-c", "ip -o link show master br0; ip -o link | grep veth | grep -w UP || true"); err != nil || out != "" {
+		t.Errorf("still connected: %s, %v", out, err)
+	}
+	h.must(bridgeCall("ADD", "b", b, "1.1.0", `,"runtimeConfig":{"ips":["`+address+`"]}`))
+	serve(t, b, address+":80", "b")
+	if got, err := ask(h.ns, address+":80"); err != nil || got != "b" {
+		t.Errorf("%s answers %q, %v", address, got, err)
+	}
+	h.must(gc)
+	h.must(bridgeCall("DEL", "a", a, "1.1.0", ""))
+	h.must(bridgeCall("DEL", "b", b, "1.1.0", ""))
+	h.wantClean()
+}

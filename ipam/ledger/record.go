@@ -33,6 +33,9 @@ type Record struct {
 	// LinkInside means that the link has no end on the host by which it could
 	// be deleted.
 	LinkInside bool `json:"linkInside,omitempty"`
+	// Guests are links of the host that other plugins made and that became
+	// ports of the bridge beside the attachment's own.
+	Guests []string `json:"guests,omitempty"`
 	// Addresses of the container's end, in the order of the result.
 	Addresses []Address `json:"addresses,omitempty"`
 	// Routes are those that a plugin which is not ours gave with the addresses;

@@ -4,9 +4,6 @@
 package bandwidth
 
 import (
-	"crypto/sha512"
-	"fmt"
-
 	"github.com/netctl/netctl/plugins/internal/attach"
 	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/wire"
@@ -15,7 +12,7 @@ import (
 // Mode is the table's entry.
 func Mode() attach.Mode {
 	return attach.Mode{
-		Name: "bandwidth", Parse: parse, Chained: true, NoRules: true, Leftovers: leftovers,
+		Name: "bandwidth", Parse: parse, Chained: true, NoRules: true, Inherited: inherited,
 		Oldest: "0.3.0", // results list no interfaces before
 	}
 }
@@ -58,9 +55,9 @@ func (c config) Wire(at wire.Attachment, _ attach.Grant) (wire.Wiring, error) {
 	}, nil
 }
 
-// leftovers names the device that the reference plugin makes. Its name knows
+// inherited names the device that the reference plugin makes. Its name knows
 // nothing of the interface.
-func leftovers(at wire.Attachment) []string {
+func inherited(at wire.Attachment, _ []wire.Address) wire.Inherited {
 	const length = 15
-	return []string{fmt.Sprintf("%s%x", wire.IfbPrefix, sha512.Sum512([]byte(at.Network+at.Container)))[:length]}
+	return wire.Inherited{Links: []string{wire.InheritedName(length, wire.IfbPrefix, at.Network+at.Container)}}
 }

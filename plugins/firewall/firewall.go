@@ -14,7 +14,16 @@ import (
 
 // Mode is the table's entry.
 func Mode() attach.Mode {
-	return attach.Mode{Name: "firewall", Parse: parse, Chained: true, Oldest: "0.4.0"}
+	return attach.Mode{Name: "firewall", Parse: parse, Chained: true, Oldest: "0.4.0", Inherited: inherited}
+}
+
+// inherited names the addresses that the reference plugin lets through.
+func inherited(_ wire.Attachment, addresses []wire.Address) wire.Inherited {
+	var in wire.Inherited
+	for _, a := range addresses {
+		in.Accepted = append(in.Accepted, a.Prefix.Addr())
+	}
+	return in
 }
 
 // The values of ingressPolicy.

@@ -96,18 +96,21 @@ func (a *Attacher) admit(ctx context.Context, p *plan, container *kernel.Contain
 
 // add is the transaction. What it did before it failed is in u.
 func (a *Attacher) add(ctx context.Context, p *plan, container *kernel.Container, u *undo) (*current.Result, error) {
-	err := a.reserve(ctx, p, u)
+	host, err := kernel.OpenHost()
+	if err != nil {
+		return nil, cni.Wrap(cni.CodeKernel, err)
+	}
+	defer host.Close()
+	if err := p.findGuests(host); err != nil {
+		return nil, err
+	}
+	err = a.reserve(ctx, p, u)
 	if isExhausted(err) && a.reclaim(ctx, p) {
 		err = a.reserve(ctx, p, u)
 	}
 	if err != nil {
 		return nil, err
 	}
-	host, err := kernel.OpenHost()
-	if err != nil {
-		return nil, cni.Wrap(cni.CodeKernel, err)
-	}
-	defer host.Close()
 	bridges, err := a.lockBridges(unix.LOCK_SH)
 	if err != nil {
 		return nil, err
@@ -151,6 +154,9 @@ func realize(host *kernel.Host, container *kernel.Container, w wire.Wiring, u *u
 		if err != nil {
 			return err
 		}
+	}
+	if err := join(host, w.Owned, u); err != nil {
+		return err
 	}
 	if err := container.Configure(w.Owned); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func decodePart(data json.RawMessage, key string, into any) error {
 	case errors.As(err, new(*cni.WrongTypeError)):
 		return cni.Wrap(cni.CodeConfig, cni.Within(key, err))
 	}
-	return cni.Errorf(cni.CodeConfig, "key %s: %w: want prefixes such as 10.0.0.0/24, and addresses such as 10.0.0.1", key, err)
+	return cni.Errorf(cni.CodeConfig, "key %s", cmp.Or(unreadable(key, data), key+": "+err.Error()))
 }
 
 // checkSets puts the ranges of the ipRanges capability in front and checks all.

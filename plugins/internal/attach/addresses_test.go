@@ -140,3 +140,20 @@ func textOf(addresses []netip.Addr) string {
 	}
 	return text + "]"
 }
+
+func TestUnreadableAddressesAreNamed(t *testing.T) {
+	m := newMachine(t)
+	for keys, want := range map[string]string{
+		`,"subnet":"10.0.0.0/99"`:                                            `key ipam.subnet: invalid value "10.0.0.0/99": want a prefix such as 10.0.0.0/24`,
+		`,"ranges":[[{"subnet":"10.0.0.0/24"},{"subnet":""}]]`:               `key ipam: ranges[0]: range: subnet is missing`,
+		`,"ranges":[[{"subnet":"10.0.0.0/24","gateway":"10.0.0"}]]`:          `key ipam.ranges[0][0].gateway: invalid value "10.0.0": want an address such as 10.0.0.1`,
+		`,"subnet":"10.0.0.0/24","routes":[{"dst":"nowhere"}]`:               `key ipam.routes[0].dst: invalid value "nowhere": want a prefix such as 10.0.0.0/24`,
+		`,"ranges":{"subnet":"10.0.0.0/24"}`:                                 `key ipam.ranges: want a list, got {"subnet":"10.0.0.0/24"}`,
+		`,"subnet":"10.0.0.0/24","routes":[{"dst":"0.0.0.0/0","mtu":"big"}]`: `key ipam.routes.mtu: want a whole number, got "big"`,
+	} {
+		_, err := m.add(call{kind: HostLocalIPAM, container: "c", keys: keys})
+		if err == nil || err.Error() != want {
+			t.Errorf("%s:\ngot  %v\nwant %s", keys, err, want)
+		}
+	}
+}

@@ -65,17 +65,11 @@ func (p *plan) addIfb(result *current.Result, host *kernel.Host) error {
 
 // unshape takes away what limits an attachment's link, whose name on the host
 // the record tells. Without a record the ifb's name is enough for a link that
-// goes too; the reference plugin's ifb has another one.
+// goes too.
 func (a *Attacher) unshape(host *kernel.Host, at wire.Attachment, record *ledger.Record) error {
 	limits := wire.Bandwidth{Ifb: at.HostName(wire.IfbPrefix)}
 	if record == nil {
-		var failures []error
-		if a.Mode.Leftovers != nil {
-			for _, name := range a.Mode.Leftovers(at) {
-				failures = append(failures, host.DeleteLink(name))
-			}
-		}
-		return errors.Join(append(failures, host.Unshape(limits))...)
+		return host.Unshape(limits)
 	}
 	if p, err := a.replay(*record); err == nil && p.wiring.Owned.Bandwidth != nil {
 		limits = *p.wiring.Owned.Bandwidth
@@ -83,14 +77,18 @@ func (a *Attacher) unshape(host *kernel.Host, at wire.Attachment, record *ledger
 	return host.Unshape(limits)
 }
 
-// unlimit is unshape for a link that stays.
-func (a *Attacher) unlimit(at wire.Attachment, record *ledger.Record) error {
+// disconnect takes limits off a link that stays, and cuts it off if it is ours.
+func (a *Attacher) disconnect(at wire.Attachment, record *ledger.Record) error {
 	host, err := kernel.OpenHost()
 	if err != nil {
 		return cni.Wrap(cni.CodeKernel, err)
 	}
 	defer host.Close()
-	return cni.Wrap(cni.CodeKernel, a.unshape(host, at, record))
+	err = errors.Join(a.unshape(host, at, record), a.dismiss(host, record))
+	if at.Part == "" {
+		err = errors.Join(err, host.Disconnect(at.HostName(wire.VethPrefix)))
+	}
+	return cni.Wrap(cni.CodeKernel, err)
 }
 
 // restore gives the link back the settings that it had before ADD, if the

@@ -34,6 +34,9 @@ func (a *Attacher) Check(ctx context.Context, req *cni.Request) error {
 	}
 	defer container.Close()
 	p, err := a.recorded(req)
+	if err == nil && p == nil {
+		return a.checkInherited(ctx, req, container, previous)
+	}
 	if err != nil {
 		return err
 	}
@@ -82,7 +85,8 @@ func checkMAC(container *kernel.Container, req *cni.Request, previous *current.R
 	return nil
 }
 
-// recorded computes the Wiring anew from what the ledger remembers of ADD.
+// recorded computes the Wiring anew from what the ledger remembers of ADD; nil
+// if that is nothing.
 func (a *Attacher) recorded(req *cni.Request) (*plan, error) {
 	var record ledger.Record
 	var found bool
@@ -90,12 +94,8 @@ func (a *Attacher) recorded(req *cni.Request) (*plan, error) {
 		record, found, err = tx.Attachment(ledger.Key(a.attachment(req)))
 		return err
 	})
-	if err != nil {
+	if err != nil || !found {
 		return nil, refused(err)
-	}
-	if !found {
-		return nil, cni.Errorf(cni.CodeCheck, "attachment %s is not in the ledger", a.attachment(req)).
-			WithHint("DEL it and ADD it again")
 	}
 	return a.replay(record)
 }
@@ -110,7 +110,7 @@ func (a *Attacher) replay(record ledger.Record) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.record, p.grant = record, grantFrom(record)
+	p.record, p.grant, p.guests = record, grantFrom(record), record.Guests
 	p.grant.Routes = append(p.grant.Routes, p.addressing.routes()...)
 	return p, p.wire()
 }

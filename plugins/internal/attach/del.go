@@ -48,6 +48,11 @@ func (a *Attacher) remove(ctx context.Context, req *cni.Request, at wire.Attachm
 	}
 	defer host.Close()
 	a.restore(req, at, record)
+	if record == nil {
+		if err := a.removeInherited(ctx, host, req, at); err != nil {
+			return err
+		}
+	}
 	err = errors.Join(
 		a.removeRules(ctx, at, record, firewall.WithPark(host.Park)),
 		cni.Wrap(cni.CodeKernel, a.deleteLinks(host, at, record)),
@@ -77,6 +82,9 @@ func (a *Attacher) lookUp(at wire.Attachment) (*ledger.Record, error) {
 func (a *Attacher) deleteLinks(host *kernel.Host, at wire.Attachment, record *ledger.Record) error {
 	if at.Part != "" {
 		return a.unshape(host, at, record) // the link is somebody else's
+	}
+	if err := a.dismiss(host, record); err != nil {
+		return err
 	}
 	for _, prefix := range []string{wire.VethPrefix, wire.IfbPrefix} {
 		if err := host.DeleteLink(at.HostName(prefix)); err != nil {

@@ -53,14 +53,16 @@ func (a *Attacher) collect(ctx context.Context, req *cni.Request, from source) e
 
 // abandon removes a vanished attachment. Where its namespace is still there,
 // the link stays in it: GC does not alter namespaces (spec cni C134), and the
-// link goes when the namespace does.
+// link goes when the namespace does. But the address is given back, and may be
+// somebody else's a moment later; so the host's end is taken out of the bridge
+// and off the network.
 func (a *Attacher) abandon(ctx context.Context, req *cni.Request, r ledger.Record) error {
 	if !kernel.IsNamespace(r.Netns) {
 		return a.remove(ctx, req, wire.Attachment(r.Key))
 	}
 	at := wire.Attachment(r.Key)
 	a.restore(req, at, &r) // which names no namespace: only the file goes
-	if err := errors.Join(a.withdraw(ctx, r), a.removeRules(ctx, at, &r), a.unlimit(at, &r)); err != nil {
+	if err := errors.Join(a.withdraw(ctx, r), a.removeRules(ctx, at, &r), a.disconnect(at, &r)); err != nil {
 		return err
 	}
 	return a.sourceOf(&r, req).release(ctx, at, forgetting(at))

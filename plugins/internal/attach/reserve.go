@@ -21,7 +21,9 @@ type plan struct {
 	source     source
 	addressing addressing
 
-	grant  Grant
+	grant Grant
+	// guests are links of the host that join the bridge.
+	guests []string
 	wiring wire.Wiring
 	record ledger.Record
 	// generation of the ledger that holds the record.
@@ -82,6 +84,7 @@ func (p *plan) wire() error {
 		return cni.Wrap(cni.CodeConfig, err)
 	}
 	w.Owned.Publish = publishOf(p.ports, w.Owned.Addresses)
+	w.Owned.Guests = p.guests
 	p.wiring = w
 	return nil
 }
@@ -96,6 +99,7 @@ func (p *plan) fillRecord(a *Attacher) error {
 		Netns:   p.req.Netns,
 		Foreign: p.req.Conf.IPAM.Type != LedgerIPAM,
 		Ports:   p.ports,
+		Guests:  p.guests,
 		Names:   names,
 		Plugin:  a.Mode.Name,
 		Request: json.RawMessage(p.req.Stdin),

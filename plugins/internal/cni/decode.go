@@ -27,7 +27,7 @@ func Unmarshal(data []byte, into any) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &wrong):
-		return &WrongTypeError{Key: wrong.Field, Want: jsonName(wrong.Type), Got: clip(tokenAt(data, wrong.Offset))}
+		return &WrongTypeError{Key: wrong.Field, Want: jsonName(wrong.Type), Got: clip(culprit(data, wrong))}
 	case errors.As(err, new(*json.SyntaxError)):
 		return fmt.Errorf("invalid JSON: %w", err)
 	}
@@ -60,29 +60,70 @@ func Within(key string, err error) error {
 	return &inner
 }
 
-// tokenAt gives the value at which the decoder stopped: it reports an offset
-// within a value or at its end, and at the opening bracket of a list or object.
-func tokenAt(data []byte, offset int64) string {
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	for {
-		before := decoder.InputOffset()
-		token, err := decoder.Token()
-		if err != nil {
-			return "something else"
+// culprit gives the value that the decoder complained of, as it was written: the
+// first one at its key that is of the type that it names. (Its offset does not
+// help: in a value that decodes itself it counts from that value's start.)
+func culprit(data []byte, wrong *json.UnmarshalTypeError) string {
+	values := []json.RawMessage{data}
+	if wrong.Field != "" {
+		for name := range strings.SplitSeq(wrong.Field, ".") {
+			values = under(values, name)
 		}
-		if decoder.InputOffset() < offset {
+	}
+	kind, number, _ := strings.Cut(wrong.Value, " ")
+	for _, v := range flat(values) {
+		if text := compact(v); kindOf(v) == kind && (number == "" || number == text) {
+			return text
+		}
+	}
+	return wrong.Value
+}
+
+// under gives the values of a key in all objects, and in those in lists.
+func under(values []json.RawMessage, name string) []json.RawMessage {
+	var found []json.RawMessage
+	for _, v := range flat(values) {
+		var object map[string]json.RawMessage
+		if json.Unmarshal(v, &object) != nil {
 			continue
 		}
-		start := int(before) + len(data[before:]) - len(bytes.TrimLeft(data[before:], " \t\r\n,:"))
-		if _, opening := token.(json.Delim); !opening {
-			return string(data[start:decoder.InputOffset()])
+		for key, child := range object {
+			if strings.EqualFold(key, name) {
+				found = append(found, child)
+			}
 		}
-		var whole json.RawMessage
-		if json.NewDecoder(bytes.NewReader(data[start:])).Decode(&whole) != nil {
-			return "something else"
-		}
-		return compact(whole)
 	}
+	return found
+}
+
+// flat adds the elements of lists, and of lists in them.
+func flat(values []json.RawMessage) []json.RawMessage {
+	var all []json.RawMessage
+	for _, v := range values {
+		all = append(all, v)
+		var list []json.RawMessage
+		if json.Unmarshal(v, &list) == nil {
+			all = append(all, flat(list)...)
+		}
+	}
+	return all
+}
+
+// kindOf names a value's type as the decoder does.
+func kindOf(value json.RawMessage) string {
+	switch value = bytes.TrimSpace(value); {
+	case len(value) == 0:
+		return ""
+	case value[0] == '{':
+		return "object"
+	case value[0] == '[':
+		return "array"
+	case value[0] == '"':
+		return "string"
+	case value[0] == 't' || value[0] == 'f':
+		return "bool"
+	}
+	return "number"
 }
 
 func compact(data []byte) string {

@@ -52,6 +52,13 @@ func (h *Host) checkLink(c *Container, owned wire.Owned) error {
 	if err != nil {
 		return err
 	}
+	if veth, ok := owned.Link.(wire.Veth); ok {
+		for _, name := range owned.Guests {
+			if err := h.checkPort(veth.GuestPort(name)); err != nil {
+				return err
+			}
+		}
+	}
 	return c.check(owned)
 }
 

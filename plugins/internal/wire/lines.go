@@ -67,6 +67,7 @@ func (o Owned) lines(container string) []string {
 	if o.Link != nil {
 		lines = append(lines, o.linkLines(container)...)
 	}
+	lines = append(lines, o.guestLines()...)
 	if o.Bandwidth != nil {
 		lines = append(lines, o.Bandwidth.lines()...)
 	}
@@ -107,18 +108,34 @@ func (v Veth) lines(container string) []string {
 	if v.MAC.IsValid() {
 		add += " address " + v.MAC.String()
 	}
-	lines := []string{add}
+	lines := append([]string{add}, v.portLines()...)
+	if v.OwnMACOnly {
+		lines = append(lines,
+			fmt.Sprintf("bridge fdb replace %s dev %s master static sticky", v.MAC, v.Host),
+			"bridge link set dev "+v.Host+" learning off locked on")
+	}
+	return lines
+}
+
+// portLines set what a bridge port needs beyond its master.
+func (v Veth) portLines() []string {
+	var lines []string
 	if v.Hairpin {
 		lines = append(lines, "bridge link set dev "+v.Host+" hairpin on")
 	}
 	if v.Isolated {
 		lines = append(lines, "bridge link set dev "+v.Host+" isolated on")
 	}
-	lines = append(lines, v.VLANs.lines(v.Host)...)
-	if v.OwnMACOnly {
-		lines = append(lines,
-			fmt.Sprintf("bridge fdb replace %s dev %s master static sticky", v.MAC, v.Host),
-			"bridge link set dev "+v.Host+" learning off locked on")
+	return append(lines, v.VLANs.lines(v.Host)...)
+}
+
+// guestLines make ports of links that are there.
+func (o Owned) guestLines() []string {
+	veth, _ := o.Link.(Veth)
+	var lines []string
+	for _, name := range o.Guests {
+		lines = append(lines, fmt.Sprintf("ip link set %s master %s up", name, veth.Bridge))
+		lines = append(lines, veth.GuestPort(name).portLines()...)
 	}
 	return lines
 }

@@ -70,6 +70,12 @@ type Link interface {
 	lines(container string) []string
 }
 
+// GuestPort is a link of the host as a port of the pair's bridge, in the same
+// VLANs and with the same flags. Its addresses are its own affair.
+func (v Veth) GuestPort(name string) Veth {
+	return Veth{Host: name, Bridge: v.Bridge, Hairpin: v.Hairpin, Isolated: v.Isolated, VLANs: v.VLANs}
+}
+
 // Veth is a pair: one end in the container, one on the host, a bridge port.
 type Veth struct {
 	Host      string // computed, see Attachment.HostName

@@ -99,6 +99,9 @@ type Shared struct {
 type Owned struct {
 	// Link is what appears in the container; nil where the mode makes none.
 	Link Link
+	// Guests are links of the host that the plugins before have made; they
+	// become ports of the bridge like the link's own end.
+	Guests []string
 	// Loopback brings the container's lo up.
 	Loopback  bool
 	Addresses []Address
