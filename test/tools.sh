@@ -9,6 +9,7 @@ declare -A needs=(
     [iptables]=iptables [ip6tables]=iptables [nft]=nftables [ip]=iproute2
     [conntrack]=conntrack [curl]=curl [strace]=strace [gcc]=gcc [pkg-config]=pkg-config
     [/usr/include/seccomp.h]=libseccomp-dev [/usr/bin/python3]=python3 [pgrep]=procps [etcd]=etcd-server
+    [/bin/busybox]=busybox-static
 )
 for more; do needs[${more%%=*}]=${more#*=}; done
 missing=()

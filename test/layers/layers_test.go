@@ -65,6 +65,8 @@ dnsd        < dnsd, ipam/ledger
 # The engine's package is the only one that sees libcontainer; the runner
 # reaches networking through an interface of its own.
 netctl/network < ipam
+# Images know nothing of containers: who uses one is asked of the caller.
+netctl/image   < netctl/image, ipam/flock
 netctl/runner  < netctl/runner
 netctl         < netctl, plugins, ipam, dnsd/client
 
@@ -86,7 +88,9 @@ var guarded = map[string]struct{ only, why string }{
 	"github.com/google/nftables":    {"plugins/internal/firewall bench", "rules are written in one place"},
 	"go.etcd.io/bbolt":              {"ipam/ledger", "the ledger is the one store"},
 	"go.etcd.io/etcd":               {"plugins/overlay/agent/store/etcd", "other stores and the agent know no etcd"},
-	"github.com/miekg/dns":          {"dnsd", "DNS messages are the resolver's business"},
+	"github.com/google/go-containerregistry": {"netctl/image",
+		"registries and the formats of images are one room's business"},
+	"github.com/miekg/dns": {"dnsd", "DNS messages are the resolver's business"},
 }
 
 // A plugin's start is on the path of every pod: what the CNI binary links
