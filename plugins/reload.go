@@ -114,3 +114,10 @@ func (h Host) restore(ctx context.Context, name firewall.BackendName, rules []fi
 	}
 	return err
 }
+
+// WatchRules tells whenever rules of ours may have been deleted and all is calm
+// again, until ctx ends; then the channel is closed. A Reload that finds nothing
+// missing changes nothing.
+func (Host) WatchRules(ctx context.Context) (<-chan struct{}, error) {
+	return firewall.Watch(ctx)
+}

@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"bufio"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -18,6 +20,7 @@ func (h *host) get(url string) string {
 // TestReloadAfterAFlush: somebody flushes the packet filter under a running
 // container; reload brings its port back, and changes the mechanism over.
 func TestReloadAfterAFlush(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.netctl("create", "net", "--subnet", "10.88.0.0/16")
 	h.netctl("run", "-d", "--name", "web", "--network", "net", "-p", "8080:80", "host", "/usr/bin/python3", "-m", "http.server", "80")
@@ -51,5 +54,52 @@ func TestReloadAfterAFlush(t *testing.T) {
 	h.netctl("network", "rm", "net")
 	if left := h.residue(); len(left) > 0 {
 		t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
+	}
+}
+
+// TestReloadWatches: whatever flushes the rules, and with whatever mechanism,
+// published ports answer again without anybody asking; SIGINT ends the watch.
+func TestReloadWatches(t *testing.T) {
+	t.Parallel()
+	for _, backend := range []string{"iptables", "nftables"} {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			h.netctl("create", "net", "--subnet", "10.88.0.0/16")
+			h.netctl("--firewall", backend, "run", "-d", "--name", "web", "--network", "net", "-p", "8080:80",
+				"host", "/usr/bin/python3", "-m", "http.server", "80")
+			watch := h.command("reload", "--watch")
+			out, err := watch.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := h.ns.Do(watch.Start); err != nil {
+				t.Fatal(err)
+			}
+			defer watch.Process.Kill()
+			said := bufio.NewReader(out)
+			if line, err := said.ReadString('\n'); line != "1 attachments\n" {
+				t.Fatalf("said %q, %v", line, err)
+			}
+			for _, flush := range []string{
+				"iptables -F; iptables -t nat -F; iptables -t nat -X; nft delete table ip netctl || true",
+				"nft flush ruleset",
+				"nft flush map ip netctl publish-any || iptables -t nat -F NETCTL-TCP",
+			} {
+				h.run("{ " + flush + "; } 2>/dev/null")
+				if _, err := said.ReadString('\n'); err != nil {
+					t.Fatalf("after %q: %v", flush, err)
+				}
+				if got := h.get("http://127.0.0.1:8080/"); got != "200" {
+					t.Errorf("after %q: %s", flush, got)
+				}
+			}
+			_ = watch.Process.Signal(syscall.SIGINT)
+			if err := watch.Wait(); err != nil {
+				t.Errorf("after SIGINT: %v", err)
+			}
+			h.netctl("rm", "-f", "web")
+			h.netctl("network", "rm", "net")
+		})
 	}
 }

@@ -33,8 +33,10 @@ func (h *host) run(script string) {
 // TestPublishedPortsCanBeConfined: a network's ports are open to the sources
 // and links that its options name, and always to the host itself.
 func TestPublishedPortsCanBeConfined(t *testing.T) {
+	t.Parallel()
 	for _, backend := range []string{"iptables", "nftables"} {
 		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
 			h := newHost(t)
 			outside := h.neighbour()
 			networks := map[string]struct {

@@ -20,8 +20,8 @@ const calm = 200 * time.Millisecond
 // finds nothing missing then. The channel is closed when ctx ends or the kernel
 // tells no more.
 //
-// The kernel announces changes of nf_tables, which includes iptables-nft, but
-// none of iptables-legacy.
+// The kernel announces changes of nf_tables, which includes iptables-nft; for
+// iptables-legacy see watchLegacy.
 func Watch(ctx context.Context) (<-chan struct{}, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
@@ -31,11 +31,15 @@ func Watch(ctx context.Context) (<-chan struct{}, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("watch nftables: %w", err)
 	}
-	deleted, told := make(chan struct{}, 1), make(chan struct{}, 1)
+	deleted, changed, told := make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)
+	if err := watchLegacy(ctx, changed); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
 	go listen(conn, deleted)
 	go func() {
 		defer conn.Close()
-		settleDown(ctx, deleted, told)
+		settleDown(ctx, deleted, changed, told)
 	}()
 	return told, nil
 }
@@ -66,8 +70,9 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// settleDown tells once for deletions that follow each other closely.
-func settleDown(ctx context.Context, deleted <-chan struct{}, told chan<- struct{}) {
+// settleDown tells once for deletions, or changes of iptables-legacy, that
+// follow each other closely.
+func settleDown(ctx context.Context, deleted, changed <-chan struct{}, told chan<- struct{}) {
 	defer close(told)
 	quiet := time.NewTimer(calm)
 	quiet.Stop()
@@ -77,6 +82,8 @@ func settleDown(ctx context.Context, deleted <-chan struct{}, told chan<- struct
 			if !ok {
 				return
 			}
+			quiet.Reset(calm)
+		case <-changed:
 			quiet.Reset(calm)
 		case <-quiet.C:
 			signal(told)

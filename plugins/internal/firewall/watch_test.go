@@ -3,6 +3,7 @@ package firewall
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 )
@@ -55,5 +56,33 @@ func TestWatch(t *testing.T) {
 	cancel()
 	if _, open := <-told; open {
 		t.Error("told after the end")
+	}
+}
+
+// iptables-legacy has its changes noticed too, in both families, and tables
+// that nobody uses are not made by looking.
+func TestWatchLegacy(t *testing.T) {
+	t.Parallel()
+	b := &iptables{log: slog.New(slog.DiscardHandler), programs: variantPrograms(t, "legacy")}
+	host := newHost(t, b)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var told <-chan struct{}
+	host.do(t, func() {
+		check(t, b.Apply(ctx, publishing("web", 2, 8080, 80)))
+		var err error
+		told, err = Watch(ctx)
+		check(t, err)
+	})
+	for _, script := range []string{"iptables -F FORWARD", "ip6tables -t nat -F", "iptables -t nat -F POSTROUTING"} {
+		host.sh(t, script)
+		select {
+		case <-told:
+		case <-time.After(answered):
+			t.Errorf("%q: not told", script)
+		}
+	}
+	if names := host.sh(t, "cat /proc/thread-self/net/ip_tables_names"); strings.Contains(names, "mangle") {
+		t.Errorf("tables in use: %s", names)
 	}
 }
