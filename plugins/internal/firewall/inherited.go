@@ -84,10 +84,10 @@ func legacyTables() bool {
 func (t *iptables) removeInherited(ctx context.Context, l *lock, in wire.Inherited) error {
 	var errs []error
 	for _, f := range families() {
-		if _, err := find(f.tool() + "-save"); err != nil {
+		if _, err := t.programs.find(f.tool() + "-save"); err != nil {
 			continue
 		}
-		text, err := l.save(ctx, f)
+		text, err := t.save(ctx, l, f)
 		if err == nil {
 			err = t.restore(ctx, l, restores{f: inheritedScript(text, in)})[f]
 		}
