@@ -30,9 +30,15 @@ import (
 // errNotConforming ends a run in which rows failed; everything has been said.
 var errNotConforming = errors.New("rows failed")
 
+// errInterrupted ends a run that a signal has ended.
+var errInterrupted = errors.New("interrupted")
+
+// exitInterrupted is what shells make of a death by SIGINT.
+const exitInterrupted = 130
+
 // Main runs the program and returns its exit status: 0 when every row passed,
 // does not apply or is a known deviation, 1 when rows failed or could not be
-// judged, 2 when the suite could not run.
+// judged, 2 when the suite could not run, 130 after Ctrl-C.
 func Main(args []string) int {
 	if exit, played := double.Play(args, os.Stdin, os.Stdout, os.Stderr); played {
 		return exit
@@ -45,6 +51,8 @@ func Main(args []string) int {
 	switch {
 	case errors.Is(err, errNotConforming):
 		return 1
+	case errors.Is(err, errInterrupted), err != nil && ctx.Err() != nil:
+		return exitInterrupted
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "cni-conformance: %v\n", err)
 		return 2

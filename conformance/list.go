@@ -2,46 +2,83 @@ package conformance
 
 import (
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/netctl/netctl/conformance/rows"
+	"github.com/netctl/netctl/conformance/suite"
+	"github.com/netctl/netctl/conformance/trial"
 )
 
 func listCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "list",
-		Short: "Print every row in a line",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, r := range rows.Catalogue() {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s  %-6s  %-7s  %-36s  %s\n", r.ID, r.Level, r.Profile, r.Scope, r.Statement)
+	profile := string(trial.Netctl)
+	cmd := &cobra.Command{
+		Use:     "list [ROW...]",
+		Short:   "Print rows, a line for each",
+		Example: "  cni-conformance list\n  cni-conformance list C05* --profile spec",
+		RunE: func(cmd *cobra.Command, patterns []string) error {
+			p, err := profileOf(profile)
+			if err != nil {
+				return err
+			}
+			patterns = upper(patterns)
+			if err := knownPatterns(patterns, p); err != nil {
+				return err
+			}
+			for _, chapter := range rows.Chapters() {
+				listed(cmd.OutOrStdout(), chapter, patterns, p)
 			}
 			return nil
 		},
+	}
+	cmd.Flags().StringVar(&profile, "profile", profile, "which rows: spec, runtime (and spec), netctl (all)")
+	return cmd
+}
+
+// listed prints the rows of a chapter that were asked for, below its title.
+func listed(w io.Writer, chapter rows.Chapter, patterns []string, profile trial.Profile) {
+	title := "\n" + chapter.Title + "\n"
+	for _, r := range chapter.Rows {
+		if profile.Includes(r.Profile) && suite.Matches(patterns, r.ID) {
+			fmt.Fprintf(w, "%s  %s  %-6s  %-7s  %-20s  %s\n", title, r.ID, r.Level, r.Profile, r.Scope, r.Statement)
+			title = ""
+		}
 	}
 }
 
-func explainCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "explain ROW...",
-		Short:   "Print what a row says, where it comes from and how it is judged",
-		Example: "  cni-conformance explain C056",
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, ids []string) error {
-			for _, id := range ids {
-				r, ok := rows.Find(strings.ToUpper(id))
-				if !ok {
-					return fmt.Errorf("there is no row %q; `cni-conformance list` prints them", id)
-				}
-				judged := r.Judged
-				if r.Check == nil {
-					judged = "not judged: " + r.Never
-				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n\n  %s\n\n  level    %s\n  profile  %s\n  scope    %s\n  judged   %s\n", r.ID, r.Section, r.Statement, r.Level, r.Profile, r.Scope, judged)
-			}
-			return nil
-		},
+// knownPatterns fails for a pattern that fits no row of the profile: nothing
+// would be judged, and nothing would fail.
+func knownPatterns(patterns []string, profile trial.Profile) error {
+	for _, pattern := range patterns {
+		fits := func(r trial.Row) bool { return suite.Matches([]string{pattern}, r.ID) }
+		all := slices.DeleteFunc(rows.Catalogue(), func(r trial.Row) bool { return !fits(r) })
+		if len(all) == 0 {
+			return fmt.Errorf("there is no row %q; `cni-conformance list` prints them", pattern)
+		}
+		if !slices.ContainsFunc(all, func(r trial.Row) bool { return profile.Includes(r.Profile) }) {
+			return fmt.Errorf("row %s is not in profile %s; it is in --profile %s", pattern, profile, all[0].Profile)
+		}
 	}
+	return nil
+}
+
+// profileOf reads the name of a profile.
+func profileOf(name string) (trial.Profile, error) {
+	p := trial.Profile(name)
+	if !slices.Contains(trial.Profiles(), p) {
+		return "", fmt.Errorf("--profile %q: want one of %v", name, trial.Profiles())
+	}
+	return p, nil
+}
+
+// upper lets people write c056.
+func upper(ids []string) []string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = strings.ToUpper(id)
+	}
+	return out
 }

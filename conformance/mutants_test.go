@@ -114,7 +114,8 @@ func perform(t *testing.T, acts []act) []verdicts {
 			actOf[c.Subject] = i
 		}
 	}
-	for _, r := range suite.Run(t.Context(), slices.Concat(prepared...), workers, s.player, func(suite.Result) {}) {
+	cases := slices.Concat(prepared...)
+	for _, r := range suite.Run(t.Context(), cases, workers, s.player, progress(cases)) {
 		out[actOf[r.Subject]][r.Row.ID] = r
 	}
 	return out
@@ -134,6 +135,6 @@ func prepare(t *testing.T, s stage, a act) []suite.Case {
 		t.Errorf("%s: %v", a.Name, err)
 		return nil
 	}
-	cases := suite.Select(rows.Catalogue(), subjects, trial.Netctl, nil, a.Plugin)
+	cases := suite.Select(rows.Catalogue(), subjects, trial.Netctl, nil, []string{a.Plugin})
 	return slices.DeleteFunc(cases, func(c suite.Case) bool { return !a.rows[c.Row.ID] })
 }

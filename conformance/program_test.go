@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -34,11 +35,11 @@ func TestRunAndCompare(t *testing.T) {
 	args := []string{"run", "--plugin-dir", onStage(t).plugins, "--conf", "examples/loopback.conf", "--filter", "C044,C045", "--label", "mine",
 		"--json", file("r.json"), "--junit", file("r.xml")}
 	out, err := program(t, args...).CombinedOutput()
-	if exitCode(err) != 1 || !strings.Contains(string(out), "FAIL C045 on loopback") {
+	if exitCode(err) != 1 || !strings.Contains(string(out), "C045  MUST, spec") {
 		t.Fatalf("exit %d, want 1 and C045 in full:\n%s", exitCode(err), out)
 	}
 	out, err = program(t, append(args, "--known", known)...).CombinedOutput()
-	if exitCode(err) != 0 || !strings.Contains(string(out), "known deviation C044 on * did not happen") {
+	if exitCode(err) != 0 || !strings.Contains(string(out), "known deviation C044 of * did not happen") {
 		t.Fatalf("with known deviations exit %d, want 0 and a word about the stale one:\n%s", exitCode(err), out)
 	}
 	run, err := report.Read(file("r.json"))
@@ -51,6 +52,10 @@ func TestRunAndCompare(t *testing.T) {
 	if xml, err := os.ReadFile(file("r.xml")); err != nil || !bytes.Contains(xml, []byte(`<testsuite name="loopback" tests="2"`)) {
 		t.Errorf("JUnit: %v\n%s", err, xml)
 	}
+	out, err = program(t, "explain", "c045", "--from", file("r.json")).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "sent    CNI_COMMAND=VERSION") || !strings.Contains(string(out), "wanted  cniVersion 0.1.0") {
+		t.Errorf("explain: %v\n%s", err, out)
+	}
 	out, err = program(t, "compare", file("r.json"), file("r.json")).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "| mine | mine |") {
 		t.Errorf("compare: %v\n%s", err, out)
@@ -58,6 +63,10 @@ func TestRunAndCompare(t *testing.T) {
 }
 
 func TestMistakesAreExplained(t *testing.T) {
+	known := filepath.Join(t.TempDir(), "known")
+	must(t, os.WriteFile(known, []byte("C900 * no such row\n"), 0o600))
+	loopback := []string{"run", "--plugin-dir", onStage(t).plugins, "--conf", "examples/loopback.conf"}
+	loopback = slices.Clip(loopback)
 	for _, row := range []struct {
 		args []string
 		want string
@@ -66,8 +75,20 @@ func TestMistakesAreExplained(t *testing.T) {
 		{[]string{"run", "--plugin-dir", "/nowhere", "--conf", "examples/loopback.conf"}, `"loopback" is not in [/nowhere]`},
 		{[]string{"run", "--plugin-dir", ".", "--conf", "examples/none.conf"}, "no such file"},
 		{[]string{"run", "--plugin-dir", ".", "--conf", "x", "--profile", "y"}, "spec runtime netctl"},
+		{[]string{"run", "--plugin-dir", ".", "--conf", "x", "--filter", "C04*,C999"}, `no row "C999"`},
+		{[]string{"run", "--plugin-dir", ".", "--conf", "x", "--filter", "C042"}, "--profile netctl"},
+		{[]string{"run", "--plugin-dir", ".", "--conf", "x", "--known", known}, `no row "C900"`},
+		{[]string{"run", "--plugin-dir", ".", "--conf", "x", "--json", "/nowhere/r.json"}, "/nowhere/r.json"},
+		{append(loopback, "--subject", "bridge"), "the configuration has loopback"},
+		{append(loopback, "--kind", "bridge=ipam"), "the configuration has loopback"},
+		{append(loopback, "--filter", "C182"), "concerns none of loopback"},
+		{[]string{"list", "C999"}, `no row "C999"`},
+		{[]string{"explain"}, "which row"},
 		{[]string{"explain", "C999"}, `no row "C999"`},
-		{[]string{"compare", "x", "--format", "pdf"}, "no such file"},
+		{[]string{"explain", "C045", "--from", "x"}, "no such file"},
+		{[]string{"compare"}, "which runs"},
+		{[]string{"compare", "x"}, "no such file"},
+		{[]string{"compare", "x", "--format", "pdf"}, "markdown or html"},
 	} {
 		out, err := program(t, row.args...).CombinedOutput()
 		if exitCode(err) != 2 || !strings.Contains(string(out), row.want) {
@@ -99,8 +120,8 @@ func TestInterruptLeavesNothing(t *testing.T) {
 			}))
 			cmd.Process.Signal(signal)
 			cmd.Wait()
-			if signal == syscall.SIGINT && !strings.Contains(out(), "interrupted") {
-				t.Errorf("the interrupt is not reported:\n%s", out())
+			if exit := cmd.ProcessState.ExitCode(); signal == syscall.SIGINT && (exit != 130 || !strings.Contains(out(), "interrupted after")) {
+				t.Errorf("exit %d, want 130 and a word about the interrupt:\n%s", exit, out())
 			}
 			must(t, lab.Eventually(patience, func() error { return running(plugins) }))
 			if after := footprint(t); after != before {

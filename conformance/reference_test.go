@@ -70,7 +70,7 @@ func judgeReference(t *testing.T) []suite.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cases := suite.Select(rows.Catalogue(), subjects, trial.Netctl, nil, "")
+	cases := suite.Select(rows.Catalogue(), subjects, trial.Netctl, nil, nil)
 	// Without its daemon and a server the DHCP plugin can show two things only.
 	cases = slices.DeleteFunc(cases, func(c suite.Case) bool {
 		return c.Subject.Name == "dhcp" && c.Row.ID != "C093" && c.Row.ID != "C115"
@@ -80,7 +80,7 @@ func judgeReference(t *testing.T) []suite.Result {
 			return slices.Contains(slowRows(), c.Row.ID) || number(c.Row.ID)%16 != 0
 		})
 	}
-	return suite.Run(t.Context(), cases, workers, stage.player, func(suite.Result) {})
+	return suite.Run(t.Context(), cases, workers, stage.player, progress(cases))
 }
 
 // verdictLines is the golden form of results.

@@ -2,10 +2,10 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/netctl/netctl/conformance/protocol"
+	"github.com/netctl/netctl/conformance/lab"
 	"github.com/netctl/netctl/conformance/report"
 	"github.com/netctl/netctl/conformance/rows"
 	"github.com/netctl/netctl/conformance/suite"
@@ -23,12 +23,11 @@ import (
 
 // runFlags are the flags of `run`.
 type runFlags struct {
-	dirs, confs, filter, kinds, env []string
-	profile, subject, label         string
-	jsonFile, junitFile, knownFile  string
-	workers                         int
-	profileValue                    trial.Profile
-	target                          suite.Target
+	dirs, confs, filter, kinds, env, subjects []string
+	profileName, label                        string
+	jsonFile, junitFile, knownFile            string
+	workers                                   int
+	verbose                                   bool
 }
 
 func runCommand() *cobra.Command {
@@ -40,18 +39,20 @@ func runCommand() *cobra.Command {
   cni-conformance run --plugin-dir . --conf mine.conf --profile runtime --filter C05* --json result.json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := f.check(); err != nil {
+			p, err := f.plan()
+			if err != nil {
 				return err
 			}
-			return f.run(cmd.Context(), cmd.OutOrStdout())
+			defer p.close()
+			return p.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVar(&f.dirs, "plugin-dir", nil, "directory with plugins, as in CNI_PATH (can be repeated)")
 	flags.StringArrayVar(&f.confs, "conf", nil, "network configuration, .conf or .conflist (can be repeated)")
-	flags.StringVar(&f.profile, "profile", string(trial.Spec), "which rows: spec, runtime (and spec), netctl (all)")
+	flags.StringVar(&f.profileName, "profile", string(trial.Spec), "which rows: spec, runtime (and spec), netctl (all)")
 	flags.StringSliceVar(&f.filter, "filter", nil, "only these rows, such as C056 or C05*")
-	flags.StringVar(&f.subject, "subject", "", "only this plugin")
+	flags.StringSliceVar(&f.subjects, "subject", nil, "only these plugins, as the run names them")
 	flags.StringSliceVar(&f.kinds, "kind", nil, "state the part a plugin plays, TYPE=interface|chained|ipam|other")
 	flags.StringArrayVar(&f.env, "env", nil, "additional environment of every call, KEY=VALUE")
 	flags.StringVar(&f.label, "label", "", "name of this run in comparisons")
@@ -59,137 +60,157 @@ func runCommand() *cobra.Command {
 	flags.StringVar(&f.jsonFile, "json", "", "write the full record here")
 	flags.StringVar(&f.junitFile, "junit", "", "write JUnit XML here")
 	flags.IntVar(&f.workers, "parallel", 3*runtime.NumCPU(), "rows judged at the same time")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say why rows do not apply")
 	cmd.MarkFlagRequired("plugin-dir")
 	cmd.MarkFlagRequired("conf")
 	return cmd
 }
 
-// check turns the flags into a target.
-func (f *runFlags) check() error {
-	f.profileValue = trial.Profile(f.profile)
-	if !slices.Contains(trial.Profiles(), f.profileValue) {
-		return fmt.Errorf("--profile %q: want one of %v", f.profile, trial.Profiles())
+// plan is a run whose flags have been checked.
+type plan struct {
+	*runFlags
+	profile     trial.Profile
+	target      suite.Target
+	known       []suite.Deviation
+	json, junit *os.File // nil for none
+}
+
+// plan checks the flags and opens the files of the reports: a slip of the pen
+// should be heard of before a run, not after it.
+func (f *runFlags) plan() (*plan, error) {
+	p := &plan{runFlags: f}
+	var err error
+	if p.profile, err = profileOf(f.profileName); err != nil {
+		return nil, err
+	}
+	f.filter = upper(f.filter)
+	if err := knownPatterns(f.filter, p.profile); err != nil {
+		return nil, fmt.Errorf("--filter: %w", err)
 	}
 	if f.workers < 1 {
-		return fmt.Errorf("--parallel %d: want at least 1", f.workers)
+		return nil, fmt.Errorf("--parallel %d: want at least 1", f.workers)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find the program's own file: %w", err)
+	if err := lab.Ready(); err != nil {
+		return nil, err
 	}
-	f.target = suite.Target{Confs: f.confs, Self: self, Kinds: map[string]trial.Kind{}, Env: map[string]string{}}
-	for _, dir := range f.dirs {
-		abs, err := filepath.Abs(dir)
-		if err != nil {
-			return fmt.Errorf("--plugin-dir %q: %w", dir, err)
-		}
-		f.target.Dirs = append(f.target.Dirs, abs)
+	if p.target, err = f.target(); err != nil {
+		return nil, err
 	}
-	return f.pairs()
-}
-
-// pairs reads the flags of the form KEY=VALUE.
-func (f *runFlags) pairs() error {
-	kinds := []trial.Kind{trial.Interface, trial.Chained, trial.IPAM, trial.Other}
-	for _, pair := range f.kinds {
-		plugin, name, _ := strings.Cut(pair, "=")
-		i := slices.IndexFunc(kinds, func(k trial.Kind) bool { return k.String() == name })
-		if i < 0 {
-			return fmt.Errorf("--kind %q: want TYPE=interface, chained, ipam or other", pair)
-		}
-		f.target.Kinds[plugin] = kinds[i]
-	}
-	for _, pair := range f.env {
-		key, value, ok := strings.Cut(pair, "=")
-		if !ok {
-			return fmt.Errorf("--env %q: want KEY=VALUE", pair)
-		}
-		f.target.Env[key] = value
-	}
-	return nil
-}
-
-func (f *runFlags) run(ctx context.Context, w io.Writer) error {
-	var known []suite.Deviation
 	if f.knownFile != "" {
-		var err error
-		if known, err = suite.ReadDeviations(f.knownFile); err != nil {
-			return err
+		if p.known, err = deviations(f.knownFile); err != nil {
+			return nil, err
 		}
 	}
-	subjects, err := suite.Discover(ctx, f.target)
+	for name, file := range map[string]**os.File{f.jsonFile: &p.json, f.junitFile: &p.junit} {
+		if name == "" {
+			continue
+		}
+		if *file, err = os.Create(name); err != nil {
+			p.close()
+			return nil, fmt.Errorf("write report: %w", err)
+		}
+	}
+	return p, nil
+}
+
+// deviations reads the known ones; their rows must exist.
+func deviations(file string) ([]suite.Deviation, error) {
+	known, err := suite.ReadDeviations(file)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range known {
+		if _, ok := rows.Find(d.Row); !ok {
+			return nil, fmt.Errorf("%s: there is no row %q", file, d.Row)
+		}
+	}
+	return known, nil
+}
+
+func (p *plan) close() {
+	for _, file := range []*os.File{p.json, p.junit} {
+		if file != nil {
+			file.Close()
+		}
+	}
+}
+
+// cases finds what is to be judged, at least one.
+func (p *plan) cases(subjects []*trial.Subject) ([]suite.Case, error) {
+	var names []string
+	for _, s := range subjects {
+		names = append(names, s.Name)
+	}
+	for _, name := range p.subjects {
+		if !slices.Contains(names, name) {
+			return nil, fmt.Errorf("--subject %q: the configuration has %s", name, strings.Join(names, ", "))
+		}
+	}
+	for plugin := range p.target.Kinds {
+		if !slices.ContainsFunc(subjects, func(s *trial.Subject) bool { return s.Type == plugin }) {
+			return nil, fmt.Errorf("--kind %s: the configuration has %s", plugin, strings.Join(names, ", "))
+		}
+	}
+	cases := suite.Select(rows.Catalogue(), subjects, p.profile, p.filter, p.subjects)
+	if len(cases) == 0 {
+		return nil, fmt.Errorf("--filter %s concerns none of %s", strings.Join(p.filter, ","), strings.Join(names, ", "))
+	}
+	return cases, nil
+}
+
+func (p *plan) run(ctx context.Context, w io.Writer) error {
+	subjects, err := suite.Discover(ctx, p.target)
 	if err != nil {
 		return err
 	}
-	cases := suite.Select(rows.Catalogue(), subjects, f.profileValue, f.filter, f.subject)
-	terminal := &report.Terminal{W: w, Live: isTerminal(w), Total: len(cases)}
-	terminal.Begin(subjects, f.profileValue)
+	cases, err := p.cases(subjects)
+	if err != nil {
+		return err
+	}
+	terminal := newTerminal(w, len(cases))
+	terminal.Begin(subjects, p.profile)
 	started := time.Now()
-	results := suite.Run(ctx, cases, f.workers, f.target.Self, terminal.Done)
-	stale := suite.Excuse(results, known)
-	doc := report.New(f.label, f.profileValue, time.Since(started), subjects, results, f.again)
-	terminal.Failures(doc, statement)
+	results := suite.Run(ctx, cases, p.workers, p.target.Self, terminal.Done)
+	stale := suite.Excuse(results, p.known)
+	doc := report.New(report.Run{Label: p.label, Command: p.command(), Profile: p.profile}, time.Since(started), subjects, results)
+	terminal.Failures(doc)
+	terminal.Known(doc)
+	if p.verbose {
+		terminal.Reasons(doc)
+	}
 	terminal.Summary(doc)
 	for _, d := range stale {
-		fmt.Fprintf(w, "known deviation %s on %s did not happen: remove it from %s\n", d.Row, d.Subject, f.knownFile)
+		fmt.Fprintf(w, "known deviation %s of %s did not happen: remove it from %s\n", d.Row, d.Subject, p.knownFile)
 	}
-	if err := f.write(doc); err != nil {
+	if err := p.write(doc); err != nil {
 		return err
 	}
-	if !suite.Count(results).Clean() {
+	switch {
+	case ctx.Err() != nil:
+		return errInterrupted
+	case !suite.Count(results).Clean():
 		return errNotConforming
 	}
 	return nil
 }
 
-// again is the command line that judges one case once more.
-func (f *runFlags) again(c suite.Case) string {
-	words := []string{"cni-conformance", "run"}
-	for _, dir := range f.target.Dirs {
-		words = append(words, "--plugin-dir", dir)
+func (p *plan) write(doc *report.Run) error {
+	var errs []error
+	if p.json != nil {
+		errs = append(errs, doc.WriteJSON(p.json))
 	}
-	for _, conf := range f.confs {
-		words = append(words, "--conf", conf)
+	if p.junit != nil {
+		errs = append(errs, doc.WriteJUnit(p.junit))
 	}
-	for _, pair := range f.kinds {
-		words = append(words, "--kind", pair)
-	}
-	for _, pair := range f.env {
-		words = append(words, "--env", pair)
-	}
-	words = append(words, "--profile", f.profile, "--filter", c.Row.ID, "--subject", c.Subject.Name)
-	for i := range words {
-		words[i] = protocol.Quote(words[i])
-	}
-	return strings.Join(words, " ")
-}
-
-func (f *runFlags) write(doc *report.Run) error {
-	if err := toFile(f.jsonFile, doc.WriteJSON); err != nil {
-		return err
-	}
-	return toFile(f.junitFile, func(w io.Writer) error { return doc.WriteJUnit(w, statement) })
-}
-
-// toFile writes a report; an empty name means it was not asked for.
-func toFile(name string, write func(io.Writer) error) error {
-	if name == "" {
-		return nil
-	}
-	file, err := os.Create(name)
-	if err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
-	if err := write(file); err != nil {
-		file.Close()
-		return fmt.Errorf("write report %s: %w", name, err)
-	}
-	return file.Close()
+	return nil
 }
 
-func statement(id string) string {
-	row, _ := rows.Find(id)
-	return row.Statement
+func newTerminal(w io.Writer, total int) *report.Terminal {
+	live := isTerminal(w)
+	return &report.Terminal{W: w, Live: live, Colour: live && os.Getenv("NO_COLOR") == "", Total: total}
 }
 
 // isTerminal reports whether w is a terminal rather than a file or a pipe.

@@ -71,6 +71,16 @@ func slowRows() []string {
 // full reports whether everything is to be run.
 func full() bool { return os.Getenv("CONFORMANCE_FULL") != "" }
 
+// progress says every now and then how far a long run is.
+func progress(cases []suite.Case) func(suite.Result) {
+	done := 0
+	return func(suite.Result) {
+		if done++; done%250 == 0 && full() {
+			fmt.Fprintf(os.Stderr, "%d of %d cases\n", done, len(cases))
+		}
+	}
+}
+
 // number is the number in a row's identifier.
 func number(row string) int {
 	var n int

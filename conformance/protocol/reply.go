@@ -121,26 +121,39 @@ func (r *Reply) Summary() string {
 	case r.Signal != "":
 		end = "ended by " + r.Signal
 	}
-	if out := compact(r.Stdout); out != "" {
+	if out := Compact(r.Stdout); out != "" {
 		end += ", stdout " + out
 	}
-	if errs := compact(r.Stderr); errs != "" {
+	if errs := Compact(r.Stderr); errs != "" {
 		end += ", stderr " + errs
 	}
 	return end
 }
 
-// compact shortens output to what fits in a report.
-func compact(b []byte) string {
-	const most = 1200
-	text := strings.TrimSpace(string(b))
-	var buf bytes.Buffer
-	if json.Compact(&buf, []byte(text)) == nil {
-		text = buf.String()
+// Compact is input or output on one line, shortened to what fits in a report:
+// JSON documents without white space, one behind the other, and what else
+// there is with a sign for the ends of lines.
+func Compact(b []byte) string {
+	const most = 700
+	var out []string
+	rest := bytes.TrimSpace(b)
+	for len(rest) > 0 {
+		var doc json.RawMessage
+		dec := json.NewDecoder(bytes.NewReader(rest))
+		if dec.Decode(&doc) != nil {
+			break
+		}
+		var buf bytes.Buffer
+		json.Compact(&buf, doc)
+		out = append(out, buf.String())
+		rest = bytes.TrimSpace(rest[dec.InputOffset():])
 	}
-	text = strings.ReplaceAll(text, "\n", " ⏎ ")
+	if len(rest) > 0 {
+		out = append(out, strings.ReplaceAll(string(rest), "\n", " ⏎ "))
+	}
+	text := strings.Join(out, " ")
 	if len(text) > most {
-		text = text[:most] + fmt.Sprintf(" … (%d bytes)", len(text))
+		text = strings.ToValidUTF8(text[:most], "") + fmt.Sprintf(" … (%d bytes)", len(text))
 	}
 	return text
 }

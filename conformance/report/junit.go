@@ -39,10 +39,10 @@ type (
 
 // WriteJUnit writes the run for CI. A blocked row is an error there; a row that
 // does not apply and a known deviation are skipped with their reason.
-func (run *Run) WriteJUnit(w io.Writer, statement func(row string) string) error {
+func (run *Run) WriteJUnit(w io.Writer) error {
 	doc := junitSuites{}
 	for _, s := range run.Subjects {
-		doc.Suites = append(doc.Suites, run.junitSuite(s.Name, statement))
+		doc.Suites = append(doc.Suites, run.junitSuite(s.Name))
 	}
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
@@ -52,21 +52,21 @@ func (run *Run) WriteJUnit(w io.Writer, statement func(row string) string) error
 	return enc.Encode(doc)
 }
 
-func (run *Run) junitSuite(subject string, statement func(string) string) junitSuite {
+func (run *Run) junitSuite(subject string) junitSuite {
 	s := junitSuite{Name: subject}
 	for _, r := range run.Results {
 		if r.Subject != subject {
 			continue
 		}
-		c := junitCase{Class: subject, Name: r.Row + " " + statement(r.Row), Seconds: fmt.Sprintf("%.3f", r.Seconds)}
+		c := junitCase{Class: subject, Name: r.Row + " " + r.Statement, Seconds: fmt.Sprintf("%.3f", r.Seconds)}
 		s.Tests++
 		switch r.Verdict {
 		case trial.Fail:
 			s.Failures++
-			c.Failure = &junitText{r.Findings[0].Want, r.findingText() + "\n" + r.Again}
+			c.Failure = &junitText{r.Findings[0].Want, r.findingText()}
 		case trial.Blocked:
 			s.Errors++
-			c.Error = &junitText{r.Reason, r.Again}
+			c.Error = &junitText{r.Reason, "again:  " + r.Again + "\n"}
 		case trial.NotApplicable, trial.Known:
 			s.Skipped++
 			c.Skipped = &junitText{Message: r.Reason}
@@ -76,10 +76,19 @@ func (run *Run) junitSuite(subject string, statement func(string) string) junitS
 	return s
 }
 
+// findingText is what was wanted and what came, with the call before it, and
+// how to see it again.
 func (r Result) findingText() string {
-	var lines []string
+	var b strings.Builder
 	for _, f := range r.Findings {
-		lines = append(lines, "wanted: "+f.Want, "got:    "+f.Got)
+		fmt.Fprintf(&b, "wanted: %s\ngot:    %s\n", f.Want, f.Got)
+		if f.Call > 0 && f.Call <= len(r.Calls) {
+			fmt.Fprintf(&b, "sent:   %s\n", r.Calls[f.Call-1].Sent())
+		}
 	}
-	return strings.Join(lines, "\n")
+	fmt.Fprintf(&b, "again:  %s\n", r.Again)
+	if r.Shell != "" && r.Partial == "" {
+		fmt.Fprintf(&b, "shell:  %s\n", r.Shell)
+	}
+	return b.String()
 }

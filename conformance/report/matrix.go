@@ -162,6 +162,9 @@ func (m *Matrix) WriteHTML(w io.Writer) error { return page.Execute(w, m) }
 
 var page = template.Must(template.New("matrix").Funcs(template.FuncMap{
 	"class": func(v trial.Verdict) string { return strings.ReplaceAll(string(v), "/", "") },
+	"verdicts": func() []trial.Verdict {
+		return []trial.Verdict{trial.Pass, trial.Fail, trial.Blocked, trial.NotApplicable, trial.Known}
+	},
 }).Parse(`<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>CNI conformance</title>
 <style>
@@ -171,6 +174,11 @@ th { position: sticky; top: 0; background: #f6f6f6 }
 .pass { background: #e6f4e6 } .fail { background: #fbe3e3 } .blocked { background: #fdf2d8 } .known { background: #e8e8f8 } .na { color: #888 }
 </style>
 <h1>CNI conformance</h1>
+<p>A cell is the worst verdict over all plugins the row concerns, with the plugins that have it. Point at it for what was found first.</p>
+<table><tr><th>{{range verdicts}}<th>{{.}}{{end}}</tr>
+{{range $i, $label := .Labels}}<tr><td>{{$label}}{{$t := $.Totals $i}}{{range verdicts}}<td>{{index $t .}}{{end}}</tr>
+{{end}}</table>
+<p></p>
 <table><tr><th>row<th>level<th>profile<th>statement{{range .Labels}}<th>{{.}}{{end}}</tr>
 {{range .Lines}}<tr><td>{{.ID}}<td>{{.Level}}<td>{{.Profile}}<td>{{.Statement}}{{range .Cells}}<td class="{{class .Verdict}}" title="{{.Note}}">{{.Text}}{{end}}</tr>
 {{end}}</table>

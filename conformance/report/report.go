@@ -21,7 +21,8 @@ const Format = 1
 // Run is one run of the suite.
 type Run struct {
 	Format   int           `json:"format"`
-	Label    string        `json:"label"` // what was judged, in the words of whoever ran it
+	Label    string        `json:"label"`   // what was judged, in the words of whoever ran it
+	Command  string        `json:"command"` // repeats the run, without filter and subject
 	Profile  trial.Profile `json:"profile"`
 	Seconds  float64       `json:"seconds"`
 	Subjects []Subject     `json:"subjects"`
@@ -38,56 +39,36 @@ type Subject struct {
 
 // Result is one row on one subject.
 type Result struct {
-	Row      string          `json:"row"`
-	Level    trial.Level     `json:"level"`
-	Profile  trial.Profile   `json:"profile"`
-	Subject  string          `json:"subject"`
-	Verdict  trial.Verdict   `json:"verdict"`
-	Reason   string          `json:"reason,omitempty"`
-	Findings []trial.Finding `json:"findings,omitempty"`
-	Calls    []Call          `json:"calls,omitempty"`
-	Again    string          `json:"again"`           // judges the row again with the suite
-	Shell    string          `json:"shell,omitempty"` // does what the row did without the suite
-	Partial  string          `json:"shellLeavesOut,omitempty"`
-	Seconds  float64         `json:"seconds"`
+	Row       string          `json:"row"`
+	Level     trial.Level     `json:"level"`
+	Profile   trial.Profile   `json:"profile"`
+	Section   string          `json:"section"` // where the statement comes from
+	Statement string          `json:"statement"`
+	Subject   string          `json:"subject"`
+	Verdict   trial.Verdict   `json:"verdict"`
+	Reason    string          `json:"reason,omitempty"`
+	Findings  []trial.Finding `json:"findings,omitempty"`
+	Calls     []Call          `json:"calls,omitempty"`
+	Again     string          `json:"again"`           // judges the row again with the suite
+	Shell     string          `json:"shell,omitempty"` // does what the row did without the suite
+	Partial   string          `json:"shellLeavesOut,omitempty"`
+	Seconds   float64         `json:"seconds"`
 }
 
-// Call is one execution of a plugin.
-type Call struct {
-	Env     []string `json:"env"`
-	Stdin   string   `json:"stdin"`
-	Exit    int      `json:"exit"`
-	Signal  string   `json:"signal,omitempty"`
-	Stdout  string   `json:"stdout,omitempty"`
-	Stderr  string   `json:"stderr,omitempty"`
-	Seconds float64  `json:"seconds"`
-}
-
-// New makes the document. again writes the command line that repeats a case.
-func New(label string, profile trial.Profile, took time.Duration, subjects []*trial.Subject, results []suite.Result, again func(suite.Case) string) *Run {
-	run := &Run{Format: Format, Label: label, Profile: profile, Seconds: took.Seconds()}
+// New makes the document of a run that has its label, command and profile.
+func New(run Run, took time.Duration, subjects []*trial.Subject, results []suite.Result) *Run {
+	run.Format, run.Seconds = Format, took.Seconds()
 	for _, s := range subjects {
 		run.Subjects = append(run.Subjects, Subject{s.Name, s.Kind.String(), s.Plugin, s.Versions})
 	}
 	for _, r := range results {
 		run.Results = append(run.Results, Result{
-			Row: r.Row.ID, Level: r.Row.Level, Profile: r.Row.Profile, Subject: r.Subject.Name,
+			Row: r.Row.ID, Level: r.Row.Level, Profile: r.Row.Profile, Section: r.Row.Section, Statement: r.Row.Statement, Subject: r.Subject.Name,
 			Verdict: r.Verdict, Reason: r.Reason, Findings: r.Findings, Calls: calls(r.Steps),
-			Again: again(r.Case), Shell: r.Shell, Partial: r.Partial, Seconds: r.Took.Seconds(),
+			Again: run.Again(r.Row.ID, r.Subject.Name), Shell: r.Shell, Partial: r.Partial, Seconds: r.Took.Seconds(),
 		})
 	}
-	return run
-}
-
-func calls(steps []trial.Step) []Call {
-	var out []Call
-	for _, s := range steps {
-		out = append(out, Call{
-			Env: s.Request.Environ(), Stdin: string(s.Request.Stdin), Exit: s.Reply.Exit, Signal: s.Reply.Signal,
-			Stdout: string(s.Reply.Stdout), Stderr: string(s.Reply.Stderr), Seconds: s.Reply.Took.Seconds(),
-		})
-	}
-	return out
+	return &run
 }
 
 // Read loads a document written earlier.

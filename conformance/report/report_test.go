@@ -40,15 +40,6 @@ func catalogue() []trial.Row {
 	}
 }
 
-func statement(id string) string {
-	for _, r := range catalogue() {
-		if r.ID == id {
-			return r.Statement
-		}
-	}
-	return ""
-}
-
 // sample is a run with one result of each verdict.
 func sample() *Run {
 	rows := catalogue()
@@ -60,25 +51,32 @@ func sample() *Run {
 	}
 	results := []suite.Result{
 		{Case: suite.Case{Row: &rows[0], Subject: bridge}, Outcome: trial.Outcome{Verdict: trial.Pass, Steps: []trial.Step{step}}},
-		{Case: suite.Case{Row: &rows[0], Subject: tuning}, Outcome: trial.Outcome{Verdict: trial.Fail, Findings: []trial.Finding{{Want: "exit 0", Got: "exit 1,\nstdout x"}, {Want: "a", Got: "b"}}}},
+		{Case: suite.Case{Row: &rows[0], Subject: tuning}, Outcome: trial.Outcome{Verdict: trial.Fail, Steps: []trial.Step{step}, Findings: []trial.Finding{{Want: "exit 0", Got: "exit 1,\nstdout x", Call: 1}, {Want: "a", Got: "b", Call: 1}}}},
 		{Case: suite.Case{Row: &rows[1], Subject: bridge}, Outcome: trial.Outcome{Verdict: trial.NotApplicable, Reason: "nothing to delegate"}},
 		{Case: suite.Case{Row: &rows[1], Subject: tuning}, Outcome: trial.Outcome{Verdict: trial.Blocked, Reason: "ADD failed"}},
 	}
-	return New("sample", trial.Netctl, 90*time.Second, []*trial.Subject{bridge, tuning}, results, func(c suite.Case) string { return "again " + c.Row.ID + " " + c.Subject.Name })
+	return New(Run{Label: "sample", Command: "again", Profile: trial.Netctl}, 90*time.Second, []*trial.Subject{bridge, tuning}, results)
 }
 
 func TestTerminal(t *testing.T) {
 	var b bytes.Buffer
-	term := &Terminal{W: &b, Total: 4}
 	run := sample()
-	term.Failures(run, statement)
+	term := &Terminal{W: &b, Total: len(run.Results)}
+	for range run.Results {
+		term.Done(suite.Result{})
+	}
+	run.Results = append(run.Results, Result{Row: "C003", Subject: "tuning", Verdict: trial.Known, Reason: "as agreed"},
+		Result{Row: "C003", Subject: "bridge", Verdict: trial.Blocked, Reason: trial.Interrupted})
+	term.Failures(run)
+	term.Known(run)
+	term.Reasons(run)
 	term.Summary(run)
 	golden(t, "terminal.txt", b.Bytes())
 }
 
 func TestJUnit(t *testing.T) {
 	var b bytes.Buffer
-	if err := sample().WriteJUnit(&b, statement); err != nil {
+	if err := sample().WriteJUnit(&b); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "junit.xml", b.Bytes())

@@ -296,7 +296,7 @@ func errorsNameKey(t *trial.T) {
 }
 
 func layer2(t *trial.T) {
-	switch t.Subject.Name {
+	switch t.Subject.Type {
 	case "bridge", "macvlan", "ipvlan", "vlan", "tap", "dummy":
 	default:
 		t.NotApplicable("%s may insist on addresses", t.Subject.Name)

@@ -144,7 +144,7 @@ func delDelegateFails(t *trial.T) {
 }
 
 func delDaemonDown(t *trial.T) {
-	remote := t.Subject.Name == "dhcp" || t.Subject.Conf.Get("ipam.daemonSocketPath") != nil
+	remote := t.Subject.Type == "dhcp" || t.Subject.Conf.Get("ipam.daemonSocketPath") != nil
 	t.Need(remote, "the plugin keeps its addresses on this host")
 	reply := t.Place().Del()
 	t.Expect(reply.OK(), "DEL succeeds without the daemon", "%s", reply.Summary())

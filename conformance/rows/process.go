@@ -269,7 +269,7 @@ func banner(t *trial.T) {
 	if !t.Expect(m != nil, "stderr begins with `CNI <name> plugin v<semver>`", "%q", first) {
 		return
 	}
-	t.Expect(m[1] == t.Subject.Name, "the banner names "+t.Subject.Name, "%q", first)
+	t.Expect(m[1] == t.Subject.Type, "the banner names "+t.Subject.Type, "%q", first)
 }
 
 func killedHoldsNoLock(t *trial.T) {

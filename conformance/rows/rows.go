@@ -11,30 +11,43 @@ import (
 	"github.com/netctl/netctl/conformance/trial"
 )
 
+// Chapter is the rows about one subject.
+type Chapter struct {
+	Title string
+	Rows  []trial.Row
+}
+
+// Chapters is the checklist, in order of identifier.
+func Chapters() []Chapter {
+	return []Chapter{
+		{"Process", processRows},
+		{"Parameters", environmentRows},
+		{"Configuration", configurationRows},
+		{"VERSION and negotiation", versionRows},
+		{"ADD", slices.Concat(addRows, addEffectRows)},
+		{"DEL", slices.Concat(delRows, delHardRows)},
+		{"CHECK", checkRows},
+		{"STATUS", statusRows},
+		{"GC", gcRows},
+		{"Errors", errorRows},
+		{"Results of each version", shapeRows},
+		{"Chained plugins", chainRows},
+		{"Delegation to IPAM plugins", delegateRows},
+		{"Port mappings", portmapRows},
+		{"Other capabilities and arguments", capabilityRows},
+		{"Many at once", concurrencyRows},
+		{"Faults", faultRows},
+		{"Security", securityRows},
+	}
+}
+
 // Catalogue is every row, in order of identifier.
 func Catalogue() []trial.Row {
-	return slices.Concat(
-		processRows,
-		environmentRows,
-		configurationRows,
-		versionRows,
-		addRows,
-		addEffectRows,
-		delRows,
-		delHardRows,
-		checkRows,
-		statusRows,
-		gcRows,
-		errorRows,
-		shapeRows,
-		chainRows,
-		delegateRows,
-		portmapRows,
-		capabilityRows,
-		concurrencyRows,
-		faultRows,
-		securityRows,
-	)
+	var out []trial.Row
+	for _, c := range Chapters() {
+		out = append(out, c.Rows...)
+	}
+	return out
 }
 
 // Find looks a row up by identifier.

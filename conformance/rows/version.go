@@ -109,7 +109,7 @@ func versionsAccepted(t *trial.T) {
 
 func versionMinimum(t *trial.T) {
 	want := protocol.Versions()
-	switch t.Subject.Name {
+	switch t.Subject.Type {
 	case "bandwidth":
 		want = want[slices.Index(want, "0.3.0"):]
 	case "firewall":

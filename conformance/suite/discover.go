@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/netctl/netctl/conformance/lab"
 	"github.com/netctl/netctl/conformance/protocol"
@@ -100,16 +101,28 @@ func Discover(ctx context.Context, target Target) ([]*trial.Subject, error) {
 	return distinct(out), nil
 }
 
-// distinct keeps the first subject of each name: a plugin that stands in two
-// lists is judged once.
+// distinct drops what need not be judged twice: a plugin that stands in several
+// lists with the same configuration, and an IPAM plugin that several plugins
+// delegate to. A plugin that stands in another list with another configuration
+// gets a name with the list's in it.
 func distinct(subjects []*trial.Subject) []*trial.Subject {
-	seen := map[string]bool{}
+	seen := map[string][]string{} // configurations by name
 	var out []*trial.Subject
 	for _, s := range subjects {
-		if !seen[s.Name] {
-			out = append(out, s)
+		conf := string(s.Conf.Without("name").JSON())
+		if slices.Contains(seen[s.Name], conf) || s.Kind == trial.IPAM && len(seen[s.Name]) > 0 {
+			continue
 		}
-		seen[s.Name] = true
+		first := s.Name
+		seen[first] = append(seen[first], conf)
+		if len(seen[first]) > 1 {
+			s.Name += "@" + s.Conf.String("name")
+			seen[s.Name] = append(seen[s.Name], conf)
+		}
+		if n := len(seen[s.Name]); n > 1 {
+			s.Name += fmt.Sprintf("#%d", n)
+		}
+		out = append(out, s)
 	}
 	return out
 }
@@ -156,7 +169,7 @@ func (d discovery) subject(ctx context.Context, conf protocol.Conf, plugin, vers
 	if err != nil {
 		return nil, err
 	}
-	s := &trial.Subject{Name: plugin, Plugin: path, Path: d.Dirs, Env: d.Env, Uplink: uplink, Conf: conf, Delegate: conf.String("ipam.type")}
+	s := &trial.Subject{Name: plugin, Type: plugin, Plugin: path, Path: d.Dirs, Env: d.Env, Uplink: uplink, Conf: conf, Delegate: conf.String("ipam.type")}
 	ask := trial.Probe(s, protocol.Version, protocol.Conf{"cniVersion": "1.0.0"})
 	reply, err := d.host.Call(ctx, ask)
 	if err != nil {
@@ -206,7 +219,7 @@ func (d discovery) ipam(ctx context.Context, s *trial.Subject) (*trial.Subject, 
 // kind is the part a plugin plays: stated, or found out by trying. A plugin
 // behind another one is chained. The first one shows by its result what it is.
 func (d discovery) kind(ctx context.Context, s *trial.Subject, position int) (trial.Kind, error) {
-	if kind, stated := d.Kinds[s.Name]; stated {
+	if kind, stated := d.Kinds[s.Type]; stated {
 		return kind, nil
 	}
 	if position > 0 {

@@ -14,7 +14,11 @@ type Deviation struct {
 	Row     string // identifier
 	Subject string // plugin name, or * for all
 	Reason  string
-	used    bool
+}
+
+// concerns reports whether a result is one the deviation speaks of.
+func (d Deviation) concerns(r Result) bool {
+	return d.Row == r.Row.ID && (d.Subject == "*" || d.Subject == r.Subject.Name)
 }
 
 // ReadDeviations reads a file of lines "C045 bridge  reason in words". Empty
@@ -42,22 +46,24 @@ func ReadDeviations(file string) ([]Deviation, error) {
 }
 
 // Excuse turns failures that are known into Known, and returns the deviations
-// that no longer happen: whoever wrote them down should hear of it.
+// that were looked for and do not happen any more: whoever wrote them down
+// should hear of it. One whose rows were not judged is neither.
 func Excuse(results []Result, known []Deviation) (stale []Deviation) {
-	for i := range results {
-		r := &results[i]
-		for j := range known {
-			d := &known[j]
-			if d.Row != r.Row.ID || d.Subject != "*" && d.Subject != r.Subject.Name {
-				continue
-			}
-			if r.Verdict == trial.Fail {
-				r.Verdict, r.Reason, d.used = trial.Known, d.Reason, true
+	for _, d := range known {
+		happened, passed := false, false
+		for i := range results {
+			r := &results[i]
+			switch {
+			case !d.concerns(*r):
+			case r.Verdict == trial.Fail:
+				r.Verdict, r.Reason, happened = trial.Known, d.Reason, true
+			case r.Verdict == trial.Known:
+				happened = true // another line has the same
+			case r.Verdict != trial.Blocked:
+				passed = true
 			}
 		}
-	}
-	for _, d := range known {
-		if !d.used {
+		if passed && !happened {
 			stale = append(stale, d)
 		}
 	}

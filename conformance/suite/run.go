@@ -22,17 +22,17 @@ type Result struct {
 }
 
 // Select pairs every row with the subjects it concerns. The filter holds
-// shell patterns for row identifiers; empty means all. An empty subject name
-// means all.
-func Select(catalogue []trial.Row, subjects []*trial.Subject, profile trial.Profile, filter []string, subject string) []Case {
+// identifiers of rows, or their beginnings followed by *; empty means all. No
+// names of subjects mean all.
+func Select(catalogue []trial.Row, subjects []*trial.Subject, profile trial.Profile, filter, names []string) []Case {
 	var out []Case
 	for i := range catalogue {
 		row := &catalogue[i]
-		if !profile.Includes(row.Profile) || !matches(filter, row.ID) {
+		if !profile.Includes(row.Profile) || !Matches(filter, row.ID) {
 			continue
 		}
 		for _, s := range subjects {
-			if s.Fits(row.Scope) && (subject == "" || subject == s.Name) {
+			if s.Fits(row.Scope) && (len(names) == 0 || slices.Contains(names, s.Name)) {
 				out = append(out, Case{row, s})
 			}
 		}
@@ -47,7 +47,7 @@ func Run(ctx context.Context, cases []Case, workers int, self string, done func(
 	results := make([]Result, len(cases))
 	var mu sync.Mutex
 	judge := func(i int) {
-		out := trial.Outcome{Verdict: trial.Blocked, Reason: "interrupted"}
+		out := trial.Outcome{Verdict: trial.Blocked, Reason: trial.Interrupted}
 		if ctx.Err() == nil {
 			out = trial.Judge(ctx, cases[i].Row, cases[i].Subject, self)
 		}
@@ -114,9 +114,9 @@ func Failing(results []Result) []Result {
 	})
 }
 
-// matches reports whether an identifier fits one of the patterns. A pattern
-// ends in * or is the identifier itself.
-func matches(patterns []string, id string) bool {
+// Matches reports whether an identifier fits one of the patterns, or there are
+// none. A pattern ends in * or is the identifier itself.
+func Matches(patterns []string, id string) bool {
 	if len(patterns) == 0 {
 		return true
 	}

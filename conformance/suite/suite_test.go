@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/netctl/netctl/conformance/protocol"
 	"github.com/netctl/netctl/conformance/trial"
 )
 
@@ -64,7 +65,7 @@ func result(row, subject string, v trial.Verdict) Result {
 func TestExcuse(t *testing.T) {
 	results := []Result{result("C001", "bridge", trial.Fail), result("C001", "ptp", trial.Fail), result("C002", "bridge", trial.Pass), result("C003", "bridge", trial.Blocked)}
 	stale := Excuse(results, []Deviation{
-		{Row: "C001", Subject: "bridge", Reason: "r"}, {Row: "C002", Subject: "*", Reason: "r"}, {Row: "C003", Subject: "*", Reason: "r"},
+		{Row: "C001", Subject: "bridge", Reason: "r"}, {Row: "C002", Subject: "*", Reason: "r"}, {Row: "C003", Subject: "*", Reason: "r"}, {Row: "C004", Subject: "bridge", Reason: "r"},
 	})
 	var got []trial.Verdict
 	for _, r := range results {
@@ -73,8 +74,8 @@ func TestExcuse(t *testing.T) {
 	if want := []trial.Verdict{trial.Known, trial.Fail, trial.Pass, trial.Blocked}; !slices.Equal(got, want) {
 		t.Errorf("verdicts %v, want %v", got, want)
 	}
-	if len(stale) != 2 || stale[0].Row != "C002" || stale[1].Row != "C003" {
-		t.Errorf("stale deviations %+v, want C002 and C003", stale)
+	if len(stale) != 1 || stale[0].Row != "C002" {
+		t.Errorf("stale deviations %+v, want C002: C003 and C004 were not judged", stale)
 	}
 	if Count(results).Clean() {
 		t.Error("results with a failure count as clean")
@@ -91,22 +92,22 @@ func TestSelect(t *testing.T) {
 	bridge := &trial.Subject{Name: "bridge", Kind: trial.Interface | trial.Delegating}
 	portmap := &trial.Subject{Name: "portmap", Kind: trial.Chained}
 	for _, row := range []struct {
-		profile trial.Profile
-		filter  []string
-		subject string
-		want    string
+		profile  trial.Profile
+		filter   []string
+		subjects []string
+		want     string
 	}{
-		{trial.Spec, nil, "", "C001/bridge C001/portmap C012/portmap"},
-		{trial.Runtime, nil, "bridge", "C001/bridge C013/bridge"},
-		{trial.Netctl, []string{"C01*"}, "", "C012/portmap C013/bridge"},
-		{trial.Netctl, []string{"C020", "C001"}, "portmap", "C001/portmap C020/portmap"},
+		{trial.Spec, nil, nil, "C001/bridge C001/portmap C012/portmap"},
+		{trial.Runtime, nil, []string{"bridge"}, "C001/bridge C013/bridge"},
+		{trial.Netctl, []string{"C01*"}, nil, "C012/portmap C013/bridge"},
+		{trial.Netctl, []string{"C020", "C001"}, []string{"portmap"}, "C001/portmap C020/portmap"},
 	} {
 		var got []string
-		for _, c := range Select(catalogue, []*trial.Subject{bridge, portmap}, row.profile, row.filter, row.subject) {
+		for _, c := range Select(catalogue, []*trial.Subject{bridge, portmap}, row.profile, row.filter, row.subjects) {
 			got = append(got, c.Row.ID+"/"+c.Subject.Name)
 		}
 		if strings.Join(got, " ") != row.want {
-			t.Errorf("%s %v %q selects %v, want %s", row.profile, row.filter, row.subject, got, row.want)
+			t.Errorf("%s %v %q selects %v, want %s", row.profile, row.filter, row.subjects, got, row.want)
 		}
 	}
 }
@@ -148,5 +149,28 @@ func TestRunInterrupted(t *testing.T) {
 	results := Run(ctx, cases, 1, "", func(Result) {})
 	if results[0].Verdict != trial.Blocked {
 		t.Errorf("verdict %s, want blocked", results[0].Verdict)
+	}
+}
+
+// TestDistinct: nothing is judged twice, and nothing is left out.
+func TestDistinct(t *testing.T) {
+	subject := func(kind trial.Kind, plugin, list, bridge string) *trial.Subject {
+		conf := protocol.Conf{}.WithKey("name", list).WithKey("bridge", bridge)
+		return &trial.Subject{Name: plugin, Type: plugin, Kind: kind, Conf: conf}
+	}
+	var got []string
+	for _, s := range distinct([]*trial.Subject{
+		subject(trial.Interface, "bridge", "one", "cni0"),
+		subject(trial.IPAM, "host-local", "one", "cni0"),
+		subject(trial.Chained, "portmap", "one", ""),
+		subject(trial.Interface, "bridge", "two", "cni1"),
+		subject(trial.IPAM, "host-local", "two", "cni1"),
+		subject(trial.Chained, "portmap", "two", ""),
+		subject(trial.Chained, "bridge", "two", "cni2"),
+	}) {
+		got = append(got, s.Name)
+	}
+	if want := "bridge host-local portmap bridge@two bridge@two#2"; strings.Join(got, " ") != want {
+		t.Errorf("judged are %v, want %s", got, want)
 	}
 }

@@ -61,6 +61,9 @@ const (
 )
 
 func (k Kind) String() string {
+	if k == All {
+		return "all"
+	}
 	var names []string
 	for _, n := range []struct {
 		kind Kind

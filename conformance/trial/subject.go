@@ -8,7 +8,8 @@ import (
 
 // Subject is a plugin in its place in a configuration list, or a whole list.
 type Subject struct {
-	Name     string // its type, or the list's name
+	Name     string // its type, or the list's name; unique in a run
+	Type     string // of the plugin
 	Kind     Kind
 	Plugin   string   // path of the executable
 	Path     []string // directories for CNI_PATH

@@ -2,8 +2,11 @@ package trial
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,10 +27,15 @@ const (
 	Known         Verdict = "known"
 )
 
+// Interrupted is the reason of a row that was not judged to its end because
+// the run was ended.
+const Interrupted = "interrupted"
+
 // Finding is one thing that was not as it should be.
 type Finding struct {
 	Want string `json:"want"`
 	Got  string `json:"got"`
+	Call int    `json:"call,omitempty"` // number, from 1, of the call before it
 }
 
 // Step is one call of a plugin and its answer.
@@ -104,7 +112,7 @@ func (t *T) outcome() Outcome {
 	switch {
 	case t.ctx.Err() != nil:
 		// The plugins were killed; what they did then says nothing.
-		out.Verdict, out.Reason, out.Findings = Blocked, "interrupted", nil
+		out.Verdict, out.Reason, out.Findings = Blocked, Interrupted, nil
 	case len(t.findings) > 0:
 		out.Verdict, out.Reason = Fail, ""
 	case out.Verdict == "":
@@ -125,8 +133,12 @@ func (t *T) set(v Verdict, reason string) {
 // Expect records a finding unless ok, and reports ok.
 func (t *T) Expect(ok bool, want, got string, args ...any) bool {
 	if !ok {
+		text := fmt.Sprintf(got, args...)
+		if json.Valid([]byte(text)) {
+			text = protocol.Compact([]byte(text))
+		}
 		t.mu.Lock()
-		t.findings = append(t.findings, Finding{want, fmt.Sprintf(got, args...)})
+		t.findings = append(t.findings, Finding{want, text, len(t.steps)})
 		t.mu.Unlock()
 	}
 	return ok
@@ -249,11 +261,13 @@ func (t *T) Code(r protocol.Request, why string, codes ...int) *protocol.Failure
 	if f == nil {
 		return nil
 	}
+	var want []string
 	for _, code := range codes {
 		if f.Code == code {
 			return f
 		}
+		want = append(want, strconv.Itoa(code))
 	}
-	t.Expect(false, fmt.Sprintf("code %v: %s", codes, why), "code %d: %s", f.Code, f.Text())
+	t.Expect(false, fmt.Sprintf("code %s: %s", strings.Join(want, " or "), why), "code %d: %s", f.Code, f.Text())
 	return f
 }
