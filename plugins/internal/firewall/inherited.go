@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 
@@ -31,7 +30,7 @@ func RemoveInherited(ctx context.Context, log *slog.Logger, in wire.Inherited) e
 	byNFT := slices.DeleteFunc(slices.Clone(in.Marked), func(m wire.Marked) bool {
 		return !chains[m.Family+" "+m.Table+" "+m.Chain]
 	})
-	byIPTables := legacyTables()
+	byIPTables := len(legacyTables()) > 0
 	for name := range chains {
 		byIPTables = byIPTables || strings.Contains(name, " CNI-")
 	}
@@ -69,16 +68,6 @@ func inheritedChains() (map[string]bool, error) {
 		found[family+" "+attributeText(m, unix.NFTA_CHAIN_TABLE)+" "+attributeText(m, unix.NFTA_CHAIN_NAME)] = true
 	}
 	return found, nil
-}
-
-// legacyTables tells whether iptables-legacy has any tables in this namespace.
-func legacyTables() bool {
-	for _, file := range []string{"/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"} {
-		if names, err := os.ReadFile(file); err == nil && len(names) > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 func (t *iptables) removeInherited(ctx context.Context, l *lock, in wire.Inherited) error {
