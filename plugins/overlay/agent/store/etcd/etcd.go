@@ -77,6 +77,9 @@ const (
 type Store struct {
 	config Config
 	log    *slog.Logger
+	// progress is how often a silent stream is asked how far it is: a store that
+	// was put back to a backup shows by it.
+	progress time.Duration
 
 	mu     sync.Mutex
 	client *clientv3.Client
@@ -105,7 +108,7 @@ func Open(_ context.Context, c Config, log *slog.Logger) (*Store, error) {
 	if c.SessionSeconds == 0 {
 		c.SessionSeconds = defaultSession
 	}
-	return &Store{config: c, log: log}, nil
+	return &Store{config: c, log: log, progress: progressEvery}, nil
 }
 
 // Kind is "etcd".

@@ -14,10 +14,12 @@ import (
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
-// open connects over a path.
+// open connects over a path. The cluster is the test's own.
 func open(t *testing.T, p *etcdtest.Path, seconds int64) *etcd.Store {
 	t.Helper()
-	s, err := etcd.Open(t.Context(), etcd.Config{Endpoints: []string{p.Endpoint()}, SessionSeconds: seconds}, quiet())
+	s, err := etcd.Open(t.Context(), etcd.Config{
+		Endpoints: []string{p.Endpoint()}, SessionSeconds: seconds, Prefix: "/netctl/v1/" + t.Name(),
+	}, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,9 +27,9 @@ func open(t *testing.T, p *etcdtest.Path, seconds int64) *etcd.Store {
 	return s
 }
 
-func TestContract(t *testing.T) {
-	storetest.Run(t, func(t *testing.T, network store.Network, nodes []store.Node) []store.Store {
-		path := etcdtest.Start(t).Path(t)
+// world makes clusters in one server, with a store for each node.
+func world(path *etcdtest.Path) storetest.World {
+	return func(t *testing.T, network store.Network, nodes []store.Node) []store.Store {
 		var stores []store.Store
 		for range nodes {
 			stores = append(stores, open(t, path, 0))
@@ -36,7 +38,13 @@ func TestContract(t *testing.T) {
 			t.Fatal(err)
 		}
 		return stores
-	})
+	}
+}
+
+func TestContract(t *testing.T) {
+	w := world(etcdtest.Start(t).Path(t))
+	storetest.Run(t, w)
+	storetest.RunClaims(t, w)
 }
 
 func TestOpenRefuses(t *testing.T) {

@@ -14,8 +14,6 @@ import (
 )
 
 const (
-	// progressEvery is how often a silent stream is asked how far it is: a store
-	// that was put back to a backup shows by it.
 	progressEvery = 30 * time.Second
 	// Where a cluster has more than crowd nodes, those that lost the stream
 	// together come back spread over relistSpread.
@@ -84,7 +82,7 @@ func (s *Store) stream(ctx context.Context, client *clientv3.Client, a *agreemen
 	after := clientv3.WithRev(a.revision + 1)
 	records := client.Watch(ctx, s.key(netDir), clientv3.WithRange(s.key(afterNodes)), after)
 	config := client.Watch(ctx, s.key(configKey), after)
-	ask := time.NewTicker(progressEvery)
+	ask := time.NewTicker(s.progress)
 	defer ask.Stop()
 	for {
 		var err error

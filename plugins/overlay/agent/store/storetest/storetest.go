@@ -55,6 +55,28 @@ func Run(t *testing.T, world World) {
 	}
 }
 
+// RunClaims holds a kind that hands pools out, knows who is alive and keeps
+// networks (Abilities) to what only such a kind promises.
+func RunClaims(t *testing.T, world World) {
+	for _, c := range []struct {
+		name string
+		run  func(*testing.T, World)
+	}{
+		{"a full range is explained", exhaustion},
+		{"a released pool is somebody else's, and stays so", releases},
+		{"one identity, one session", identity},
+		{"one owner per tunnel address", tunnelAddresses},
+		{"a record names only pools that are owned", foreignPools},
+		{"reclaim takes all, from the dead only", reclaims},
+		{"leave gives everything back", leaves},
+		{"networks exclude one another", networks},
+		{"names live as long as their session", names},
+		{"another cluster's store is refused", clusters},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.run(t, world) })
+	}
+}
+
 // A Member is a node with its session.
 type Member struct {
 	Store   store.Store

@@ -14,6 +14,7 @@ type Path struct {
 	mu     sync.Mutex
 	whole  *sync.Cond
 	state  state
+	epoch  int // of the connections that can still pass anything
 	conns  map[net.Conn]bool
 	closed bool
 }
@@ -49,7 +50,12 @@ func (s *Server) Path(t testing.TB) *Path {
 }
 
 // Endpoint is what a client connects to.
-func (p *Path) Endpoint() string { return "http://" + p.listener.Addr().String() }
+func (p *Path) Endpoint() string {
+	if p.server.tls != nil {
+		return "https://" + p.listener.Addr().String()
+	}
+	return "http://" + p.listener.Addr().String()
+}
 
 // Cut ends all connections and lets none through.
 func (p *Path) Cut() { p.set(cut) }
@@ -59,6 +65,15 @@ func (p *Path) Freeze() { p.set(frozen) }
 
 // Heal lets everything through again. What was frozen goes on.
 func (p *Path) Heal() { p.set(whole) }
+
+// Forget heals the path for new connections only: those that were frozen stay
+// so, as after the loss of a middle box.
+func (p *Path) Forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.epoch++
+	p.state = whole
+}
 
 func (p *Path) set(s state) {
 	p.mu.Lock()
@@ -89,29 +104,30 @@ func (p *Path) serve(near net.Conn) {
 		return
 	}
 	defer far.Close()
-	if !p.admit(near, far) {
+	epoch, ok := p.admit(near, far)
+	if !ok {
 		return
 	}
 	defer p.forget(near, far)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		p.copy(near, far)
+		p.copy(near, far, epoch)
 	}()
-	p.copy(far, near)
+	p.copy(far, near, epoch)
 	<-done
 }
 
-func (p *Path) admit(conns ...net.Conn) bool {
+func (p *Path) admit(conns ...net.Conn) (epoch int, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state == cut || p.closed {
-		return false
+		return 0, false
 	}
 	for _, c := range conns {
 		p.conns[c] = true
 	}
-	return true
+	return p.epoch, true
 }
 
 func (p *Path) forget(conns ...net.Conn) {
@@ -123,13 +139,13 @@ func (p *Path) forget(conns ...net.Conn) {
 }
 
 // copy passes bytes on while the path is whole, and closes both ends at the end.
-func (p *Path) copy(to, from net.Conn) {
+func (p *Path) copy(to, from net.Conn, epoch int) {
 	defer to.Close()
 	defer from.Close()
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
-		p.wait()
+		p.wait(epoch)
 		if n > 0 {
 			if _, err := to.Write(buffer[:n]); err != nil {
 				return
@@ -141,10 +157,10 @@ func (p *Path) copy(to, from net.Conn) {
 	}
 }
 
-func (p *Path) wait() {
+func (p *Path) wait(epoch int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.state == frozen {
+	for !p.closed && (p.state == frozen || p.epoch != epoch) {
 		p.whole.Wait()
 	}
 }

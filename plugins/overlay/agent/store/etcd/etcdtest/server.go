@@ -6,7 +6,6 @@ package etcdtest
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,17 +23,30 @@ const patience = 30 * time.Second
 type Server struct {
 	dir     string
 	process *exec.Cmd
+	tls     *Certificates
 }
 
 // Start runs a server until the test ends.
 func Start(t testing.TB) *Server {
+	t.Helper()
+	return start(t, nil)
+}
+
+// StartTLS runs a server that talks to clients with a certificate only.
+func StartTLS(t testing.TB) (*Server, *Certificates) {
+	t.Helper()
+	c := newCertificates(t)
+	return start(t, c), c
+}
+
+func start(t testing.TB, c *Certificates) *Server {
 	t.Helper()
 	// A socket's name holds 107 bytes; a test's own folder can be longer.
 	dir, err := os.MkdirTemp("", "etcd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{dir: dir}
+	s := &Server{dir: dir, tls: c}
 	s.Run(t)
 	t.Cleanup(func() {
 		s.Kill()
@@ -44,7 +56,9 @@ func Start(t testing.TB) *Server {
 }
 
 const (
-	clientSocket = "client:1"
+	// A socket's name must look like a host and a port; certificates name the host.
+	socketName   = "client"
+	clientSocket = socketName + ":1"
 	peerSocket   = "peer:1"
 )
 
@@ -59,10 +73,14 @@ func (s *Server) Run(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	s.process = exec.Command("etcd", "--name", "a", "--data-dir", s.DataDir(), "--unsafe-no-fsync",
-		"--listen-client-urls", "unix://"+clientSocket, "--advertise-client-urls", "unix://"+clientSocket,
+	scheme, secure := "unix://", []string(nil)
+	if s.tls != nil {
+		scheme, secure = "unixs://", []string{"--client-cert-auth", "--trusted-ca-file", s.tls.CA, "--cert-file", s.tls.Cert, "--key-file", s.tls.Key}
+	}
+	s.process = exec.Command("etcd", append(secure, "--name", "a", "--data-dir", s.DataDir(), "--unsafe-no-fsync",
+		"--listen-client-urls", scheme+clientSocket, "--advertise-client-urls", scheme+clientSocket,
 		"--listen-peer-urls", "unix://"+peerSocket, "--initial-advertise-peer-urls", "unix://"+peerSocket,
-		"--initial-cluster", "a=unix://"+peerSocket)
+		"--initial-cluster", "a=unix://"+peerSocket)...)
 	s.process.Dir, s.process.Stdout, s.process.Stderr = s.dir, log, log
 	if err := s.process.Start(); err != nil {
 		t.Fatalf("start etcd (package etcd-server): %v", err)
@@ -95,7 +113,12 @@ func (s *Server) Socket() string { return filepath.Join(s.dir, clientSocket) }
 // Client connects straight to the server. The caller closes it.
 func (s *Server) Client(t testing.TB) *clientv3.Client {
 	t.Helper()
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{fmt.Sprintf("unix://%s", s.Socket())}, Logger: zap.NewNop()})
+	config := clientv3.Config{Endpoints: []string{"unix://" + s.Socket()}, Logger: zap.NewNop()}
+	if s.tls != nil {
+		config.Endpoints = []string{"unixs://" + s.Socket()}
+		config.TLS = s.tls.client(t)
+	}
+	client, err := clientv3.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
