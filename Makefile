@@ -69,6 +69,10 @@ test-kill: build ## kill ADD and DEL at every system call (long)
 test-conformance: build ## every row of the conformance suite on the reference plugins (long)
 	CONFORMANCE_FULL=1 $(GO) test -timeout 2h ./conformance
 
+.PHONY: test-model
+test-model: tools ## ten minutes of random claims, reclaims and broken paths against a real etcd
+	NETCTL_TEST_MODEL=600 $(GO) test -timeout 20m -run TestModel -v ./plugins/overlay/agent/store/etcd
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf $(BIN)
