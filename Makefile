@@ -56,6 +56,10 @@ bench: build reference ## ADD and DEL beside the reference plugins, netavark and
 	@test/tools.sh /usr/lib/podman/netavark=netavark
 	$(GO) run ./bench/attach -page docs/performance.md $(BENCH)
 
+.PHONY: bench-ports
+bench-ports: build reference ## published ports beside the reference portmap, 0 to 1,000 containers
+	$(GO) run ./bench/ports -ours $(BIN)/cni -reference $(BIN)/reference
+
 .PHONY: bench-dns
 bench-dns: build ## the resolver beside dnsmasq and the library's server
 	@test/tools.sh dnsmasq=dnsmasq-base dnsperf=dnsperf
