@@ -34,8 +34,13 @@ func (a *Attacher) Add(ctx context.Context, req *cni.Request) (*current.Result, 
 	if err := a.admit(ctx, p, container); err != nil {
 		return nil, err
 	}
+	host, err := kernel.OpenHost() // the undoing needs it too
+	if err != nil {
+		return nil, cni.Wrap(cni.CodeKernel, err)
+	}
+	defer host.Close()
 	var u undo
-	result, err := a.add(ctx, p, container, &u)
+	result, err := a.add(ctx, p, host, container, &u)
 	if err != nil {
 		return nil, u.unwind(ctx, err)
 	}
@@ -95,16 +100,11 @@ func (a *Attacher) admit(ctx context.Context, p *plan, container *kernel.Contain
 }
 
 // add is the transaction. What it did before it failed is in u.
-func (a *Attacher) add(ctx context.Context, p *plan, container *kernel.Container, u *undo) (*current.Result, error) {
-	host, err := kernel.OpenHost()
-	if err != nil {
-		return nil, cni.Wrap(cni.CodeKernel, err)
-	}
-	defer host.Close()
+func (a *Attacher) add(ctx context.Context, p *plan, host *kernel.Host, container *kernel.Container, u *undo) (*current.Result, error) {
 	if err := p.findGuests(host); err != nil {
 		return nil, err
 	}
-	err = a.reserve(ctx, p, u)
+	err := a.reserve(ctx, p, u)
 	if isExhausted(err) && a.reclaim(ctx, p) {
 		err = a.reserve(ctx, p, u)
 	}

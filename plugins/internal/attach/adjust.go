@@ -35,13 +35,13 @@ func adjust(host *kernel.Host, container *kernel.Container, owned wire.Owned, u 
 // amend gives the result of the plugins before with what has changed.
 func (p *plan) amend(result *current.Result, host *kernel.Host, container *kernel.Container) (*current.Result, error) {
 	if t := p.wiring.Owned.Tuning; t != nil {
-		link, err := container.Describe(t.Link)
+		links, err := container.Describe(t.Link)
 		if err != nil {
 			return nil, cni.Wrap(cni.CodeKernel, err)
 		}
 		for _, i := range result.Interfaces {
 			if i.Sandbox != "" && i.Name == t.Link {
-				i.Mac, i.Mtu = link.MAC.String(), link.MTU
+				i.Mac, i.Mtu = links[0].MAC.String(), links[0].MTU
 			}
 		}
 	}
@@ -55,11 +55,11 @@ func (p *plan) addIfb(result *current.Result, host *kernel.Host) error {
 	if b == nil || b.Egress.IsZero() {
 		return nil
 	}
-	link, err := host.Describe(b.Ifb)
+	links, err := host.Describe(b.Ifb)
 	if err != nil {
 		return cni.Wrap(cni.CodeKernel, err)
 	}
-	result.Interfaces = append(result.Interfaces, interfaceOf(link, ""))
+	result.Interfaces = append(result.Interfaces, interfaceOf(links[0], ""))
 	return nil
 }
 

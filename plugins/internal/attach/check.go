@@ -78,8 +78,8 @@ func checkMAC(container *kernel.Container, req *cni.Request, previous *current.R
 		if err != nil {
 			return cni.Wrap(cni.CodeCheck, err)
 		}
-		if !strings.EqualFold(have.MAC.String(), want.Mac) {
-			return cni.Errorf(cni.CodeCheck, "interface %s has the hardware address %s, and prevResult says %s", want.Name, have.MAC, want.Mac)
+		if !strings.EqualFold(have[0].MAC.String(), want.Mac) {
+			return cni.Errorf(cni.CodeCheck, "interface %s has the hardware address %s, and prevResult says %s", want.Name, have[0].MAC, want.Mac)
 		}
 	}
 	return nil

@@ -3,11 +3,12 @@ package attach
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
@@ -111,26 +112,51 @@ func testBind(ports []ledger.Port) error {
 	return nil
 }
 
+// bindOnce binds a socket and closes it. Package net would do that too, after
+// it has found out what protocols this host has, in a quarter of a millisecond.
+// "Any address" is that of IPv6, with IPv4 in it, where there is IPv6.
 func bindOnce(protocol string, host netip.Addr, port uint16) error {
-	address := netip.AddrPortFrom(host, port).String()
-	if !host.IsValid() {
-		address = fmt.Sprintf(":%d", port)
+	kind, known := map[wire.Protocol]int{wire.TCP: unix.SOCK_STREAM, wire.UDP: unix.SOCK_DGRAM}[wire.Protocol(protocol)]
+	if !known {
+		return nil
 	}
-	switch wire.Protocol(protocol) {
-	case wire.TCP:
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			return err
-		}
-		return l.Close()
-	case wire.UDP:
-		l, err := net.ListenPacket("udp", address)
-		if err != nil {
-			return err
-		}
-		return l.Close()
+	if host.Is4() {
+		return bind(unix.AF_INET, kind, &unix.SockaddrInet4{Port: int(port), Addr: host.As4()})
 	}
-	return nil
+	address := &unix.SockaddrInet6{Port: int(port)}
+	if host.IsValid() {
+		address.Addr = host.As16()
+	}
+	err := bind(unix.AF_INET6, kind, address)
+	if !host.IsValid() && (errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)) {
+		return bind(unix.AF_INET, kind, &unix.SockaddrInet4{Port: int(port)})
+	}
+	return err
+}
+
+func bind(family, kind int, address unix.Sockaddr) error {
+	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if family == unix.AF_INET6 {
+		// With a host address it stands for IPv6 alone.
+		only := 0
+		if a, ok := address.(*unix.SockaddrInet6); ok && a.Addr != [16]byte{} {
+			only = 1
+		}
+		_ = unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_V6ONLY, only)
+	}
+	if kind == unix.SOCK_STREAM {
+		// A port in TIME_WAIT is nobody's.
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	}
+	if err := unix.Bind(fd, address); err != nil || kind != unix.SOCK_STREAM {
+		return err
+	}
+	// Two may bind a port when both have SO_REUSEADDR; only one may listen.
+	return unix.Listen(fd, 1)
 }
 
 func anyText(a netip.Addr) string {

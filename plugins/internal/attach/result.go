@@ -19,21 +19,21 @@ func (a *Attacher) result(p *plan, host *kernel.Host, container *kernel.Containe
 		return p.amend(chained.Previous().Result, host, container)
 	}
 	result := &current.Result{CNIVersion: current.ImplementedSpecVersion}
-	for _, name := range p.hostLinks() {
-		link, err := host.Describe(name)
-		if err != nil {
-			return nil, cni.Wrap(cni.CodeKernel, err)
-		}
+	links, err := host.Describe(p.hostLinks()...)
+	if err != nil {
+		return nil, cni.Wrap(cni.CodeKernel, err)
+	}
+	for _, link := range links {
 		result.Interfaces = append(result.Interfaces, interfaceOf(link, ""))
 	}
 	if a.Mode.SharesHost {
 		return result, describeHost(host, result)
 	}
-	for _, name := range p.containerLinks() {
-		link, err := container.Describe(name)
-		if err != nil {
-			return nil, cni.Wrap(cni.CodeKernel, err)
-		}
+	inside, err := container.Describe(p.containerLinks()...)
+	if err != nil {
+		return nil, cni.Wrap(cni.CodeKernel, err)
+	}
+	for _, link := range inside {
 		result.Interfaces = append(result.Interfaces, interfaceOf(link, p.req.Netns))
 	}
 	own := len(result.Interfaces) - 1
@@ -54,11 +54,11 @@ func (a *Attacher) result(p *plan, host *kernel.Host, container *kernel.Containe
 // a VLAN, and the device that limits the container.
 func (p *plan) addOtherLinks(result *current.Result, host *kernel.Host) error {
 	if g := p.wiring.Shared.VLANGateway; g != nil && len(g.Gateways) > 0 {
-		link, err := host.Describe(g.Name)
+		links, err := host.Describe(g.Name)
 		if err != nil {
 			return cni.Wrap(cni.CodeKernel, err)
 		}
-		result.Interfaces = append(result.Interfaces, interfaceOf(link, ""))
+		result.Interfaces = append(result.Interfaces, interfaceOf(links[0], ""))
 	}
 	return p.addIfb(result, host)
 }

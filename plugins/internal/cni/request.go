@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
-	"github.com/containernetworking/cni/pkg/utils"
 )
 
 // Command is a verb of the protocol.
@@ -94,10 +93,10 @@ func parseEnvironment(getenv Getenv) (*Request, error) {
 }
 
 func validateNames(req *Request) error {
-	if err := utils.ValidateContainerID(req.ContainerID); err != nil {
+	if !isName(req.ContainerID) {
 		return Errorf(CodeEnvironment, "invalid CNI_CONTAINERID %q: want letters, digits, '_', '.', '-', starting with a letter or digit", req.ContainerID)
 	}
-	if err := utils.ValidateInterfaceName(req.IfName); err != nil {
+	if !isIfName(req.IfName) {
 		return Errorf(CodeEnvironment, "invalid CNI_IFNAME %q: want 1 to 15 bytes without '/', ':' and space, not '.' or '..'", req.IfName)
 	}
 	return nil
@@ -275,7 +274,7 @@ func parseConf(stdin []byte) (NetConf, error) {
 	if conf.Name == "" {
 		return conf, Errorf(CodeConfig, "key name is missing or empty: want the network's name")
 	}
-	if err := utils.ValidateNetworkName(conf.Name); err != nil {
+	if !isName(conf.Name) {
 		return conf, Errorf(CodeConfig, "invalid name %q: want letters, digits, '_', '.', '-', starting with a letter or digit", conf.Name)
 	}
 	return conf, nil

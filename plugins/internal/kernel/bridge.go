@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -49,15 +50,14 @@ func (h *Host) ensureUp(link netlink.Link) error {
 }
 
 func (h *Host) findBridge(name string) (*netlink.Bridge, error) {
-	link, err := h.link.LinkByName(name)
+	found, err := h.rt.look(name)
 	if err != nil {
-		return nil, fmt.Errorf("look for bridge %s: %w", name, err)
+		return nil, fmt.Errorf("bridge: %w", err)
 	}
-	bridge, ok := link.(*netlink.Bridge)
-	if !ok {
-		return nil, fmt.Errorf("interface %s exists and is a %s, not a bridge", name, link.Type())
+	if i := found[0]; i.kind != "bridge" {
+		return nil, fmt.Errorf("interface %s exists and is a %s, not a bridge", name, i.device().Type())
 	}
-	return bridge, nil
+	return &netlink.Bridge{LinkAttrs: *found[0].device().Attrs(), VlanFiltering: &found[0].vlanFiltering}, nil
 }
 
 // makeBridge creates the device with an address of its own (see wire.Bridge)
@@ -99,12 +99,12 @@ func (h *Host) ensureGateways(link netlink.Link, gateways []netip.Prefix, replac
 	if len(gateways) == 0 {
 		return nil
 	}
-	have, err := h.link.AddrList(link, netlink.FAMILY_ALL)
+	have, err := h.rt.addresses(link.Attrs().Index)
 	if err != nil {
 		return fmt.Errorf("list addresses of %s: %w", link.Attrs().Name, err)
 	}
 	for _, gateway := range gateways {
-		if contains(have, ipNet(gateway)) {
+		if slices.Contains(have, gateway) {
 			continue
 		}
 		if err := h.clearFor(link, gateway, have, replace); err != nil {
@@ -118,10 +118,9 @@ func (h *Host) ensureGateways(link netlink.Link, gateways []netip.Prefix, replac
 }
 
 // clearFor removes the addresses that conflict with a gateway, or refuses.
-func (h *Host) clearFor(link netlink.Link, gateway netip.Prefix, have []netlink.Addr, replace bool) error {
+func (h *Host) clearFor(link netlink.Link, gateway netip.Prefix, have []netip.Prefix, replace bool) error {
 	name := link.Attrs().Name
-	for _, addr := range have {
-		prefix := prefixOf(addr.IPNet)
+	for _, prefix := range have {
 		if prefix.Addr().IsLinkLocalUnicast() || prefix.Addr().Is4() != gateway.Addr().Is4() ||
 			prefix.Addr().Is6() && !prefix.Overlaps(gateway) {
 			continue
@@ -129,7 +128,7 @@ func (h *Host) clearFor(link netlink.Link, gateway netip.Prefix, have []netlink.
 		if !replace {
 			return fmt.Errorf("%s %s has the address %s already, which is not the gateway %s: another network uses it, or its subnet was changed", link.Type(), name, prefix, gateway)
 		}
-		if err := h.link.AddrDel(link, &addr); err != nil && !absent(err) {
+		if err := h.link.AddrDel(link, &netlink.Addr{IPNet: ipNet(prefix)}); err != nil && !absent(err) {
 			return fmt.Errorf("remove address %s from %s: %w", prefix, name, err)
 		}
 	}

@@ -2,11 +2,10 @@ package kernel
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
@@ -71,12 +70,12 @@ func (h *Host) checkBridge(want wire.Bridge) error {
 }
 
 func (h *Host) checkGateways(link netlink.Link, gateways []netip.Prefix) error {
-	have, err := h.link.AddrList(link, netlink.FAMILY_ALL)
+	have, err := h.rt.addresses(link.Attrs().Index)
 	if err != nil {
 		return fmt.Errorf("list addresses of %s: %w", link.Attrs().Name, err)
 	}
 	for _, gateway := range gateways {
-		if !contains(have, ipNet(gateway)) {
+		if !slices.Contains(have, gateway) {
 			return fmt.Errorf("%s %s has lost its gateway address %s", link.Type(), link.Attrs().Name, gateway)
 		}
 	}
@@ -85,30 +84,22 @@ func (h *Host) checkGateways(link netlink.Link, gateways []netip.Prefix) error {
 
 func (c *Container) check(owned wire.Owned) error {
 	name := owned.Link.ContainerName()
-	link, err := c.link.LinkByName(name)
+	found, err := c.rt.look(name)
 	if err != nil {
 		return fmt.Errorf("interface %s in %s: %w", name, c.Path, err)
 	}
-	if link.Attrs().RawFlags&unix.IFF_UP == 0 && owned.Link.Up() {
+	link := found[0]
+	if !link.up() && owned.Link.Up() {
 		return fmt.Errorf("interface %s in %s is down", name, c.Path)
 	}
-	have, err := c.link.AddrList(link, netlink.FAMILY_ALL)
+	have, err := c.rt.addresses(link.index)
 	if err != nil {
 		return fmt.Errorf("list addresses of %s: %w", name, err)
 	}
 	for _, want := range owned.Addresses {
-		if !contains(have, ipNet(want.Prefix)) {
+		if !slices.Contains(have, want.Prefix) {
 			return fmt.Errorf("interface %s has lost its address %s", name, want.Prefix)
 		}
 	}
-	return c.checkRoutes(link, owned.Routes)
-}
-
-func contains(have []netlink.Addr, want *net.IPNet) bool {
-	for _, a := range have {
-		if a.IPNet != nil && a.IP.Equal(want.IP) && a.Mask.String() == want.Mask.String() {
-			return true
-		}
-	}
-	return false
+	return c.checkRoutes(link.device(), owned.Routes)
 }

@@ -2,10 +2,10 @@ package kernel
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/plugins/internal/wire"
@@ -14,76 +14,84 @@ import (
 // Configure sets up the inside of the container: loopback, the link's
 // parameters and addresses, then the routes.
 func (c *Container) Configure(owned wire.Owned) error {
-	if owned.Loopback {
-		if err := c.LoopbackUp(); err != nil {
-			return err
-		}
-	}
 	if owned.Link == nil {
+		if owned.Loopback {
+			return c.LoopbackUp()
+		}
 		return nil
 	}
-	link, err := c.link.LinkByName(owned.Link.ContainerName())
+	link, err := c.begin(owned)
 	if err != nil {
-		return fmt.Errorf("look for %s in %s: %w", owned.Link.ContainerName(), c.Path, err)
+		return err
 	}
 	if err := c.setSysctls(owned.Sysctls); err != nil {
 		return err
 	}
 	if owned.DetectDuplicates {
-		return c.probe(link, owned)
+		return c.probe(link.device(), owned)
 	}
-	return c.address(link, owned, unix.IFA_F_NODAD)
+	return c.address(link.device(), owned, unix.IFA_F_NODAD)
+}
+
+// begin brings lo up and reads the link.
+func (c *Container) begin(owned wire.Owned) (Interface, error) {
+	name := owned.Link.ContainerName()
+	requests := []*nl.NetlinkRequest{getLink(name)}
+	if owned.Loopback {
+		const loopback = 1 // LOOPBACK_IFINDEX of linux/net.h
+		requests = append(requests, setUp(loopback, ""))
+	}
+	replies, err := c.rt.exchange(requests...)
+	if err != nil {
+		return Interface{}, err
+	}
+	if owned.Loopback && replies[1].err != nil {
+		return Interface{}, fmt.Errorf("bring lo up in %s: %w", c.Path, replies[1].err)
+	}
+	link, err := replies[0].link()
+	if err != nil {
+		return link, fmt.Errorf("look for %s in %s: %w", name, c.Path, err)
+	}
+	return link, nil
 }
 
 // address gives a link its addresses and routes and brings it up. The flags
 // are for IPv6 addresses: the ledger gave them to nobody else on a link that
 // is ours alone, and detection would keep them tentative for one to two seconds.
-func (c *Container) address(link netlink.Link, owned wire.Owned, flags int) error {
-	if err := c.addAddresses(link, owned.Addresses, flags); err != nil {
-		return err
+func (c *Container) address(link netlink.Link, owned wire.Owned, flags uint32) error {
+	index, name := link.Attrs().Index, link.Attrs().Name
+	var requests []*nl.NetlinkRequest
+	for _, a := range owned.Addresses {
+		if a.Prefix.Addr().Is4() {
+			requests = append(requests, addAddress(index, a.Prefix, 0))
+		} else {
+			requests = append(requests, addAddress(index, a.Prefix, flags))
+		}
 	}
 	if owned.Link.Up() {
-		if err := c.link.LinkSetUp(link); err != nil {
-			return fmt.Errorf("bring %s up in %s: %w", link.Attrs().Name, c.Path, err)
+		requests = append(requests, setUp(index, ""))
+	}
+	replies, err := c.rt.exchange(requests...)
+	if err != nil {
+		return err
+	}
+	for i, r := range replies {
+		switch {
+		case r.err == nil:
+		case i < len(owned.Addresses):
+			return fmt.Errorf("add address %s to %s: %w", owned.Addresses[i].Prefix, name, r.err)
+		default:
+			return fmt.Errorf("bring %s up in %s: %w", name, c.Path, r.err)
 		}
 	}
 	return c.addRoutes(link, owned.Routes)
 }
 
-func (c *Container) addAddresses(link netlink.Link, addresses []wire.Address, flags int) error {
-	for _, a := range addresses {
-		addr := &netlink.Addr{IPNet: ipNet(a.Prefix)}
-		if a.Prefix.Addr().Is6() {
-			addr.Flags = flags
-		}
-		if err := c.link.AddrAdd(link, addr); err != nil {
-			return fmt.Errorf("add address %s to %s: %w", a.Prefix, link.Attrs().Name, err)
-		}
-	}
-	return nil
-}
+// Describe reads links of the host.
+func (h *Host) Describe(names ...string) ([]Interface, error) { return h.rt.look(names...) }
 
-// Interface is what the kernel says of a link at the moment.
-type Interface struct {
-	Name string
-	MAC  net.HardwareAddr
-	MTU  int
-}
-
-// Describe reads a link of the host.
-func (h *Host) Describe(name string) (Interface, error) { return describe(h.link, name) }
-
-// Describe reads a link of the container.
-func (c *Container) Describe(name string) (Interface, error) { return describe(c.link, name) }
-
-func describe(handle *netlink.Handle, name string) (Interface, error) {
-	link, err := handle.LinkByName(name)
-	if err != nil {
-		return Interface{}, fmt.Errorf("look for %s: %w", name, err)
-	}
-	attrs := link.Attrs()
-	return Interface{Name: attrs.Name, MAC: attrs.HardwareAddr, MTU: attrs.MTU}, nil
-}
+// Describe reads links of the container.
+func (c *Container) Describe(names ...string) ([]Interface, error) { return c.rt.look(names...) }
 
 // Global lists the host's links with their addresses of global scope.
 func (h *Host) Global() (map[string][]netip.Prefix, []Interface, error) {

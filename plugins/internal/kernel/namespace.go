@@ -22,24 +22,27 @@ var (
 // Host is the namespace this process runs in: where bridges and the host's end
 // of a pair live.
 type Host struct {
+	rt *conn // for what is on the path of every attachment
+	// link is the library, for the rest. It has no socket of its own: most
+	// attachments don't need it, and each of its calls opens one.
 	link *netlink.Handle
 	// parked is a descriptor that waits for somebody to close it; 0 is none.
 	parked int
 }
 
-// OpenHost opens a netlink handle in the namespace of the process.
+// OpenHost opens a netlink socket in the namespace of the process.
 func OpenHost() (*Host, error) {
-	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	rt, err := dial()
 	if err != nil {
-		return nil, fmt.Errorf("open netlink in the host's namespace: %w", err)
+		return nil, fmt.Errorf("in the host's namespace: %w", err)
 	}
-	return &Host{link: handle}, nil
+	return &Host{rt: rt, link: new(netlink.Handle)}, nil
 }
 
-// Close closes the handle.
+// Close closes the socket.
 func (h *Host) Close() {
 	h.unpark()
-	h.link.Close()
+	h.rt.close()
 }
 
 // Container is the namespace of a container, with a netlink handle in it.
@@ -50,6 +53,7 @@ type Container struct {
 	ns   netns.NsHandle
 	own  bool
 	link *netlink.Handle
+	rt   *conn
 }
 
 // IsOwn tells whether it is the namespace this process runs in.
@@ -71,7 +75,12 @@ func OpenContainer(path string, ownAllowed bool) (*Container, error) {
 		c.Close()
 		return nil, err
 	}
-	c.link, err = netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	err = c.do(func() (err error) {
+		if c.rt, err = dial(); err == nil {
+			c.link, err = netlink.NewHandle(unix.NETLINK_ROUTE)
+		}
+		return err
+	})
 	if err != nil {
 		c.Close()
 		return nil, fmt.Errorf("open netlink in %s: %w", path, err)
@@ -81,6 +90,7 @@ func OpenContainer(path string, ownAllowed bool) (*Container, error) {
 
 // Close closes the handle and the namespace's descriptor.
 func (c *Container) Close() {
+	c.rt.close()
 	if c.link != nil {
 		c.link.Close()
 	}

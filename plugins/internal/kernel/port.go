@@ -18,24 +18,14 @@ const maxPorts = 1023
 // errBridgeFull tells what the kernel's "exchange full" means.
 var errBridgeFull = fmt.Errorf("all %d ports are in use", maxPorts)
 
-// setPort sets what a bridge port needs beyond its master.
+// setPort sets what a bridge port needs beyond its master and flags.
 func (h *Host) setPort(want wire.Veth) error {
-	if !want.Hairpin && !want.Isolated && !want.OwnMACOnly && want.VLANs.IsZero() {
+	if !want.OwnMACOnly && want.VLANs.IsZero() {
 		return nil
 	}
 	link, err := h.link.LinkByName(want.Host)
 	if err != nil {
 		return fmt.Errorf("look for %s: %w", want.Host, err)
-	}
-	if want.Hairpin {
-		if err := h.link.LinkSetHairpin(link, true); err != nil {
-			return fmt.Errorf("set hairpin mode on %s: %w", want.Host, err)
-		}
-	}
-	if want.Isolated {
-		if err := h.link.LinkSetIsolated(link, true); err != nil {
-			return fmt.Errorf("isolate port %s: %w", want.Host, err)
-		}
 	}
 	if err := h.setVLANs(link, want.VLANs); err != nil {
 		return err

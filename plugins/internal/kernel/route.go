@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/plugins/internal/wire"
@@ -33,12 +34,45 @@ func (h *Host) EnsureLocalRoute(prefix netip.Prefix, device string, metric int) 
 // destination that differ in more than the gateway stand beside each other.
 func (c *Container) addRoutes(link netlink.Link, routes []wire.Route) error {
 	for _, group := range wire.Multipath(routes) {
-		err := c.link.RouteAppend(routeOf(link, group))
+		err := c.appendRoute(link, group)
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("add route to %s via %s: %w", group[0].To, viaText(group[0]), err)
 		}
 	}
 	return nil
+}
+
+func (c *Container) appendRoute(link netlink.Link, group []wire.Route) error {
+	if r := group[0]; len(group) > 1 || r != (wire.Route{To: r.To, Via: r.Via}) {
+		return c.link.RouteAppend(routeOf(link, group))
+	}
+	replies, err := c.rt.exchange(appendRoute(link.Attrs().Index, group[0]))
+	if err != nil {
+		return err
+	}
+	return replies[0].err
+}
+
+// appendRoute is the request for a route with nothing but a gateway, or none.
+func appendRoute(index int, route wire.Route) *nl.NetlinkRequest {
+	r := nl.NewNetlinkRequest(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_APPEND)
+	header := nl.NewRtMsg()
+	header.Family, header.Dst_len = unix.AF_INET, uint8(route.To.Bits())
+	if route.To.Addr().Is6() {
+		header.Family = unix.AF_INET6
+	}
+	if !route.Via.IsValid() {
+		header.Scope = unix.RT_SCOPE_LINK
+	}
+	r.AddData(header)
+	if route.To.Bits() > 0 {
+		r.AddData(nl.NewRtAttr(unix.RTA_DST, route.To.Masked().Addr().AsSlice()))
+	}
+	if route.Via.IsValid() {
+		r.AddData(nl.NewRtAttr(unix.RTA_GATEWAY, route.Via.AsSlice()))
+	}
+	r.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(index))))
+	return r
 }
 
 func viaText(r wire.Route) string {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,7 +47,7 @@ func setSysctl(s wire.Sysctl) error {
 		return nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) { // some can be written only
-		err = os.WriteFile(filepath.Join("/proc/sys", s.Path), []byte(s.Value), 0o644)
+		err = writeSysctl(s.Path, s.Value)
 	}
 	if err != nil {
 		return fmt.Errorf("set sysctl %s: %w", s, err)
@@ -56,9 +55,48 @@ func setSysctl(s wire.Sysctl) error {
 	return nil
 }
 
+// readSysctl and writeSysctl spare the runtime's poller, with which package os
+// would register each file: an attachment has several.
 func readSysctl(path string) (string, error) {
-	have, err := os.ReadFile(filepath.Join("/proc/sys", path))
-	return string(bytes.TrimSpace(have)), err
+	fd, err := openSysctl(path, unix.O_RDONLY)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	var value []byte
+	for buffer := make([]byte, 512); ; {
+		n, err := unix.Read(fd, buffer)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return "", &fs.PathError{Op: "read", Path: path, Err: err}
+		case n == 0:
+			return string(bytes.TrimSpace(value)), nil
+		default:
+			value = append(value, buffer[:n]...)
+		}
+	}
+}
+
+func writeSysctl(path, value string) error {
+	fd, err := openSysctl(path, unix.O_WRONLY)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte(value)); err != nil {
+		return &fs.PathError{Op: "write", Path: path, Err: err}
+	}
+	return nil
+}
+
+func openSysctl(path string, mode int) (int, error) {
+	path = filepath.Join("/proc/sys", path)
+	fd, err := unix.Open(path, mode|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fd, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return fd, nil
 }
 
 // sameValue compares without regard to the white space between several numbers,
