@@ -16,7 +16,7 @@ import (
 // containerFlags are the flags of `run` and `container create` as typed.
 type containerFlags struct {
 	name, hostname, domainname, workdir, user, entrypoint, stopSignal, restart string
-	stdin, tty, remove, readOnly, publishAll, privilegedPaths                  bool
+	stdin, tty, init, remove, readOnly, publishAll, privilegedPaths            bool
 	rootfs, env, envFiles, labels                                              []string
 	volumes, mounts, tmpfs                                                     []string
 
@@ -35,6 +35,7 @@ func (f *containerFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.stdin, "interactive", "i", false, "keep standard input open")
 	flags.BoolVarP(&f.tty, "tty", "t", false, "give the program a terminal")
 	flags.BoolVar(&f.remove, "rm", false, "remove the container when its program ends")
+	flags.BoolVar(&f.init, "init", false, "run the program under a first process that passes signals on and reaps")
 	flags.StringVar(&f.restart, "restart", "no", "no, on-failure[:N], always or unless-stopped: when to run it again")
 	flags.StringVar(&f.name, "name", "", "name of the container; default: one is made up")
 	f.registerProgram(flags)
@@ -113,7 +114,7 @@ func (c containers) newConfig(f *containerFlags, args []string) (*runner.Config,
 	cfg := &runner.Config{
 		Name: f.name, Hostname: f.hostname, Domainname: f.domainname, AutoRemove: f.remove,
 		ReadOnlyRoot: f.readOnly, CapAdd: f.capAdd, CapDrop: f.capDrop,
-		Process: runner.Process{TTY: f.tty, OpenStdin: f.stdin, Dir: f.workdir, User: f.user},
+		Process: runner.Process{TTY: f.tty, Init: f.init, OpenStdin: f.stdin, Dir: f.workdir, User: f.user},
 	}
 	command, err := f.image(cfg, args)
 	if err != nil {

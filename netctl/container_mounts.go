@@ -4,11 +4,11 @@ import (
 	"encoding/csv"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/store"
 )
 
 // fillMounts reads -v, --mount and --tmpfs.
@@ -74,8 +74,6 @@ func contains(dir, path string) bool {
 	return err == nil && filepath.IsLocal(rel)
 }
 
-const volumeName = `^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`
-
 // parseVolume reads SOURCE:TARGET[:OPTIONS], or TARGET for a nameless volume.
 func parseVolume(text string) (runner.Mount, error) {
 	parts := strings.Split(text, ":")
@@ -103,8 +101,8 @@ func sourceOf(text string) (runner.Mount, error) {
 		path, err := filepath.Abs(text)
 		return runner.Mount{Kind: runner.MountBind, Source: path}, err
 	}
-	if ok, _ := regexp.MatchString(volumeName, text); !ok {
-		return runner.Mount{}, fmt.Errorf("invalid volume name %q: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed; a path has a slash", text)
+	if err := store.CheckVolumeName(text); err != nil {
+		return runner.Mount{}, err
 	}
 	return runner.Mount{Kind: runner.MountVolume, Source: text}, nil
 }
@@ -114,7 +112,9 @@ func readVolumeOptions(m *runner.Mount, list string) error {
 		switch o {
 		case "ro", "readonly":
 			m.ReadOnly = true
-		case "rw", "z", "Z", "nocopy", "rbind", "cached", "delegated", "consistent":
+		case "nocopy":
+			m.NoCopy = true
+		case "rw", "z", "Z", "rbind", "cached", "delegated", "consistent":
 			// the default, or of no meaning here
 		case "private", "rprivate", "slave", "rslave", "shared", "rshared", "noexec", "nosuid", "nodev":
 			m.Options = append(m.Options, o)
@@ -155,6 +155,8 @@ func parseMount(text string) (runner.Mount, error) {
 			m.ReadOnly = !given || value == "true" || value == "1"
 		case "bind-propagation":
 			m.Options = append(m.Options, value)
+		case "volume-nocopy":
+			m.NoCopy = !given || value == "true" || value == "1"
 		case "tmpfs-size":
 			m.Options = append(m.Options, "size="+value)
 		case "tmpfs-mode":
@@ -178,8 +180,8 @@ func checkMount(m *runner.Mount) error {
 		if m.Source == "" {
 			m.Source = string(runner.NewID())
 		}
-		if ok, _ := regexp.MatchString(volumeName, m.Source); !ok {
-			return fmt.Errorf("invalid volume name %q", m.Source)
+		if err := store.CheckVolumeName(m.Source); err != nil {
+			return err
 		}
 	case runner.MountTmpfs:
 		if m.Source != "" {

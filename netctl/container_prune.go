@@ -1,16 +1,13 @@
 package netctl
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
+	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
-
-	"github.com/netctl/netctl/netctl/runner"
 )
 
 func (c containers) prune() *cobra.Command {
@@ -26,13 +23,12 @@ func (c containers) prune() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !force {
-				yes, err := confirm(c.app.Stdin, c.app.Stdout, "This will remove all stopped containers.")
-				if err != nil || !yes {
-					return err
-				}
+			if !force && !confirmed(c.app, "WARNING! This will remove all stopped containers.") {
+				return nil
 			}
-			return c.pruneMatching(cmd.Context(), conditions)
+			size, err := c.pruneMatching(cmd.Context(), conditions)
+			fmt.Fprintf(c.app.Stdout, "Total reclaimed space: %s\n", units.HumanSize(float64(size)))
+			return err
 		},
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "do not ask")
@@ -40,32 +36,31 @@ func (c containers) prune() *cobra.Command {
 	return cmd
 }
 
-func (c containers) pruneMatching(ctx context.Context, conditions filters) error {
+// pruneMatching removes the stopped containers that satisfy the conditions, and
+// returns how many bytes they took.
+func (c containers) pruneMatching(ctx context.Context, conditions filters) (int64, error) {
 	list, err := c.filtered(ctx, conditions)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	all := c.all()
+	var size int64
+	var removed []string
 	var failures []error
 	for _, rec := range list {
-		if rec.State.Status.Active() || all.Store.Locked(rec.Config.ID) || rec.State.Status == runner.StatusStarting {
+		if rec.State.Status.Active() || all.Store.Locked(rec.Config.ID) {
 			continue
 		}
+		usage := all.Store.Usage(rec.Config.ID)
 		if err := all.Remove(ctx, &rec, false); err != nil {
 			failures = append(failures, fmt.Errorf("remove container %s: %w", rec.Name, err))
 			continue
 		}
-		fmt.Fprintln(c.app.Stdout, rec.Config.ID)
+		size += usage
+		removed = append(removed, string(rec.Config.ID))
 	}
-	return errors.Join(failures...)
-}
-
-// confirm asks on the terminal; anything but y is no.
-func confirm(in io.Reader, out io.Writer, warning string) (bool, error) {
-	fmt.Fprintf(out, "WARNING! %s\nAre you sure you want to continue? [y/N] ", warning)
-	line, err := bufio.NewReader(in).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return false, err
+	if len(removed) > 0 {
+		fmt.Fprintf(c.app.Stdout, "Deleted Containers:\n%s\n\n", strings.Join(removed, "\n"))
 	}
-	return strings.EqualFold(strings.TrimSpace(line), "y"), nil
+	return size, errors.Join(failures...)
 }

@@ -24,12 +24,12 @@ func (c containers) inspect() *cobra.Command {
 	return cmd
 }
 
-// inspectAny is the top-level inspect: a container, or else a network.
+// inspectAny is the top-level inspect: a container, or else a network, or a volume.
 func (c containers) inspectAny() *cobra.Command {
 	var format, kind string
 	cmd := &cobra.Command{
 		Use:   "inspect [OPTIONS] NAME...",
-		Short: "Show containers or networks in full",
+		Short: "Show containers, networks or volumes in full",
 		Args:  args(1, -1),
 		ValidArgsFunction: func(cmd *cobra.Command, given []string, typed string) ([]string, cobra.ShellCompDirective) {
 			names, directive := c.completion(anyStatus)(cmd, given, typed)
@@ -37,14 +37,14 @@ func (c containers) inspectAny() *cobra.Command {
 			return append(names, more...), directive
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if kind != "" && kind != "container" && kind != "network" {
-				return usageError("--type %s: want container or network", kind)
+			if kind != "" && kind != "container" && kind != "network" && kind != "volume" {
+				return usageError("--type %s: want container, network or volume", kind)
 			}
 			return c.inspectRefs(cmd.Context(), format, kind, args)
 		},
 	}
 	cmd.Flags().StringVarP(&format, "format", "f", "", "'json' or a Go template")
-	cmd.Flags().StringVar(&kind, "type", "", "container or network")
+	cmd.Flags().StringVar(&kind, "type", "", "container, network or volume")
 	return cmd
 }
 
@@ -65,6 +65,10 @@ func (c containers) inspectRefs(ctx context.Context, format, kind string, refs [
 }
 
 func (c containers) inspectOne(ctx context.Context, kind, ref string) (any, error) {
+	if kind == "volume" {
+		vol, err := c.all().Store.Volume(ref)
+		return newVolumeObject(vol), volumes(c).explain(err)
+	}
 	if kind != "network" {
 		rec, err := c.all().Find(ctx, ref)
 		if err == nil {
@@ -76,6 +80,9 @@ func (c containers) inspectOne(ctx context.Context, kind, ref string) (any, erro
 	}
 	found, err := networkCommands(c).inspectAll([]string{ref})
 	if err != nil && kind == "" {
+		if vol, err := c.all().Store.Volume(ref); err == nil {
+			return newVolumeObject(vol), nil
+		}
 		return nil, &Error{Status: ExitFailed, Err: fmt.Errorf("no such container or network: %s", ref)}
 	}
 	if err != nil {

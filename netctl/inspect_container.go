@@ -53,6 +53,7 @@ type hostConfigObject struct {
 	NetworkMode    string
 	PortBindings   map[string][]bindingObject
 	AutoRemove     bool
+	Init           bool
 	RestartPolicy  restartObject
 	Binds          []string
 	CapAdd         []string
@@ -165,6 +166,7 @@ func newStateObject(st runner.State) stateObject {
 func newHostConfigObject(rec runner.Container) hostConfigObject {
 	o := hostConfigObject{
 		NetworkMode: networkModeText(rec), PortBindings: map[string][]bindingObject{}, AutoRemove: rec.AutoRemove,
+		Init:          rec.Process.Init,
 		RestartPolicy: restartObject{cmp.Or(string(rec.Restart.When), "no"), rec.Restart.MaxRetries},
 		CapAdd:        rec.CapAdd, CapDrop: rec.CapDrop, DnsOptions: orNone(rec.Names.Options), DnsSearch: orNone(rec.Names.Search),
 		Dns: []string{}, ReadonlyRootfs: rec.ReadOnlyRoot, SecurityOpt: securityTexts(rec.Security), Sysctls: rec.Sysctls,

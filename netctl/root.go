@@ -50,7 +50,7 @@ list, which containerd, CRI-O and nerdctl can load too.`
 		&cobra.Group{ID: groupContainers, Title: "Containers:"})
 	networkCommands{app}.addTo(root)
 	root.AddCommand(containerCommands(app)...)
-	root.AddCommand(versionCommand(app), infoCommand(app), pruneRefusal())
+	root.AddCommand(volumeCommands(app), systemCommands(app), versionCommand(app), infoCommand(app), eventsCommand(app), pruneRefusal())
 	plainUsage(root)
 	return root
 }

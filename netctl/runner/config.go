@@ -56,6 +56,9 @@ type Process struct {
 	// User is UID[:GID] or names, looked up in the container's own files.
 	User string `json:"user,omitempty"`
 	TTY  bool   `json:"tty,omitempty"`
+	// Init puts a small first process before the program, which passes signals
+	// on and reaps what the program leaves.
+	Init bool `json:"init,omitempty"`
 	// OpenStdin keeps standard input open for attached clients.
 	OpenStdin bool `json:"openStdin,omitempty"`
 }
@@ -118,10 +121,23 @@ const (
 type Mount struct {
 	Kind MountKind `json:"kind"`
 	// Source is a host path, a volume's name, or empty.
-	Source   string   `json:"source,omitempty"`
-	Target   string   `json:"target"`
-	ReadOnly bool     `json:"readOnly,omitempty"`
-	Options  []string `json:"options,omitempty"`
+	Source   string `json:"source,omitempty"`
+	Target   string `json:"target"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
+	// NoCopy: a new volume stays empty, though the image has files there.
+	NoCopy  bool     `json:"noCopy,omitempty"`
+	Options []string `json:"options,omitempty"`
+}
+
+// AnonymousVolumes are those made for this container alone.
+func (c *Config) AnonymousVolumes() []string {
+	var names []string
+	for _, m := range c.Mounts {
+		if _, err := ParseID(m.Source); err == nil && m.Kind == MountVolume {
+			names = append(names, m.Source)
+		}
+	}
+	return names
 }
 
 // Limits on resources. Zero means none, but for Pids, where it means the

@@ -9,6 +9,7 @@
 //	namespace  network namespaces bound to files; work in the host's mount namespace
 //	engine     the only importer of runc's libcontainer
 //	monitor    the process that makes one container, stays with it and undoes it
+//	events     what happened, for `netctl events`
 //	logfile    the container's output on disk, in the Kubernetes CRI format
 //	attach     one socket between a terminal and the monitor
 //	lifecycle  what commands call: create, start, stop, remove, list

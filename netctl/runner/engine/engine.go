@@ -34,6 +34,8 @@ type Engine struct{ Root string }
 type Process struct {
 	Spec                  *specs.Process
 	Stdin, Stdout, Stderr *os.File
+	// Init has the program run under a small first process; see reap.go.
+	Init bool
 }
 
 // Started is a process in a container that is a child of the caller.
@@ -42,6 +44,18 @@ type Started struct {
 	// Terminal is the master side if the specification asked for a terminal.
 	Terminal *os.File
 	wait     func() (int, error)
+	ready    *os.File // see Ready
+}
+
+// Ready waits, after Release, until a signal to the first process has an effect.
+// Without Init the program decides that, and it returns at once.
+func (s *Started) Ready() {
+	if s.ready == nil {
+		return
+	}
+	_, _ = s.ready.Read(make([]byte, 1)) // the end: it is ready, or dead
+	_ = s.ready.Close()
+	s.ready = nil
 }
 
 // Wait returns the exit code, or 128 plus the signal that killed it.

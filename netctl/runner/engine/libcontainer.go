@@ -10,6 +10,7 @@ import (
 
 	_ "github.com/opencontainers/cgroups/devices" // device rules; without it they are refused
 	"github.com/opencontainers/runc/libcontainer"
+	"github.com/opencontainers/runc/libcontainer/exeseal"
 	_ "github.com/opencontainers/runc/libcontainer/nsenter" // the C constructor that enters namespaces
 	"github.com/opencontainers/runc/libcontainer/specconv"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -20,6 +21,9 @@ func init() {
 	// "init" alone may be a user's mistake; with the pipe it is libcontainer.
 	if len(os.Args) > 1 && os.Args[1] == "init" && os.Getenv("_LIBCONTAINER_INITPIPE") != "" {
 		libcontainer.Init() // does not return
+	}
+	if reaperRequested(os.Args) {
+		os.Exit(reap(os.Args[2:]))
 	}
 }
 
@@ -82,24 +86,63 @@ func start(begin func(*libcontainer.Process) error, p Process, first bool) (*Sta
 	}
 	lp.Init = first
 	s := &Started{}
-	if p.Spec.Terminal {
-		console, err := newConsole(lp)
+	if p.Init {
+		done, err := s.underReaper(lp)
 		if err != nil {
 			return nil, err
 		}
-		defer console.Close()
-		if err := begin(lp); err != nil {
-			return nil, err
+		defer done()
+	}
+	if err := s.begin(begin, lp, p.Spec.Terminal); err != nil {
+		if s.ready != nil {
+			err = errors.Join(err, s.ready.Close())
 		}
-		if s.Terminal, err = console.receive(); err != nil {
-			return nil, errors.Join(err, lp.Signal(os.Kill))
-		}
-	} else if err := begin(lp); err != nil {
 		return nil, err
 	}
 	s.wait = func() (int, error) { return wait(lp) }
 	s.Pid, err = lp.Pid()
 	return s, err
+}
+
+// begin starts the process, with a terminal if it wants one.
+func (s *Started) begin(begin func(*libcontainer.Process) error, lp *libcontainer.Process, terminal bool) error {
+	if !terminal {
+		return begin(lp)
+	}
+	console, err := newConsole(lp)
+	if err != nil {
+		return err
+	}
+	defer console.Close()
+	if err := begin(lp); err != nil {
+		return err
+	}
+	if s.Terminal, err = console.receive(); err != nil {
+		return errors.Join(err, lp.Signal(os.Kill))
+	}
+	return nil
+}
+
+// underReaper has the container's first process be this program, which starts the
+// real one. The file is the sealed kind that libcontainer itself is started from:
+// read-only, and on a mount that nobody in the container can change, so that the
+// host's binary can't be written to through /proc/1/exe (CVE-2019-5736).
+//
+// The reaper closes its end of a pipe when it is ready for signals: before that
+// the kernel drops those that PID 1 does not handle.
+func (s *Started) underReaper(lp *libcontainer.Process) (done func(), err error) {
+	self, err := exeseal.CloneSelfExe(os.TempDir())
+	if err != nil {
+		return nil, fmt.Errorf("--init: %w", err)
+	}
+	ready, theirs, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("--init: %w", err), self.Close())
+	}
+	s.ready = ready
+	lp.ExtraFiles = []*os.File{self, theirs} // become file descriptors 3 and 4
+	lp.Args = append([]string{reaperPath, reaperArgument}, lp.Args...)
+	return func() { self.Close(); theirs.Close() }, nil
 }
 
 func wait(p *libcontainer.Process) (int, error) {

@@ -90,15 +90,3 @@ func parseTraffic(text string) Traffic {
 	}
 	return t
 }
-
-// RemoveVolumes deletes the container's nameless volumes, those whose name is an
-// ID.
-func (c *Containers) RemoveVolumes(rec *runner.Container) error {
-	var errs []error
-	for _, m := range rec.Mounts {
-		if _, err := runner.ParseID(m.Source); err == nil && m.Kind == runner.MountVolume {
-			errs = append(errs, c.Store.RemoveVolume(m.Source))
-		}
-	}
-	return errors.Join(errs...)
-}

@@ -80,7 +80,7 @@ func (m *monitor) checkSources() error {
 	for _, mount := range m.cfg.Mounts {
 		switch mount.Kind {
 		case runner.MountVolume:
-			if err := os.MkdirAll(m.store.VolumePath(mount.Source), 0o755); err != nil {
+			if err := m.makeVolume(mount); err != nil {
 				return err
 			}
 		case runner.MountBind:

@@ -17,6 +17,7 @@ import (
 	"github.com/netctl/netctl/netctl/runner/engine"
 	"github.com/netctl/netctl/netctl/runner/events"
 	"github.com/netctl/netctl/netctl/runner/namespace"
+	"github.com/netctl/netctl/netctl/runner/rootfs"
 	"github.com/netctl/netctl/netctl/runner/store"
 )
 
@@ -130,7 +131,7 @@ func inherit(args []string, networks func(*slog.Logger) runner.Networks) (*monit
 		return nil, err
 	}
 	m.cfg, m.state = c.Config, c.State
-	m.overlay = overlayOf(s, &m.cfg)
+	m.overlay = rootfs.OverlayOf(s.Dir(id), m.cfg.Layers, m.cfg.AutoRemove)
 	if os.Getenv(environment) == "attached" {
 		if m.client, err = attach.FromFile(os.NewFile(fdClient, "client")); err != nil {
 			m.reporter.failed(err)

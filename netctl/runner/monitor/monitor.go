@@ -22,7 +22,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -152,14 +151,4 @@ func (m *monitor) setState(change func(*runner.State)) error {
 	defer m.mu.Unlock()
 	change(&m.state)
 	return m.store.SetState(m.cfg.ID, m.state)
-}
-
-func overlayOf(s *store.Store, c *runner.Config) rootfs.Overlay {
-	dir := s.Dir(c.ID)
-	return rootfs.Overlay{
-		Lower:   c.Layers,
-		Work:    filepath.Join(dir, "rw"),
-		Merged:  filepath.Join(dir, "merged"),
-		Discard: c.AutoRemove,
-	}
 }

@@ -55,6 +55,6 @@ func (m *monitor) release() error {
 // remove deletes the record (--rm), seen from the host.
 func (m *monitor) remove() error {
 	return namespace.InMount(m.hostMnt, func() error {
-		return m.store.Remove(m.cfg.ID, m.cfg.Name)
+		return errors.Join(m.store.Remove(m.cfg.ID, m.cfg.Name), m.removeVolumes())
 	})
 }

@@ -111,6 +111,7 @@ func (m *monitor) letRun(process *engine.Started) error {
 	if err := c.Release(); err != nil {
 		return err
 	}
+	process.Ready()
 	m.note("start", nil)
 	return nil
 }

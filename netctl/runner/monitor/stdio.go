@@ -13,7 +13,7 @@ import (
 
 // stdio are the container's standard streams: a terminal, or two or three pipes.
 type stdio struct {
-	tty                   bool
+	tty, init             bool
 	inRead, outW, errW    *os.File // the process's ends of the pipes, until it has them
 	stdin, stdout, stderr *os.File // ours; of a terminal the first two are the same
 
@@ -21,7 +21,7 @@ type stdio struct {
 }
 
 func newStdio(p runner.Process) (*stdio, error) {
-	s := &stdio{tty: p.TTY}
+	s := &stdio{tty: p.TTY, init: p.Init}
 	if p.TTY {
 		return s, nil
 	}
@@ -43,7 +43,7 @@ func newStdio(p runner.Process) (*stdio, error) {
 }
 
 func (s *stdio) process(p *specs.Process) engine.Process {
-	return engine.Process{Spec: p, Stdin: s.inRead, Stdout: s.outW, Stderr: s.errW}
+	return engine.Process{Spec: p, Stdin: s.inRead, Stdout: s.outW, Stderr: s.errW, Init: s.init}
 }
 
 // handedOver closes the ends that the process has now.

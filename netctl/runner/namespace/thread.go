@@ -54,5 +54,30 @@ func InMount(mnt *os.File, f func() error) error {
 	})
 }
 
+// InRoot runs f on a thread with a private copy of the mount namespace, after
+// mount has put a root file system at root, and with that as its /: no link in it
+// leads out, whatever f follows. The mounts are gone afterwards. The same holds
+// for f as for InMount's.
+func InRoot(root string, mount, f func() error) error {
+	return onThread(func() error {
+		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("unshare mount namespace: %w", err)
+		}
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+			return fmt.Errorf("make mounts private: %w", err)
+		}
+		if err := mount(); err != nil {
+			return err
+		}
+		if err := unix.Chroot(root); err != nil {
+			return fmt.Errorf("enter %s: %w", root, err)
+		}
+		if err := unix.Chdir("/"); err != nil {
+			return err
+		}
+		return f()
+	})
+}
+
 // OpenMount opens the caller's own mount namespace, to be used with InMount.
 func OpenMount() (*os.File, error) { return os.Open("/proc/thread-self/ns/mnt") }

@@ -26,6 +26,11 @@ type Overlay struct {
 	Discard bool
 }
 
+// OverlayOf is the overlay of a container's directory.
+func OverlayOf(dir string, layers []string, discard bool) Overlay {
+	return Overlay{Lower: layers, Work: filepath.Join(dir, "rw"), Merged: filepath.Join(dir, "merged"), Discard: discard}
+}
+
 // Mount mounts the overlay in the caller's mount namespace. If the file system
 // of Work cannot hold the upper layer (another overlay, NFS, FAT), a tmpfs takes
 // its place; volatile is then true and the changes end with the mount.

@@ -64,7 +64,7 @@ func (s *Store) LogPath(id runner.ID) string { return s.File(id, "log") }
 
 // VolumePath is the directory a named volume stands for.
 func (s *Store) VolumePath(name string) string {
-	return filepath.Join(s.data, "volumes", name, "_data")
+	return filepath.Join(s.volumesDir(), name, "_data")
 }
 
 // SocketPath is where the monitor listens.

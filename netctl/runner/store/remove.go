@@ -37,11 +37,6 @@ func (s *Store) removeRunDir(id runner.ID) error {
 	return os.RemoveAll(s.RunDir(id))
 }
 
-// RemoveVolume deletes a named volume.
-func (s *Store) RemoveVolume(name string) error {
-	return removeTree(filepath.Join(s.data, "volumes"), name)
-}
-
 // sweepAge is how old a directory without a record must be to be a leftover and
 // not a container that another process is just making.
 const sweepAge = time.Minute

@@ -1,0 +1,57 @@
+package monitor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/moby/go-archive"
+
+	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/events"
+	"github.com/netctl/netctl/netctl/runner/rootfs"
+	"github.com/netctl/netctl/netctl/runner/store"
+)
+
+// makeVolume makes a volume on its first use. As in docker it begins with what
+// the image has at that place; but not what this host has: a volume over a
+// directory of the image "host" would copy that.
+func (m *monitor) makeVolume(mount runner.Mount) error {
+	v, err := m.store.CreateVolume(mount.Source, nil)
+	if errors.Is(err, store.ErrVolumeExists) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	e := events.Event{Kind: events.Volume, Action: "create", ID: v.Name, Attributes: map[string]string{"driver": "local"}}
+	if err := m.events.Append(e); err != nil {
+		m.log.Warn("event", "err", err)
+	}
+	if mount.NoCopy || slices.Contains(m.cfg.Layers, "/") {
+		return nil
+	}
+	dir, err := rootfs.OpenDir(m.overlay.Merged, mount.Target)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("fill volume %s: %w", v.Name, err)
+	}
+	defer dir.Close()
+	source := fmt.Sprintf("/proc/self/fd/%d/", dir.Fd())
+	if err := archive.NewDefaultArchiver().CopyWithTar(source, v.Path); err != nil {
+		return fmt.Errorf("fill volume %s with the image's %s: %w", v.Name, mount.Target, err)
+	}
+	return nil
+}
+
+// removeVolumes deletes the container's anonymous volumes (--rm).
+func (m *monitor) removeVolumes() error {
+	var errs []error
+	for _, name := range m.cfg.AnonymousVolumes() {
+		errs = append(errs, m.store.RemoveVolume(name, func() error { return nil }))
+	}
+	return errors.Join(errs...)
+}
