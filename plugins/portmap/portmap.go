@@ -5,6 +5,7 @@ package portmap
 
 import (
 	"fmt"
+	"net/netip"
 
 	"github.com/netctl/netctl/plugins/internal/attach"
 	"github.com/netctl/netctl/plugins/internal/cni"
@@ -28,9 +29,10 @@ func inherited(at wire.Attachment, _ []wire.Address) wire.Inherited {
 	return in
 }
 
-// config holds the reference plugin's keys (spec cni 2.3). What only shaped
-// its rules (markMasqBit) is accepted and without meaning here: we mark no
-// packets.
+// config holds the reference plugin's keys (spec cni 2.3). markMasqBit and
+// externalSetMarkChain say how its rules mark the connections that another rule
+// then masquerades. Ours masquerade the same connections without a mark, so the
+// two are checked and have nothing to do.
 type config struct {
 	Backend              string   `json:"backend"`
 	SNAT                 *bool    `json:"snat"`
@@ -40,6 +42,7 @@ type config struct {
 	ConditionsV4         []string `json:"conditionsV4"`
 	ConditionsV6         []string `json:"conditionsV6"`
 
+	v4, v6   wire.Conditions
 	previous attach.Previous
 }
 
@@ -54,40 +57,56 @@ func parse(req *cni.Request) (attach.Conf, error) {
 	case c.MarkMasqBit != nil && (*c.MarkMasqBit < 0 || *c.MarkMasqBit > 31):
 		return nil, fmt.Errorf("key markMasqBit: invalid value %d: want 0 to 31", *c.MarkMasqBit)
 	case c.MarkMasqBit != nil && c.ExternalSetMarkChain != nil:
-		return nil, fmt.Errorf("keys markMasqBit and externalSetMarkChain exclude each other")
-	case c.MasqAll, c.ExternalSetMarkChain != nil, len(c.ConditionsV4)+len(c.ConditionsV6) > 0, c.SNAT != nil && !*c.SNAT:
-		return nil, unsupported(c)
+		return nil, fmt.Errorf("keys markMasqBit and externalSetMarkChain exclude each other: remove one of them")
+	case c.ExternalSetMarkChain != nil && c.Backend == "nftables":
+		return nil, fmt.Errorf("key externalSetMarkChain: %q is a chain of iptables: want backend iptables, or no such key", *c.ExternalSetMarkChain)
 	}
 	var err error
+	if c.v4, err = parseConditions(c.ConditionsV4, true); err != nil {
+		return nil, fmt.Errorf("key conditionsV4: %w", err)
+	}
+	if c.v6, err = parseConditions(c.ConditionsV6, false); err != nil {
+		return nil, fmt.Errorf("key conditionsV6: %w", err)
+	}
 	c.previous, err = attach.ReadPrevious(req)
 	return c, err
 }
 
-// unsupported names the key that asks for something our rules don't do.
-func unsupported(c config) error {
-	for _, key := range []struct {
-		name  string
-		value any
-		set   bool
-	}{
-		{"masqAll", c.MasqAll, c.MasqAll},
-		{"externalSetMarkChain", c.ExternalSetMarkChain, c.ExternalSetMarkChain != nil},
-		{"conditionsV4", c.ConditionsV4, len(c.ConditionsV4) > 0},
-		{"conditionsV6", c.ConditionsV6, len(c.ConditionsV6) > 0},
-		{"snat", false, c.SNAT != nil && !*c.SNAT},
-	} {
-		if key.set {
-			return cni.Errorf(cni.CodeUnsupported, "key %s: value %v is not supported", key.name, key.value)
-		}
+// Firewall is the mechanism that the configuration names. Conditions in the
+// words of iptables, and the chain of marks, are of iptables too.
+func (c config) Firewall() string {
+	if c.Backend == "" && (c.ExternalSetMarkChain != nil || c.v4.IPTables+c.v6.IPTables != "") {
+		return "iptables"
 	}
-	return nil
+	return c.Backend
 }
-
-// Firewall is the mechanism that the configuration names.
-func (c config) Firewall() string { return c.Backend }
 
 // Previous is what the result is made from.
 func (c config) Previous() attach.Previous { return c.previous }
+
+// Publish narrows the mappings to the conditions of their family, and says whose
+// addresses are hidden: those of the container's own network (snat, which is the
+// default), nobody's, or everybody's (masqAll).
+func (c config) Publish(all []wire.Publish) []wire.Publish {
+	var result []wire.Publish
+	hides := c.SNAT == nil || *c.SNAT
+	for _, p := range all {
+		conditions := c.v6
+		if p.Container.Is4() {
+			conditions = c.v4
+		}
+		only, possible := conditions.For(p.HostIP)
+		if !possible {
+			continue
+		}
+		p.Only, p.HideClients = only, hides && c.MasqAll
+		if !hides {
+			p.Subnet = netip.Prefix{}
+		}
+		result = append(result, p)
+	}
+	return result
+}
 
 // Wire asks for nothing but the ports, which are the same for every plugin.
 func (c config) Wire(at wire.Attachment, _ attach.Grant) (wire.Wiring, error) {

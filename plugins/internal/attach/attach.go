@@ -143,6 +143,11 @@ func New(mode Mode, o Options) (*Attacher, error) {
 // A Chooser is a Conf that names the packet filter to use, or "".
 type Chooser interface{ Firewall() string }
 
+// A Publisher is a Conf that says how ports are published.
+type Publisher interface {
+	Publish([]wire.Publish) []wire.Publish
+}
+
 // choose gives the name of the packet filter for a configuration: what the
 // configuration says, else what this Attacher was told.
 func (a *Attacher) choose(conf Conf) string {

@@ -3,6 +3,7 @@ package attach
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
@@ -30,13 +31,34 @@ func (a *Attacher) Preview(ctx context.Context, req *cni.Request) ([]string, err
 	if !errors.Is(err, errPreview) {
 		return nil, err
 	}
-	lines := p.wiring.Lines()
-	for _, s := range firewall.Sysctls(p.rules()) {
-		lines = append(lines, "sysctl -w "+s.String())
-	}
 	rules, err := firewall.Lines(firewall.BackendName(a.choose(p.conf)), p.rules())
 	if err != nil {
 		return nil, cni.Wrap(cni.CodeFirewall, err)
 	}
-	return append(lines, rules...), nil
+	return append(p.kernelLines(), rules...), nil
+}
+
+// kernelLines are the commands but for the packet filter's.
+func (p *plan) kernelLines() []string {
+	lines := p.wiring.Lines()
+	for _, s := range firewall.Sysctls(p.rules()) {
+		if line := "sysctl -w " + s.String(); !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// Compute gives what an ADD that is granted these addresses asks for: of the
+// kernel as commands, and of the packet filter as rules. Nothing is touched.
+func Compute(mode Mode, req *cni.Request, grant Grant) (kernel []string, rules firewall.Rules, err error) {
+	p, err := (&Attacher{Mode: mode}).parse(req)
+	if err != nil {
+		return nil, rules, err
+	}
+	p.grant = grant
+	if err := p.wire(); err != nil {
+		return nil, rules, err
+	}
+	return p.kernelLines(), p.rules(), nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
+	"github.com/netctl/netctl/plugins/internal/firewall"
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
 
@@ -84,6 +85,9 @@ func (p *plan) wire() error {
 		return cni.Wrap(cni.CodeConfig, err)
 	}
 	w.Owned.Publish = publishOf(p.ports, w.Owned.Addresses)
+	if publisher, ok := p.conf.(Publisher); ok {
+		w.Owned.Publish = publisher.Publish(w.Owned.Publish)
+	}
 	w.Owned.Guests = p.guests
 	p.wiring = w
 	return nil
@@ -120,6 +124,9 @@ func (p *plan) fillRecord(a *Attacher) error {
 		backend, err := a.backend(a.choose(p.conf))
 		if err != nil {
 			return err
+		}
+		if err := firewall.Translatable(backend.Name(), p.wiring.Owned.Publish); err != nil {
+			return cni.Wrap(cni.CodeConfig, err)
 		}
 		p.record.Firewall = string(backend.Name())
 	}

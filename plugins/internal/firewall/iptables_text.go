@@ -48,6 +48,9 @@ func iptablesRule(r rule) string {
 	if r.state.connState != 0 {
 		fmt.Fprintf(&b, "-m conntrack %s--ctstate %s ", negation(r.state.not), strings.ToUpper(r.state.list(",")))
 	}
+	if r.words != "" {
+		b.WriteString(r.words + " ")
+	}
 	fmt.Fprintf(&b, `-m comment --comment "%s" %s`, r.comment, iptablesTarget(r.do))
 	return b.String()
 }

@@ -73,7 +73,7 @@ func (s *nftSession) remove(r Rules, last bool) error {
 		gone = func(c string) bool { return ofNetworkOrBelow(c, r.Attachment.NetworkLabel()) }
 		s.foreigners().close(gone)
 	}
-	if r.known() {
+	if r.known() && r.simple() {
 		err := s.change(r.families(), func(f family) error {
 			own := nftWanted(f, r).own()
 			if !last {
@@ -212,7 +212,7 @@ func (s *nftSession) apply(f family, r Rules) error {
 	switch {
 	case err != nil:
 		return err
-	case current && !applied:
+	case current && !applied && r.simple():
 		return s.write(f).addElements(want.own())
 	default:
 		return s.rewrite(f, want, r.replaces, applied)

@@ -66,7 +66,13 @@ func nftWanted(f family, r Rules) nftWant {
 		w.elements = append(w.elements, nftReceipt(r.Attachment))
 	}
 	for _, p := range published {
-		w.elements = append(w.elements, mappingElements(f, r.Attachment, p)...)
+		if !conditional(p) {
+			w.elements = append(w.elements, mappingElements(f, r.Attachment, p)...)
+			continue
+		}
+		for _, rule := range conditionalRules(r.Attachment, p) {
+			w.add(nftChain(chainPublish), rule)
+		}
 	}
 	return w
 }

@@ -97,6 +97,8 @@ func nftVerdict(f family, v verdict) string {
 		return "masquerade"
 	case snat:
 		return "snat to " + v.to.String()
+	case dnat:
+		return "dnat to " + netip.AddrPortFrom(v.to, v.ports.first).String()
 	case dispatchOut:
 		return "oifname vmap @" + v.chain.name
 	case dispatchIn:

@@ -16,7 +16,10 @@ type rule struct {
 	proto    wire.Protocol
 	ports    portSpan // destination ports, with proto
 	state    stateMatch
-	do       verdict
+	// words are more matches in those of iptables; nftables has no rules with
+	// any (see Translatable).
+	words string
+	do    verdict
 	// comment names the owner and, for everything that can change, the
 	// content: two rules with the same chain, verdict and comment are equal.
 	comment string

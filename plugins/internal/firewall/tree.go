@@ -75,6 +75,10 @@ func mappingRule(a wire.Attachment, p wire.Publish) rule {
 			ports: portSpan{p.ContainerPort, p.LastContainer()}},
 		comment: mappingComment(a, p),
 	}
+	r.src = address{Prefix: p.Only.Src, not: p.Only.NotSrc}
+	r.dst = address{Prefix: p.Only.Dst, not: p.Only.NotDst}
+	r.in = device{name: p.Only.In, not: p.Only.NotIn}
+	r.words = p.Only.IPTables
 	if p.HostIP.IsValid() && !p.HostIP.IsUnspecified() {
 		r.dst = within(netip.PrefixFrom(p.HostIP, p.HostIP.BitLen()))
 	}

@@ -84,6 +84,8 @@ type Publish struct {
 	// HideClients masquerades all clients of the subnet's published ports,
 	// for containers whose answers would take another way.
 	HideClients bool
+	// Only narrows the mapping to some connections.
+	Only Conditions
 }
 
 // Last is the last host port of the range.
@@ -97,8 +99,12 @@ func (p Publish) String() string {
 	if p.HostIP.IsValid() {
 		host = p.HostIP.String()
 	}
-	return fmt.Sprintf("%s:%s->%s/%s", host, span(p.HostPort, p.Last()),
+	mapping := fmt.Sprintf("%s:%s->%s/%s", host, span(p.HostPort, p.Last()),
 		netip.AddrPortFrom(p.Container, p.ContainerPort), p.Protocol)
+	if !p.Only.IsZero() {
+		mapping += " (" + p.Only.String() + ")"
+	}
+	return mapping
 }
 
 func span(first, last uint16) string {

@@ -1,0 +1,98 @@
+package plugins_test
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/netctl/netctl/test/netns"
+)
+
+// tellClients has a container answer each connection with the address that it
+// seems to come from.
+func tellClients(t *testing.T, ns *netns.Namespace, address string) {
+	t.Helper()
+	var listener net.Listener
+	if err := ns.Do(func() (err error) { listener, err = net.Listen("tcp", address); return err }); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			host, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
+			fmt.Fprint(conn, host)
+			conn.Close()
+		}
+	}()
+}
+
+// outside connects a namespace to the host by the host's link eth7: the host is
+// 192.0.2.1 and 2001:db8::1 there, the other one .9.
+func (h *host) outside() *netns.Namespace {
+	h.t.Helper()
+	ns := h.container()
+	on(h.t, h.ns, "ip link add eth7 type veth peer name eth0 netns "+ns.Path()+`
+		ip addr add 192.0.2.1/24 dev eth7; ip addr add 2001:db8::1/64 dev eth7 nodad; ip link set eth7 up`)
+	on(h.t, ns, "ip link set lo up; ip addr add 192.0.2.9/24 dev eth0; ip addr add 2001:db8::9/64 dev eth0 nodad; ip link set eth0 up; ip route add default via 192.0.2.1")
+	return ns
+}
+
+// TestPortmapKeys has the effect of each key of the reference plugin seen by
+// connections, with both mechanisms.
+func TestPortmapKeys(t *testing.T) {
+	const refused = ""
+	for name, c := range map[string]struct{ keys, outside, member, onlyIPTables string }{
+		"as it is":         {"", "192.0.2.9", "10.88.0.1", ""},
+		"masqAll":          {`,"masqAll":true`, "10.88.0.1", "10.88.0.1", ""},
+		"mark chain":       {`,"externalSetMarkChain":"KUBE-MARK-MASQ"`, "192.0.2.9", "10.88.0.1", "externalSetMarkChain"},
+		"mark bit":         {`,"markMasqBit":5`, "192.0.2.9", "10.88.0.1", ""},
+		"not from outside": {`,"conditionsV4":["!","-s","192.0.2.0/24"]`, refused, "10.88.0.1", ""},
+		"only by eth7":     {`,"conditionsV4":["-i","eth7"]`, "192.0.2.9", refused, ""},
+		"words of nft":     {`,"conditionsV4":["iifname","!=","eth7"]`, refused, "10.88.0.1", ""},
+		"list of sources":  {`,"conditionsV4":["-s","192.0.2.9,192.0.2.10"]`, "192.0.2.9", refused, "has no translation for nftables"},
+	} {
+		for _, backend := range []string{"iptables", "nftables"} {
+			t.Run(name+"/"+backend, func(t *testing.T) {
+				t.Parallel()
+				h := newHost(t)
+				client, a, b := h.outside(), h.container(), h.container()
+				list := []string{
+					`{"type":"bridge","bridge":"br0","isGateway":true,"hairpinMode":true,"ipam":{"type":"netctl-ipam","ranges":[[{"subnet":"10.88.0.0/16"}]],"routes":[{"dst":"0.0.0.0/0"}]}}`,
+					fmt.Sprintf(`{"type":"portmap","backend":%q,"runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80},{"hostPort":8081,"containerPort":81}]}%s}`, backend, c.keys),
+				}
+				h.env = []string{"NETCTL_FIREWALL=" + backend}
+				h.chain("ADD", "b", b, list[:1], nil)
+				made := h.chain("ADD", "a", a, list[:1], nil)
+				if backend == "nftables" && c.onlyIPTables != "" {
+					f := h.refuse(after(made, "ADD", "portmap", "a", a, strings.TrimPrefix(strings.TrimSuffix(list[1], "}"), `{"type":"portmap"`)))
+					if f.Code != 7 || !strings.Contains(f.Msg, c.onlyIPTables) {
+						t.Errorf("got %+v", f)
+					}
+					h.chain("DEL", "a", a, list, made)
+					h.chain("DEL", "b", b, list[:1], nil)
+					h.wantClean()
+					return
+				}
+				result := h.chain("ADD", "a", a, list[1:], made)
+				h.chain("CHECK", "a", a, list, result)
+				for _, port := range []string{"80", "81"} {
+					tellClients(t, a, addressOf(t, made)+":"+port)
+					if got, _ := ask(client, "192.0.2.1:80"+port); got != c.outside {
+						t.Errorf("from outside, port %s: seen as %q, want %q", port, got, c.outside)
+					}
+					if got, _ := ask(b, "192.0.2.1:80"+port); got != c.member {
+						t.Errorf("from a member, port %s: seen as %q, want %q", port, got, c.member)
+					}
+				}
+				h.chain("DEL", "a", nil, list, result)
+				h.chain("DEL", "b", b, list[:1], nil)
+				h.wantClean()
+			})
+		}
+	}
+}
