@@ -21,6 +21,7 @@ import (
 type iptables struct {
 	log      *slog.Logger
 	programs programs
+	park     Park
 }
 
 // Name is part of Backend.
@@ -33,10 +34,12 @@ func (t *iptables) Apply(ctx context.Context, r Rules) error {
 		return err
 	}
 	defer l.release()
-	rewrote, err := t.change(ctx, l, fastApply(r), func(f family, s *saved) string {
+	fast := fastApply(r)
+	first := t.fresh(fast, r)
+	rewrote, err := t.change(ctx, l, fast, func(f family, s *saved) string {
 		return rewrite(f, s, wanted(f, r), r.replaces)
 	})
-	if rewrote && err == nil {
+	if (first || rewrote) && err == nil {
 		t.foreigners(func(o foreigners) { o.open(r.Network) })
 	}
 	return errors.Join(err, forgetConnections(r.Publish, dialConntrack))

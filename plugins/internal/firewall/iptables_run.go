@@ -128,6 +128,8 @@ func xtablesHolders(path string) string {
 func (t *iptables) restore(ctx context.Context, l *lock, input restores) map[family]error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	committed := t.commitsOf(input)
+	defer committed.close()
 	running := map[family]*process{}
 	failed := map[family]error{}
 	for _, f := range families() {
@@ -141,10 +143,8 @@ func (t *iptables) restore(ctx context.Context, l *lock, input restores) map[fam
 		}
 		running[f] = p
 	}
-	for f, p := range running {
-		if err := p.wait(); err != nil {
-			failed[f] = err
-		}
+	for f, err := range committed.await(running, input) {
+		failed[f] = err
 	}
 	return failed
 }

@@ -157,18 +157,10 @@ func roomy(c *netlink.Conn) error {
 	return errors.Join(c.SetReadBuffer(room), c.SetWriteBuffer(room))
 }
 
-// close gives the lock back and lets go of the socket; without a Park, beside
-// the caller's next work.
+// close gives the lock back and lets go of the socket.
 func (s *nftSession) close() {
 	s.lock.release()
-	if s.park == nil {
-		go s.writer.CloseLasting()
-		return
-	}
-	if raw, err := s.conn.SyscallConn(); err == nil {
-		_ = raw.Control(s.park)
-	}
-	_ = s.writer.CloseLasting()
+	s.park.letGo(s.conn, s.writer.CloseLasting)
 }
 
 func (s *nftSession) foreigners() foreigners {
