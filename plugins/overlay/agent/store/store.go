@@ -80,6 +80,9 @@ type Store interface {
 
 // Abilities of a kind of store.
 type Abilities struct {
+	// Records: nodes keep their own records, with Update. Otherwise somebody else
+	// writes them.
+	Records bool
 	// Claims: pools are handed out on request. Otherwise Claim looks up what
 	// was assigned by somebody else, and a second pool can't be had.
 	Claims bool

@@ -116,7 +116,7 @@ func (s *Store) Kind() string { return "etcd" }
 
 // Can do everything.
 func (s *Store) Can() store.Abilities {
-	return store.Abilities{Claims: true, Networks: true, Liveness: true, Names: true}
+	return store.Abilities{Records: true, Claims: true, Networks: true, Liveness: true, Names: true}
 }
 
 // Close ends the connection.

@@ -99,7 +99,15 @@ func Join(t *testing.T, s store.Store, n store.Node, network string) *Member {
 	if err != nil {
 		t.Fatalf("%s claims a pool: %v", n.ID, err)
 	}
-	return &Member{Store: s, Session: session, Node: n, Claims: []store.Claim{claim}}
+	m := &Member{Store: s, Session: session, Node: n, Claims: []store.Claim{claim}}
+	if s.Can().Records {
+		record := n
+		record.Pools = map[string][]netip.Prefix{network: {claim.Pool}}
+		if _, err := session.Update(ctx, record, m.Claims); err != nil {
+			t.Fatalf("%s publishes its pool: %v", n.ID, err)
+		}
+	}
+	return m
 }
 
 func joinAll(t *testing.T, world World, n int) []*Member {
@@ -182,7 +190,7 @@ func pools(v store.View) int {
 
 func updates(t *testing.T, world World) {
 	members := joinAll(t, world, 2)
-	if !members[0].Store.Can().Claims {
+	if !members[0].Store.Can().Records {
 		t.Skip("the records of this kind are somebody else's to write") // see abilities
 	}
 	a, b := members[0], members[1]

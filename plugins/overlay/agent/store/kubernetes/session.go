@@ -1,0 +1,250 @@
+package kubernetes
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/netctl/netctl/plugins/overlay/agent/store"
+)
+
+// A session is the right to write one Node's annotation. It does not expire:
+// whether a node lives is the cluster's to tell.
+type session struct {
+	store *Store
+	uid   string
+	self  store.Node
+	lost  chan struct{} // never closed
+}
+
+var _ store.Session = (*session)(nil)
+
+// Session checks that this node may come in. The record is written by Update,
+// when there is a pool to tell about.
+func (s *Store) Session(ctx context.Context, r store.Registration) (store.Session, error) {
+	cluster, err := s.cluster(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if r.Cluster != "" && r.Cluster != cluster.ID {
+		return nil, &store.ClusterError{Have: cluster.ID, Want: r.Cluster}
+	}
+	own, err := s.own(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.vtepsFree(ctx, r.Node.VTEP); err != nil {
+		return nil, err
+	}
+	self := r.Node
+	self.Schema, self.ID, self.Epoch = store.Schema, store.NodeID(s.config.Node), 1
+	self.Pools = own.record.Pools
+	return &session{store: s, uid: own.uid, self: self, lost: make(chan struct{})}, nil
+}
+
+// vtepsFree refuses tunnel addresses that another node's record has.
+func (s *Store) vtepsFree(ctx context.Context, vteps []netip.Addr) error {
+	ctx, cancel := context.WithTimeout(ctx, callWait)
+	defer cancel()
+	list, err := s.nodes.List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+	if err != nil {
+		return s.failed("list nodes", err)
+	}
+	for _, item := range list.Items {
+		record, err := parse(item.Annotations[Annotation], item.Name)
+		if err != nil || item.Name == s.config.Node {
+			continue
+		}
+		for _, a := range vteps {
+			if slices.Contains(record.VTEP, a) {
+				return &store.TakenError{What: "tunnel address " + a.String(), Holder: item.Name, Hint: "two hosts can't have one address; if that host is gone for good, delete its Node"}
+			}
+		}
+	}
+	return nil
+}
+
+// ID is "": sessions don't expire.
+func (n *session) ID() string { return "" }
+
+// Lost is never closed.
+func (n *session) Lost() <-chan struct{} { return n.lost }
+
+// Owned reads the Node's spec.podCIDRs.
+func (n *session) Owned(ctx context.Context) ([]store.Claim, error) {
+	own, err := n.store.own(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return n.claims(own), nil
+}
+
+func (n *session) claims(own *ownNode) []store.Claim {
+	var claims []store.Claim
+	for _, pool := range own.pools {
+		claims = append(claims, store.Claim{Network: n.store.network.Name, Pool: pool, Owner: n.self.ID, Epoch: n.self.Epoch})
+	}
+	return claims
+}
+
+// Claim looks up what the cluster has assigned; ErrNoPool if it hasn't yet.
+func (n *session) Claim(ctx context.Context, r store.ClaimRequest) (store.Claim, error) {
+	if r.Network != n.store.network.Name {
+		return store.Claim{}, fmt.Errorf("network %s: %w: in Kubernetes mode there is only %s", r.Network, store.ErrNotFound, n.store.network.Name)
+	}
+	owned, err := n.Owned(ctx)
+	if err != nil {
+		return store.Claim{}, err
+	}
+	for _, c := range owned {
+		if c.Pool.Addr().Is4() == r.Is4 {
+			return c, nil
+		}
+	}
+	return store.Claim{}, fmt.Errorf("node %s: %w: its spec.podCIDRs has none of this family", n.store.config.Node, store.ErrNoPool)
+}
+
+// Update writes the annotation if it differs.
+func (n *session) Update(ctx context.Context, record store.Node, owned []store.Claim) (store.Node, error) {
+	if err := record.Check(); err != nil {
+		return store.Node{}, err
+	}
+	own, err := n.store.own(ctx)
+	if err != nil {
+		return store.Node{}, err
+	}
+	if lost := n.lostOf(record, own, owned); lost != nil {
+		return store.Node{}, lost
+	}
+	record.Schema, record.ID, record.Epoch = store.Schema, n.self.ID, n.self.Epoch
+	if own.uid == n.uid && record.Equal(own.record) {
+		return record, nil
+	}
+	if err := n.store.vtepsFree(ctx, record.VTEP); err != nil {
+		return store.Node{}, err
+	}
+	if err := n.store.apply(ctx, own.uid, &record); err != nil {
+		return store.Node{}, err
+	}
+	n.uid, n.self = own.uid, record
+	return record, nil
+}
+
+// lostOf finds the pools of a record, and of what the caller believes to own,
+// that the Node doesn't have (any more).
+func (n *session) lostOf(record store.Node, own *ownNode, owned []store.Claim) error {
+	var lost store.LostPoolError
+	for _, c := range owned {
+		if !slices.Contains(own.pools, c.Pool) {
+			lost.Lost = append(lost.Lost, c)
+		}
+	}
+	for network, pools := range record.Pools {
+		for _, pool := range pools {
+			believed := slices.ContainsFunc(owned, func(c store.Claim) bool { return c.Network == network && c.Pool == pool })
+			if !believed || network != n.store.network.Name {
+				lost.Lost = append(lost.Lost, store.Claim{Network: network, Pool: pool, Owner: n.self.ID})
+			}
+		}
+	}
+	if len(lost.Lost) > 0 {
+		return &lost
+	}
+	return nil
+}
+
+// Leave takes the annotation away: peers forget this node.
+func (n *session) Leave(ctx context.Context) error {
+	own, err := n.store.own(ctx)
+	if err != nil {
+		return err
+	}
+	n.self.Pools = maps.Clone(n.self.Pools)
+	clear(n.self.Pools)
+	return n.store.apply(ctx, own.uid, nil)
+}
+
+// Close has nothing to give up.
+func (n *session) Close(context.Context, bool) error { return nil }
+
+func unsupported(what, instead string) error {
+	return fmt.Errorf("%s: %w (kubernetes): %s", what, store.ErrUnsupported, instead)
+}
+
+// Release can't be done: pools are the controller manager's.
+func (n *session) Release(_ context.Context, c store.Claim) error {
+	return unsupported("release pool "+c.Pool.String(), "the cluster takes a pool back when the Node is deleted")
+}
+
+// PutNames can't be done: names are CoreDNS's.
+func (n *session) PutNames(context.Context, store.Names) error {
+	return unsupported("publish names", "services and pods are named by the cluster's DNS")
+}
+
+// DeleteNames can't be done: names are CoreDNS's.
+func (n *session) DeleteNames(context.Context, string, string) error {
+	return unsupported("withdraw names", "services and pods are named by the cluster's DNS")
+}
+
+// CreateNetwork can't be done: there is one network.
+func (s *Store) CreateNetwork(_ context.Context, n store.Network) (store.Network, error) {
+	return n, unsupported("create network "+n.Name, "all pods are in network "+s.network.Name)
+}
+
+// UpdateNetwork can't be done: there is one network.
+func (s *Store) UpdateNetwork(_ context.Context, n store.Network) (store.Network, error) {
+	return n, unsupported("update network "+n.Name, "change the configuration of overlayd on every node")
+}
+
+// RemoveNetwork can't be done: there is one network.
+func (s *Store) RemoveNetwork(_ context.Context, name string) error {
+	return unsupported("remove network "+name, "remove overlayd from the cluster")
+}
+
+// Alive can't be told.
+func (s *Store) Alive(context.Context) ([]store.Liveness, error) {
+	return nil, unsupported("list who is alive", "kubectl get nodes shows it")
+}
+
+// Reclaim can't be done.
+func (s *Store) Reclaim(_ context.Context, id store.NodeID, _ store.Revision, _ string) (store.Tombstone, error) {
+	return store.Tombstone{}, unsupported("reclaim node "+string(id), "kubectl delete node "+string(id)+" gives its pools back")
+}
+
+// Tombstone can't be told.
+func (s *Store) Tombstone(_ context.Context, id store.NodeID) (store.Tombstone, error) {
+	return store.Tombstone{}, unsupported("tombstone of node "+string(id), "a deleted Node leaves none")
+}
+
+// WatchNames can't be done: names are CoreDNS's.
+func (s *Store) WatchNames(context.Context, string, func([]store.Names)) error {
+	return unsupported("watch names", "services and pods are named by the cluster's DNS")
+}
+
+// Pools lists what the nodes' records say.
+func (s *Store) Pools(ctx context.Context, network string) ([]store.Claim, error) {
+	if network != "" && network != s.network.Name {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callWait)
+	defer cancel()
+	list, err := s.nodes.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, s.failed("list nodes", err)
+	}
+	var claims []store.Claim
+	for _, item := range list.Items {
+		record, err := parse(item.Annotations[Annotation], item.Name)
+		if err != nil {
+			continue
+		}
+		for _, pool := range record.Pools[s.network.Name] {
+			claims = append(claims, store.Claim{Network: s.network.Name, Pool: pool, Owner: record.ID, Epoch: record.Epoch})
+		}
+	}
+	return claims, nil
+}
