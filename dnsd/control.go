@@ -1,7 +1,7 @@
 package dnsd
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,11 +14,18 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/netctl/netctl/dnsd/client"
+	"github.com/netctl/netctl/dnsd/inside"
+	"github.com/netctl/netctl/dnsd/names"
 )
 
 // maxCommand is the longest line on the control socket.
 const maxCommand = 1024
+
+// maxFiles is how many descriptors come with a command.
+const maxFiles = 2
 
 // controlTimeout is how long a command may take to arrive, and a reply to leave.
 const controlTimeout = 5 * time.Second
@@ -111,7 +118,7 @@ func (c *control) close() {
 
 func (c *control) serve(l *net.UnixListener) {
 	for {
-		conn, err := l.Accept()
+		conn, err := l.AcceptUnix()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -124,14 +131,15 @@ func (c *control) serve(l *net.UnixListener) {
 }
 
 // converse answers one command and ends.
-func (c *control) converse(conn net.Conn) {
+func (c *control) converse(conn *net.UnixConn) {
 	defer conn.Close()                               //nolint:errcheck // the reply is written
 	conn.SetDeadline(time.Now().Add(controlTimeout)) //nolint:errcheck // then it takes longer
-	line, err := bufio.NewReaderSize(io.LimitReader(conn, maxCommand), maxCommand).ReadString('\n')
+	line, files, err := readCommand(conn)
+	defer closeAll(files)
 	if err != nil {
 		return
 	}
-	reply := c.daemon.command(context.Background(), line)
+	reply := c.daemon.command(context.Background(), line, files...)
 	if _, err := io.WriteString(conn, reply); err != nil {
 		return
 	}
@@ -140,8 +148,56 @@ func (c *control) converse(conn net.Conn) {
 	}
 }
 
+// readCommand reads a line, and the descriptors that came with it.
+func readCommand(conn *net.UnixConn) (line string, files []*os.File, err error) {
+	buf := make([]byte, 0, maxCommand)
+	rights := make([]byte, unix.CmsgSpace(maxFiles*4))
+	for {
+		n, rn, _, _, err := conn.ReadMsgUnix(buf[len(buf):cap(buf)], rights)
+		files = append(files, received(rights[:rn])...)
+		buf = buf[:len(buf)+n]
+		if end := bytes.IndexByte(buf, '\n'); end >= 0 {
+			return string(buf[:end+1]), files, nil
+		}
+		switch {
+		case err != nil:
+			return "", files, err
+		case n == 0:
+			return "", files, io.EOF
+		case len(buf) == cap(buf):
+			return "", files, fmt.Errorf("a command of more than %d bytes", maxCommand)
+		}
+	}
+}
+
+// received are the descriptors in a message's ancillary data.
+func received(rights []byte) (files []*os.File) {
+	messages, err := unix.ParseSocketControlMessage(rights)
+	if err != nil {
+		return nil
+	}
+	for _, m := range messages {
+		fds, err := unix.ParseUnixRights(&m)
+		if err != nil {
+			continue
+		}
+		for _, fd := range fds {
+			unix.CloseOnExec(fd)
+			files = append(files, os.NewFile(uintptr(fd), "received"))
+		}
+	}
+	return files
+}
+
+// closeAll closes what nobody took: whoever took one has its own descriptor.
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close() //nolint:errcheck // of no use any more
+	}
+}
+
 // command carries out a line of the control protocol.
-func (d *Daemon) command(ctx context.Context, line string) string {
+func (d *Daemon) command(ctx context.Context, line string, files ...*os.File) string {
 	word, args := "", strings.Fields(line)
 	if len(args) > 0 {
 		word, args = args[0], args[1:]
@@ -149,8 +205,8 @@ func (d *Daemon) command(ctx context.Context, line string) string {
 	var reply string
 	var err error
 	switch {
-	case word == "sync" && (len(args) == 1 || len(args) == 2):
-		reply, err = d.syncCommand(ctx, args)
+	case word == "sync" && 1 <= len(args) && len(args) <= 3:
+		reply, err = d.syncCommand(ctx, args, files)
 	case word == "quit-if-idle" && len(args) == 0:
 		reply, err = d.quitCommand(ctx)
 	case word == "status" && len(args) == 0:
@@ -170,13 +226,25 @@ func (d *Daemon) command(ctx context.Context, line string) string {
 	return strings.TrimSuffix(reply, "\n") + "\n"
 }
 
-func (d *Daemon) syncCommand(ctx context.Context, args []string) (string, error) {
+// syncCommand takes a generation, a network, and a container with sockets that
+// the caller made in it.
+func (d *Daemon) syncCommand(ctx context.Context, args []string, files []*os.File) (string, error) {
 	generation, err := strconv.ParseUint(args[0], 10, 64)
 	if err != nil {
 		return "", fmt.Errorf("generation %q is no number", args[0])
 	}
-	live, err := d.Sync(ctx, generation, strings.Join(args[1:], ""))
-	return fmt.Sprintf("ok %d", live), err
+	args = append(args, "", "")
+	network, container := args[1], args[2]
+	if l := names.Inside(container); container != "" && len(files) == maxFiles {
+		d.sockets.Adopt(l, inside.Sockets{UDP: files[0], TCP: files[1]})
+		defer d.sockets.Disown(l)
+	}
+	live, err := d.Sync(ctx, generation, network, container)
+	reply := fmt.Sprintf("ok %d", live.Generation)
+	for _, p := range live.Ports {
+		reply += " " + p.String()
+	}
+	return reply, err
 }
 
 func (d *Daemon) quitCommand(ctx context.Context) (string, error) {

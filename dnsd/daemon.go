@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,7 +46,9 @@ type Config struct {
 	// Metrics is an address on which to serve /metrics over HTTP, "" for none.
 	Metrics string
 	Forward forward.Options
-	Log     *slog.Logger
+	// Restrict [nothing] gives the process's rights up that only the start needs.
+	Restrict func() error
+	Log      *slog.Logger
 }
 
 func (c Config) withDefaults() Config {
@@ -132,8 +135,8 @@ func (d *Daemon) Close() {
 // any device.
 func (d *Daemon) linkChanged(device string) {
 	list := d.sockets.On(device)
-	if device == "" {
-		list = d.resolver.Snapshot().Listeners()
+	if device == "" { // in containers, no device matters
+		list = slices.DeleteFunc(d.resolver.Snapshot().Listeners(), func(l names.Listener) bool { return l.Container != "" })
 	}
 	if len(list) > 0 {
 		d.sockets.Refresh(context.Background(), list)

@@ -14,12 +14,17 @@
 //	forward   asks upstream servers
 //	resolver  puts these together for one request
 //	listen    the sockets of the networks
+//	inside    sockets in a container's own namespace
 //	client    what others use to start and tell the resolver
 //
 // The control socket takes a line and answers:
 //
-//	sync GENERATION [NETWORK]   ok GENERATION, when it is live and NETWORK is
-//	                            listened for; else error TEXT
+//	sync GENERATION [NETWORK [CONTAINER]]
+//	                            ok GENERATION [GATEWAY:PORT ...], when it is live
+//	                            and NETWORK is listened for, and CONTAINER in its
+//	                            own namespace, by sockets that come along; the
+//	                            gateways are those with another port than 53.
+//	                            Else error TEXT
 //	quit-if-idle                bye, or busy COUNT
 //	status                      JSON
 //	records [NETWORK]           JSON

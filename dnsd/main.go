@@ -10,6 +10,9 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/ipam/ledger"
 )
@@ -21,9 +24,10 @@ func Main(args []string, stderr io.Writer) int {
 	if err != nil {
 		return 2
 	}
+	setName("dnsd") // else one that was started by its guard is called "exe"
 	ready := opt.ready()
 	if opt.guard {
-		if err := dropCapabilities(); err != nil {
+		if err := dropCapabilities(startingCapabilities); err != nil {
 			fmt.Fprintf(stderr, "dnsd: keep all capabilities: %v\n", err)
 		}
 		return newGuard(opt.worker, stderr).run(ready)
@@ -36,6 +40,14 @@ func Main(args []string, stderr io.Writer) int {
 	return 0
 }
 
+// setName is what ps and ss call the process.
+func setName(name string) {
+	text, err := unix.BytePtrFromString(name)
+	if err == nil {
+		unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(text)), 0, 0, 0) //nolint:errcheck // only looks better
+	}
+}
+
 func serve(cfg Config, opt options, stderr io.Writer, ready *os.File) error {
 	out, err := openLog(opt.logFile, stderr)
 	if err != nil {
@@ -46,9 +58,7 @@ func serve(cfg Config, opt options, stderr io.Writer, ready *os.File) error {
 	if err != nil {
 		return err
 	}
-	if err := dropCapabilities(); err != nil {
-		cfg.Log.Warn("keep all capabilities", "err", err)
-	}
+	cfg.Restrict = func() error { return dropCapabilities(servingCapabilities) }
 	d, err := New(cfg, book)
 	if err != nil {
 		return err

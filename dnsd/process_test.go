@@ -152,7 +152,7 @@ func TestCommands(t *testing.T) {
 		"sync 8\n":         "error the ledger is at generation 7, and 8 was asked for\n",
 		"sync x\n":         "error generation \"x\" is no number\n",
 		"sync\n":           "error no such command: \"sync\"\n",
-		"sync 1 a b\n":     "error no such command: \"sync 1 a b\"\n",
+		"sync 1 a b c\n":   "error no such command: \"sync 1 a b c\"\n",
 		"quit-if-idle\n":   "bye\n",
 		"records\n":        "[]\n",
 		"lookup x web\n":   "error no container \"x\" has names here\n",

@@ -38,8 +38,14 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	defer w.Close() //nolint:errcheck // only read
-	if _, err := d.Sync(ctx, 0, ""); err != nil {
+	if _, err := d.Sync(ctx, 0, "", ""); err != nil {
 		return err
+	}
+	// From here on, sockets in containers come from the plugins.
+	if d.cfg.Restrict != nil {
+		if err := d.cfg.Restrict(); err != nil {
+			d.log.Warn("keep all capabilities", "err", err)
+		}
 	}
 	d.setIdle(d.resolver.Snapshot().Endpoints == 0)
 	quit := make(chan struct{}, 1)
@@ -121,7 +127,7 @@ const (
 // in changes that nobody told of, and returns when the directory is gone.
 func (d *Daemon) mind(ctx context.Context, w *watch.Watcher, c *control, cl *claim) error {
 	look := time.AfterFunc(ledgerQuiet, func() {
-		if _, err := d.Sync(ctx, 0, ""); err != nil {
+		if _, err := d.Sync(ctx, 0, "", ""); err != nil {
 			d.log.Warn("look at the ledger", "err", err)
 		}
 	})

@@ -1,6 +1,7 @@
 package dnsd
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
@@ -29,8 +30,12 @@ type Status struct {
 // ListenerStatus tells whether a listener is open, and why not.
 type ListenerStatus struct {
 	Address netip.Addr `json:"address"`
-	Device  string     `json:"device"`
-	Error   string     `json:"error,omitempty"`
+	// Port is 53, or one of ours to which rules lead, or 0 while it is not open.
+	Port   uint16 `json:"port"`
+	Device string `json:"device,omitempty"`
+	// Container is in whose namespace it is; "" for the host's.
+	Container string `json:"container,omitempty"`
+	Error     string `json:"error,omitempty"`
 }
 
 // Status is the state of now.
@@ -45,13 +50,15 @@ func (d *Daemon) Status() Status {
 		Listeners: []ListenerStatus{},
 	}
 	for _, l := range s.Listeners() {
-		ls := ListenerStatus{Address: l.Gateway, Device: l.Device}
+		ls := ListenerStatus{Address: l.Gateway, Port: d.sockets.Port(l), Device: l.Device, Container: l.Container}
 		if err := d.sockets.Err(l); err != nil {
 			ls.Error = err.Error()
 		}
 		st.Listeners = append(st.Listeners, ls)
 	}
-	slices.SortFunc(st.Listeners, func(a, b ListenerStatus) int { return a.Address.Compare(b.Address) })
+	slices.SortFunc(st.Listeners, func(a, b ListenerStatus) int {
+		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Container, b.Container))
+	})
 	return st
 }
 

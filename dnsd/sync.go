@@ -4,30 +4,47 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 
+	"github.com/netctl/netctl/dnsd/listen"
 	"github.com/netctl/netctl/dnsd/names"
 )
 
+// Live is what a Sync made sure of.
+type Live struct {
+	Generation uint64
+	// Ports are the network's gateways at which we have another port than 53.
+	Ports []netip.AddrPort
+}
+
 // Sync takes in the ledger's changes, at least up to a generation, and returns
 // the one that is live. With a network's name it also sees to that network's
-// listeners, and fails if one of them can't be had. Many calls at once cost
-// little more than one: whoever comes second finds the work done.
-func (d *Daemon) Sync(ctx context.Context, generation uint64, network string) (uint64, error) {
+// listeners, and with a container's ID to the one inside of that; it
+// fails if one of them can't be had. Many calls at once cost little more than
+// one: whoever comes second finds the work done.
+func (d *Daemon) Sync(ctx context.Context, generation uint64, network, container string) (Live, error) {
 	s, err := d.catchUp(ctx, generation)
 	if err != nil {
-		return 0, err
+		return Live{}, err
 	}
+	live := Live{Generation: s.Generation}
 	if network == "" {
-		return s.Generation, nil
+		return live, nil
 	}
 	// The device may be another one than at the last sync, under its name.
 	listeners := s.ListenersOf(network)
+	if container != "" {
+		listeners = append(listeners, names.Inside(container))
+	}
 	d.sockets.Refresh(ctx, listeners)
 	var errs []error
 	for _, l := range listeners {
 		errs = append(errs, d.sockets.Err(l))
+		if port := d.sockets.Port(l); port != 0 && port != listen.Port && l.Container == "" {
+			live.Ports = append(live.Ports, netip.AddrPortFrom(l.Gateway, port))
+		}
 	}
-	return s.Generation, errors.Join(errs...)
+	return live, errors.Join(errs...)
 }
 
 // catchUp makes a snapshot live that contains the generation; generation 0
@@ -53,7 +70,7 @@ func (d *Daemon) catchUp(ctx context.Context, generation uint64) (*names.Snapsho
 	d.resolver.Publish(s)
 	d.generation = delta.Generation
 	if s.ListenersSince != old.ListenersSince || delta.Full {
-		d.sockets.Ensure(ctx, s.Listeners())
+		d.sockets.Ensure(ctx, s.Places())
 	}
 	d.setIdle(s.Endpoints == 0)
 	return s, nil

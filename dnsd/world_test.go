@@ -228,6 +228,18 @@ func (w *world) remove(k ledger.Key) uint64 {
 	return w.update(func(tx *ledger.Tx) error { _, _, err := tx.Delete(k); return err })
 }
 
+// damageLedger cuts the file in the middle.
+func (w *world) damageLedger() {
+	w.t.Helper()
+	files, err := filepath.Glob(filepath.Join(w.dir, "ledger-*.db"))
+	if err != nil || len(files) != 1 {
+		w.t.Fatalf("ledgers %v, %v", files, err)
+	}
+	if err := os.Truncate(files[0], 5000); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 func (w *world) update(fn func(*ledger.Tx) error) (generation uint64) {
 	w.t.Helper()
 	err := w.book.Update(func(tx *ledger.Tx) error {
@@ -309,9 +321,14 @@ func (w *world) program() string {
 
 // ask asks a server from a namespace and returns the reply, or an error.
 func ask(n *netns.Namespace, transport, server string, m *dns.Msg) (*dns.Msg, error) {
+	return askAt(n, transport, net.JoinHostPort(server, "53"), m)
+}
+
+// askAt is ask at any port.
+func askAt(n *netns.Namespace, transport, server string, m *dns.Msg) (*dns.Msg, error) {
 	var reply *dns.Msg
 	err := n.Do(func() error {
-		conn, err := net.DialTimeout(transport, net.JoinHostPort(server, "53"), 6*time.Second)
+		conn, err := net.DialTimeout(transport, server, 6*time.Second)
 		if err != nil {
 			return err
 		}

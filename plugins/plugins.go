@@ -15,6 +15,7 @@ import (
 
 	"github.com/netctl/netctl/plugins/bandwidth"
 	"github.com/netctl/netctl/plugins/bridge"
+	"github.com/netctl/netctl/plugins/dns"
 	firewallplugin "github.com/netctl/netctl/plugins/firewall"
 	"github.com/netctl/netctl/plugins/host"
 	"github.com/netctl/netctl/plugins/internal/attach"
@@ -57,7 +58,7 @@ func (h Host) attacher(mode attach.Mode) (*attach.Attacher, error) {
 func modes() []attach.Mode {
 	return []attach.Mode{
 		bandwidth.Mode(), bridge.Mode(), firewallplugin.Mode(), host.Mode(), macvlan.Mode(), none.Mode(),
-		portmap.Mode(), tuning.Mode(),
+		portmap.Mode(), tuning.Mode(), dns.Mode(),
 	}
 }
 

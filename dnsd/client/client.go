@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,25 +31,57 @@ var ErrNotRunning = errors.New("dnsd is not running")
 // Socket is where the resolver of a state directory is reached.
 func Socket(stateDir string) string { return filepath.Join(stateDir, "dnsd.sock") }
 
-// Sync returns when the resolver answers from a generation of the ledger at or
-// after gen, and listens for the network. It starts the resolver if need be:
-// the binary at dnsdPath.
-func Sync(ctx context.Context, stateDir, dnsdPath string, gen uint64, network string) error {
+// A Change is what the resolver is to have taken in, and to listen for.
+type Change struct {
+	// Generation of the ledger, at least; 0 is the newest.
+	Generation uint64
+	// Network whose gateways are to be listened on, "" for none.
+	Network string
+	// Container that is to be served in its own namespace, with the sockets
+	// that were made there (see package inside); "" for none.
+	Container string
+	Sockets   []*os.File
+}
+
+// Announce returns when the resolver answers from the change's generation on, and
+// listens where it says. It starts the resolver if need be: the binary
+// at dnsdPath. The result are those of the network's gateways at which the
+// resolver has another port than 53.
+func Announce(ctx context.Context, stateDir, dnsdPath string, c Change) ([]netip.AddrPort, error) {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
-	command := strings.TrimSpace(fmt.Sprintf("sync %d %s", gen, network))
+	command := strings.TrimSpace(fmt.Sprintf("sync %d %s %s", c.Generation, c.Network, c.Container))
 	for {
-		_, err := Do(ctx, stateDir, command)
+		reply, err := do(ctx, stateDir, command, c.Sockets)
+		if err == nil {
+			return portsIn(reply), nil
+		}
 		if !errors.Is(err, ErrNotRunning) {
-			return err
+			return nil, err
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("dnsd does not stay up: %w", err)
+			return nil, fmt.Errorf("dnsd does not stay up: %w", err)
 		}
 		if err := start(ctx, stateDir, dnsdPath); err != nil {
-			return fmt.Errorf("start dnsd: %w", err)
+			return nil, fmt.Errorf("start dnsd: %w", err)
 		}
 	}
+}
+
+// portsIn reads the reply to a sync: ok, the generation, and ports.
+func portsIn(reply string) (ports []netip.AddrPort) {
+	for _, word := range strings.Fields(reply) {
+		if p, err := netip.ParseAddrPort(word); err == nil {
+			ports = append(ports, p)
+		}
+	}
+	return ports
+}
+
+// Sync is Announce for who does not care for ports.
+func Sync(ctx context.Context, stateDir, dnsdPath string, gen uint64, network string) error {
+	_, err := Announce(ctx, stateDir, dnsdPath, Change{Generation: gen, Network: network})
+	return err
 }
 
 // Quit makes a resolver that has nothing to serve go now rather than later. It
@@ -64,6 +97,11 @@ func Quit(ctx context.Context, stateDir string) error {
 
 // Do sends one command and returns the reply, or the error that it names.
 func Do(ctx context.Context, stateDir, command string) (string, error) {
+	return do(ctx, stateDir, command, nil)
+}
+
+// do is Do with descriptors that go with the command.
+func do(ctx context.Context, stateDir, command string, files []*os.File) (string, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", Socket(stateDir))
 	switch {
@@ -76,7 +114,7 @@ func Do(ctx context.Context, stateDir, command string) (string, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(deadline) //nolint:errcheck // then the read waits longer
 	}
-	_, err = io.WriteString(conn, command+"\n")
+	err = write(conn.(*net.UnixConn), command+"\n", files)
 	reply, rerr := io.ReadAll(conn)
 	text := strings.TrimSuffix(string(reply), "\n")
 	if problem, bad := strings.CutPrefix(text, "error "); bad {
@@ -90,6 +128,19 @@ func Do(ctx context.Context, stateDir, command string) (string, error) {
 		return "", fmt.Errorf("%w: it closed the connection", ErrNotRunning)
 	}
 	return "", fmt.Errorf("dnsd does not answer: %w", err)
+}
+
+func write(conn *net.UnixConn, text string, files []*os.File) error {
+	var rights []byte
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
+			fds[i] = int(f.Fd())
+		}
+		rights = syscall.UnixRights(fds...)
+	}
+	_, _, err := conn.WriteMsgUnix([]byte(text), rights, nil)
+	return err
 }
 
 // start runs the resolver apart from us and waits until it is ready. If there

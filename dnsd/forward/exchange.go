@@ -49,9 +49,10 @@ type attempt struct {
 
 // waiter is a client that waits for an exchange.
 type waiter struct {
-	id     uint16
-	client netip.AddrPort
-	back   Back
+	id      uint16
+	client  netip.AddrPort
+	account netip.Addr
+	back    Back
 }
 
 // same tells whether a request is the same question to the same servers, so

@@ -119,9 +119,9 @@ func (f *Forwarder) giveUp(x *exchange, e *effects) {
 func (f *Forwarder) finish(x *exchange, reply []byte, e *effects) {
 	e.reply = message.ReturnReply(reply, x.msg[message.HeaderLen:x.question], x.asked)
 	e.waiter, e.others = x.waiter, x.others
-	f.dismiss(x.waiter.client.Addr())
+	f.dismiss(x.waiter.account)
 	for _, w := range x.others {
-		f.dismiss(w.client.Addr())
+		f.dismiss(w.account)
 	}
 	x.leave()
 	f.steps.remove(x)

@@ -74,7 +74,7 @@ func (f *Forwarder) Ask(r Request, scratch []byte) bool {
 	now := time.Now()
 	var e effects
 	f.mu.Lock()
-	ok := f.admit(r.Client.Addr())
+	ok := f.admit(r.account())
 	if ok {
 		f.ask(r, msg, key, now, &e)
 	}
@@ -115,7 +115,7 @@ func (f *Forwarder) dismiss(client netip.Addr) {
 }
 
 func (f *Forwarder) ask(r Request, msg []byte, key uint64, now time.Time, e *effects) {
-	w := waiter{id: r.Query.ID, client: r.Client, back: r.Back}
+	w := waiter{id: r.Query.ID, client: r.Client, account: r.account(), back: r.Back}
 	var order [maxServers]*server
 	servers := f.order(order[:0], r.Servers, now)
 	if x := f.flying[key]; x != nil && x.same(msg, r.Stream, servers) {

@@ -57,9 +57,18 @@ type Request struct {
 	// Servers in the order in which to ask. The slice must not change.
 	Servers []netip.Addr
 	Client  netip.AddrPort
+	// Account [the client's address] is on whose account the question goes.
+	Account netip.Addr
 	// Stream is a request that came over TCP, and goes over TCP.
 	Stream bool
 	Back   Back
+}
+
+func (r Request) account() netip.Addr {
+	if r.Account.IsValid() {
+		return r.Account
+	}
+	return r.Client.Addr()
 }
 
 // Counters tell what happened since the start.

@@ -19,10 +19,17 @@ type connections struct {
 	mu         sync.Mutex
 	head, tail *tcpConn
 	count      int
-	clients    map[netip.Addr]int
+	clients    map[client]int
 }
 
-func newConnections() *connections { return &connections{clients: make(map[netip.Addr]int)} }
+func newConnections() *connections { return &connections{clients: make(map[client]int)} }
+
+// client is who has a connection. Inside of containers all have the same
+// addresses.
+type client struct {
+	container string
+	addr      netip.Addr
+}
 
 // place is a connection's place among the others.
 type place struct {
@@ -33,15 +40,15 @@ type place struct {
 func (s *connections) add(c *tcpConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	addr := c.from.Addr()
-	if s.clients[addr] >= perClient {
-		s.evict(func(have *tcpConn) bool { return have.from.Addr() == addr })
+	who := c.client()
+	if s.clients[who] >= perClient {
+		s.evict(func(have *tcpConn) bool { return have.client() == who })
 	}
 	if s.count >= inAll {
 		s.evict(func(*tcpConn) bool { return true })
 	}
 	s.count++
-	s.clients[addr]++
+	s.clients[who]++
 	s.link(c)
 }
 
@@ -105,9 +112,9 @@ func (s *connections) drop(c *tcpConn) {
 	c.conn.Close() //nolint:errcheck // a reply that can't be sent is lost either way
 	s.unlink(c)
 	s.count--
-	addr := c.from.Addr()
-	if s.clients[addr]--; s.clients[addr] == 0 {
-		delete(s.clients, addr)
+	who := c.client()
+	if s.clients[who]--; s.clients[who] == 0 {
+		delete(s.clients, who)
 	}
 }
 

@@ -50,7 +50,7 @@ func loopback(t *testing.T, addr string) (*Set, names.Listener, string) {
 	s := NewSet(&echo{from: map[netip.AddrPort]resolver.Peer{}}, slog.New(slog.DiscardHandler))
 	s.port = port
 	l := names.Listener{Gateway: netip.MustParseAddr(addr)}
-	s.Ensure(t.Context(), []names.Listener{l})
+	s.Ensure(t.Context(), map[names.Listener]names.Place{l: {}})
 	if err := s.Err(l); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/netctl/netctl/dnsd/inside"
 	"github.com/netctl/netctl/dnsd/names"
 )
 
@@ -27,9 +28,11 @@ type Set struct {
 	conns   *connections
 
 	mu     sync.Mutex
-	wanted map[names.Listener]bool
+	wanted map[names.Listener]names.Place
 	open   map[names.Listener]*listener
 	errs   map[names.Listener]error
+	// adopted are sockets in containers that somebody made for us.
+	adopted map[names.Listener]inside.Sockets
 }
 
 // NewSet makes an empty set.
@@ -37,12 +40,15 @@ func NewSet(h Handler, log *slog.Logger) *Set {
 	return &Set{
 		handler: h, log: log, port: Port, conns: newConnections(),
 		open: make(map[names.Listener]*listener), errs: make(map[names.Listener]error),
+		adopted: make(map[names.Listener]inside.Sockets),
 	}
 }
 
 // listener is one listener's sockets.
 type listener struct {
 	index int // of the device that they are bound to
+	port  uint16
+	place names.Place // inside of a container
 	udp   []*net.UDPConn
 	tcp   *tcpListener
 }
@@ -50,20 +56,42 @@ type listener struct {
 // Ensure makes the set equal to what is wanted: it opens what is missing and
 // closes what is too much. What fails is tried again by the next Ensure or
 // Refresh; until then Err tells why.
-func (s *Set) Ensure(ctx context.Context, wanted []names.Listener) {
+func (s *Set) Ensure(ctx context.Context, wanted map[names.Listener]names.Place) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.wanted = make(map[names.Listener]bool, len(wanted))
-	for _, l := range wanted {
-		s.wanted[l] = true
-	}
+	s.wanted = wanted
 	for l, o := range s.open {
-		if !s.wanted[l] {
+		if _, ok := wanted[l]; !ok {
 			s.close(l, o)
 		}
 	}
 	clear(s.errs)
-	s.refresh(ctx, wanted)
+	s.refresh(ctx, slices.Collect(maps.Keys(wanted)))
+}
+
+// Adopt offers sockets in a container's namespace for a listener that is going
+// to be wanted, until Disown is called. They stay the caller's to close.
+func (s *Set) Adopt(l names.Listener, sockets inside.Sockets) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.adopted[l] = sockets
+}
+
+// Disown ends the offer.
+func (s *Set) Disown(l names.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.adopted, l)
+}
+
+// Port is where a listener is open, 0 where it is not.
+func (s *Set) Port(l names.Listener) uint16 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o := s.open[l]; o != nil {
+		return o.port
+	}
+	return 0
 }
 
 // Refresh looks after some of what is wanted, and after all that failed
@@ -90,7 +118,7 @@ func (s *Set) On(device string) []names.Listener {
 
 func (s *Set) refresh(ctx context.Context, list []names.Listener) {
 	for _, l := range list {
-		if !s.wanted[l] {
+		if _, ok := s.wanted[l]; !ok {
 			continue
 		}
 		delete(s.errs, l)
@@ -125,6 +153,9 @@ func (s *Set) Open() []names.Listener {
 }
 
 func (s *Set) ensure(ctx context.Context, l names.Listener) error {
+	if l.Container != "" {
+		return s.ensureInside(l)
+	}
 	index, err := deviceIndex(l.Device)
 	if err != nil {
 		if o := s.open[l]; o != nil {
@@ -144,30 +175,121 @@ func (s *Set) ensure(ctx context.Context, l names.Listener) error {
 	}
 	o.index = index
 	s.open[l] = o
-	s.log.Info("listening", "address", l.Gateway, "device", l.Device)
+	s.log.Info("listening", "address", l.Gateway, "port", o.port, "device", l.Device)
 	return nil
 }
 
-// listen opens a listener's sockets, all or none, and serves them.
-func (s *Set) listen(ctx context.Context, l names.Listener) (*listener, error) {
-	tcp, err := openTCP(ctx, l, s.port)
+// listen opens a listener's sockets where the rules lead, or at port 53, or
+// where another server has that at a port of our own.
+func (s *Set) listen(ctx context.Context, l names.Listener) (o *listener, err error) {
+	for _, port := range s.ports(s.wanted[l]) {
+		if o, err = s.listenAt(ctx, l, port); !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+	}
+	if err == nil {
+		s.serve(l, o)
+	}
+	return o, err
+}
+
+// Ports of our own are below those that the kernel hands out to clients.
+const (
+	firstOwnPort = 10053
+	lastOwnPort  = 11053
+	ownPortStep  = 100
+)
+
+// ports are those to try, in this order. As long as rules lead to one, 53 is of
+// no use.
+func (s *Set) ports(place names.Place) []uint16 {
+	list := []uint16{s.port}
+	if place.Port != 0 {
+		list = []uint16{place.Port}
+	}
+	for port := uint16(firstOwnPort); port <= lastOwnPort; port += ownPortStep {
+		if port != place.Port {
+			list = append(list, port)
+		}
+	}
+	return list
+}
+
+// listenAt opens a listener's sockets at a port, all or none.
+func (s *Set) listenAt(ctx context.Context, l names.Listener, port uint16) (*listener, error) {
+	tcp, err := openTCP(ctx, l, port)
 	if err != nil {
 		return nil, err
 	}
-	o := &listener{tcp: &tcpListener{listener: l, l: tcp, handler: s.handler, conns: s.conns, log: s.log}}
+	o := &listener{port: port, tcp: s.tcpListener(l, tcp)}
 	for range sockets() {
-		udp, err := openUDP(ctx, l, s.port)
+		udp, err := openUDP(ctx, l, port)
 		if err != nil {
 			o.close()
 			return nil, err
 		}
 		o.udp = append(o.udp, udp)
 	}
+	return o, nil
+}
+
+func (s *Set) tcpListener(l names.Listener, tcp *net.TCPListener) *tcpListener {
+	return &tcpListener{listener: l, l: tcp, handler: s.handler, conns: s.conns, log: s.log}
+}
+
+// serve begins to answer.
+func (s *Set) serve(l names.Listener, o *listener) {
 	go o.tcp.serve()
 	for _, conn := range o.udp {
 		go (&udpSocket{listener: l, conn: conn, handler: s.handler, log: s.log}).serve()
 	}
-	return o, nil
+}
+
+// ensureInside has the sockets in a container, which it adopted, or makes them
+// if it still may.
+func (s *Set) ensureInside(l names.Listener) error {
+	place := s.wanted[l]
+	if o := s.open[l]; o != nil {
+		if o.place == place {
+			return nil
+		}
+		s.close(l, o) // another namespace, of a container of the same ID
+	}
+	sockets, ok := s.adopted[l]
+	if !ok {
+		var err error
+		if sockets, err = inside.OpenAt(place.Netns, place.Port); err != nil {
+			return fmt.Errorf("listen on %s: %w", l, err)
+		}
+		defer sockets.Close()
+	}
+	o, err := s.adopt(l, sockets)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", l, err)
+	}
+	o.place, s.open[l] = place, o
+	s.serve(l, o)
+	s.log.Info("listening", "container", l.Container, "port", o.port)
+	return nil
+}
+
+func (s *Set) adopt(l names.Listener, sockets inside.Sockets) (*listener, error) {
+	// The connections get descriptors of their own.
+	udp, err := net.FilePacketConn(sockets.UDP)
+	if err != nil {
+		return nil, err
+	}
+	tcp, err := net.FileListener(sockets.TCP)
+	if err != nil {
+		udp.Close() //nolint:errcheck // the first error counts
+		return nil, err
+	}
+	u, isUDP := udp.(*net.UDPConn)
+	t, isTCP := tcp.(*net.TCPListener)
+	if !isUDP || !isTCP {
+		return nil, errors.Join(errors.New("the sockets are not UDP and TCP"), udp.Close(), tcp.Close())
+	}
+	return &listener{port: t.Addr().(*net.TCPAddr).AddrPort().Port(), udp: []*net.UDPConn{u}, tcp: s.tcpListener(l, t)}, nil
 }
 
 // sockets is how many UDP sockets an address gets. One answers some 100,000
@@ -178,7 +300,7 @@ func (s *Set) close(l names.Listener, o *listener) {
 	delete(s.open, l)
 	o.close()
 	s.conns.closeAll(o.tcp)
-	s.log.Info("no longer listening", "address", l.Gateway, "device", l.Device)
+	s.log.Info("no longer listening", "listener", l)
 }
 
 func (o *listener) close() {
@@ -191,7 +313,7 @@ func (o *listener) close() {
 // explain says what to do about an error.
 func explain(l names.Listener, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("listen on %s port %d: another server has the port on all addresses (find it with `ss -lnptu sport = :%d`): %w", l.Gateway, Port, Port, err)
+		return fmt.Errorf("listen on %s: other servers have port %d and our own %d to %d on all addresses (find them with `ss -lnptu`): %w", l.Gateway, Port, firstOwnPort, lastOwnPort, err)
 	}
 	return fmt.Errorf("listen on %s: %w", l, err)
 }

@@ -54,7 +54,7 @@ func (t *tcpListener) serve() {
 			continue
 		}
 		from := plain(c.RemoteAddr().(*net.TCPAddr).AddrPort())
-		conn := &tcpConn{t: t, conn: c, from: from, out: stream.NewWriter(c, tcpWrite)}
+		conn := &tcpConn{t: t, conn: c, from: from, out: stream.NewWriter(c, tcpWrite), container: t.listener.Container}
 		t.conns.add(conn)
 		go conn.serve()
 	}
@@ -66,11 +66,15 @@ type tcpConn struct {
 	conn net.Conn
 	from netip.AddrPort
 	out  *stream.Writer
+	// container is whose namespace it was made in, "" for the host's.
+	container string
 	// late are the queries whose answer comes later.
 	late sync.WaitGroup
 
 	place // among all connections
 }
+
+func (c *tcpConn) client() client { return client{c.container, c.from.Addr()} }
 
 // serve answers queries in the order in which they come, except for those
 // whose answer comes from elsewhere.

@@ -3,16 +3,37 @@ package names
 import (
 	"net/netip"
 	"slices"
+
+	"github.com/netctl/netctl/dnsd/inside"
 )
 
-// A Listener is where questions of a network arrive: a gateway address, on the
-// device that carries the network.
+// A Listener is where questions arrive: a network's at a gateway address, on
+// the device that carries the network; a container's that has no such gateway
+// inside its own namespace.
 type Listener struct {
 	Device  string
 	Gateway netip.Addr
+	// Container is whose namespace it is in, "" for the host's.
+	Container string
 }
 
-func (l Listener) String() string { return l.Gateway.String() + "%" + l.Device }
+// Inside is the listener in a container's own namespace.
+func Inside(container string) Listener { return Listener{Gateway: inside.Addr, Container: container} }
+
+func (l Listener) String() string {
+	if l.Container != "" {
+		return l.Gateway.String() + " in container " + l.Container
+	}
+	return l.Gateway.String() + "%" + l.Device
+}
+
+// A Place is where a listener's sockets are according to the ledger, if they
+// are not at port 53: rules lead there. The zero Place is port 53.
+type Place struct {
+	Port uint16
+	// Netns is the path of the namespace, "" for the host's.
+	Netns string
+}
 
 // A Client is what is known of somebody who asks.
 type Client struct {
@@ -34,6 +55,16 @@ type Client struct {
 // Reaches tells whether an address lies in a network of the client.
 func (c *Client) Reaches(a netip.Addr) bool {
 	return slices.ContainsFunc(c.subnets, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// Address is the first address of a container.
+func (c *Client) Address() netip.Addr {
+	for _, e := range c.endpoints {
+		if len(e.addrs) > 0 {
+			return e.addrs[0]
+		}
+	}
+	return netip.Addr{}
 }
 
 // newClient makes the client of a container out of all its endpoints; index

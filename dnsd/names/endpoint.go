@@ -22,8 +22,12 @@ type endpoint struct {
 	gateways []netip.Addr
 	subnets  []netip.Prefix
 	device   string
-	internal bool
-	servers  []netip.Addr
+	// netns and inside are where the container is served in its own namespace.
+	netns     string
+	inside    uint16
+	redirects []netip.AddrPort
+	internal  bool
+	servers   []netip.Addr
 }
 
 // newEndpoint takes from a record what can be served. Names that no question
@@ -33,6 +37,7 @@ func newEndpoint(r ledger.Record) *endpoint {
 	e := &endpoint{
 		key: r.Key, created: r.Created, device: r.Names.Device,
 		internal: r.Names.Internal, servers: r.Names.Servers,
+		netns: r.Netns, inside: r.Names.Inside, redirects: r.Redirects,
 	}
 	for _, s := range r.Names.Own {
 		if n, err := Parse(s); err == nil && n != "" && !slices.Contains(e.own, n) {
@@ -68,12 +73,31 @@ func (e *endpoint) addAddress(a ledger.Address) {
 // link-local address, which no record holds, so it could not be recognised.
 func (e *endpoint) listeners() []Listener {
 	var ls []Listener
+	if e.inside != 0 {
+		return append(ls, Inside(e.key.Container))
+	}
 	for _, g := range e.gateways {
 		if !g.IsLinkLocalUnicast() {
 			ls = append(ls, Listener{Device: e.device, Gateway: g})
 		}
 	}
 	return ls
+}
+
+// places are where listeners of the endpoint are, other than at port 53.
+func (e *endpoint) places() []placed {
+	var list []placed
+	for _, l := range e.listeners() {
+		if l.Container != "" {
+			list = append(list, placed{l, Place{Port: e.inside, Netns: e.netns}})
+		}
+		for _, r := range e.redirects {
+			if r.Addr() == l.Gateway {
+				list = append(list, placed{l, Place{Port: r.Port()}})
+			}
+		}
+	}
+	return list
 }
 
 // byAge orders endpoints of a container or of a name: the oldest attachment

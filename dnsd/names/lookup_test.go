@@ -102,13 +102,13 @@ func describe(a Answer, name []byte) string {
 func TestLookup(t *testing.T) {
 	s := snapshotOf(world()...)
 	clients := map[string]*Client{
-		"web":  s.Client(Listener{"br-front", netip.MustParseAddr("10.1.0.1")}, netip.MustParseAddr("10.1.0.2")),
-		"web6": s.Client(Listener{"br-front", netip.MustParseAddr("fd00:1::1")}, netip.MustParseAddr("fd00:1::2")),
-		"app":  s.Client(Listener{"br-back", netip.MustParseAddr("10.2.0.1")}, netip.MustParseAddr("10.2.0.3")),
-		"db":   s.Client(Listener{"br-back", netip.MustParseAddr("10.2.0.1")}, netip.MustParseAddr("10.2.0.4")),
-		"key":  s.Client(Listener{"br-vault", netip.MustParseAddr("10.3.0.1")}, netip.MustParseAddr("10.3.0.3")),
-		"dot":  s.Client(Listener{"br-net", netip.MustParseAddr("10.5.0.1")}, netip.MustParseAddr("10.5.0.2")),
-		"host": s.Host(Listener{"br-back", netip.MustParseAddr("10.2.0.1")}),
+		"web":  s.Client(Listener{Device: "br-front", Gateway: netip.MustParseAddr("10.1.0.1")}, netip.MustParseAddr("10.1.0.2")),
+		"web6": s.Client(Listener{Device: "br-front", Gateway: netip.MustParseAddr("fd00:1::1")}, netip.MustParseAddr("fd00:1::2")),
+		"app":  s.Client(Listener{Device: "br-back", Gateway: netip.MustParseAddr("10.2.0.1")}, netip.MustParseAddr("10.2.0.3")),
+		"db":   s.Client(Listener{Device: "br-back", Gateway: netip.MustParseAddr("10.2.0.1")}, netip.MustParseAddr("10.2.0.4")),
+		"key":  s.Client(Listener{Device: "br-vault", Gateway: netip.MustParseAddr("10.3.0.1")}, netip.MustParseAddr("10.3.0.3")),
+		"dot":  s.Client(Listener{Device: "br-net", Gateway: netip.MustParseAddr("10.5.0.1")}, netip.MustParseAddr("10.5.0.2")),
+		"host": s.Host(Listener{Device: "br-back", Gateway: netip.MustParseAddr("10.2.0.1")}),
 	}
 	tests := []struct{ client, name, want string }{
 		// The four forms.
@@ -250,7 +250,7 @@ func TestWhoAsks(t *testing.T) {
 	}
 	for _, test := range tests {
 		got := ""
-		if c := s.Client(Listener{test.device, netip.MustParseAddr(test.gateway)}, netip.MustParseAddr(test.source)); c != nil {
+		if c := s.Client(Listener{Device: test.device, Gateway: netip.MustParseAddr(test.gateway)}, netip.MustParseAddr(test.source)); c != nil {
 			got = c.Container
 		}
 		if got != test.want {
@@ -295,7 +295,7 @@ func TestTurnIsFair(t *testing.T) {
 
 func TestLookupDoesNotAllocate(t *testing.T) {
 	s := snapshotOf(world()...)
-	at, src := Listener{"br-front", netip.MustParseAddr("10.1.0.1")}, netip.MustParseAddr("10.1.0.3")
+	at, src := Listener{Device: "br-front", Gateway: netip.MustParseAddr("10.1.0.1")}, netip.MustParseAddr("10.1.0.3")
 	for _, name := range []string{"web", "web.front", "web.netctl.internal", "example.org", "nobody.netctl.internal", "2.0.1.10.in-addr.arpa"} {
 		wire := []byte(MustParse(name))
 		want := 0.0

@@ -18,7 +18,8 @@ type Snapshot struct {
 
 	base      Name
 	networks  []*network           // by number; nil where a number is free
-	listeners map[Listener]*Client // what the host is at each
+	listeners map[Listener]*Client // what the host is at each, or the one container that can ask there
+	places    map[Listener]Place
 	gateways  map[netip.Addr]struct{}
 	subnets   prefixSet
 }
@@ -30,8 +31,8 @@ func (s *Snapshot) Base() Name { return s.base }
 // no container's of a network there.
 func (s *Snapshot) Client(at Listener, source netip.Addr) *Client {
 	l := s.listeners[at]
-	if l == nil {
-		return nil
+	if l == nil || at.Container != "" {
+		return l // whoever asks inside a container is that container
 	}
 	for _, i := range l.networks {
 		if c := s.networks[i].clients.get(source); c != nil {
@@ -55,12 +56,21 @@ func (s *Snapshot) IsGateway(a netip.Addr) bool {
 // Listeners are where questions arrive, in no order.
 func (s *Snapshot) Listeners() []Listener { return slices.Collect(maps.Keys(s.listeners)) }
 
+// Places are the listeners and where their sockets are to be.
+func (s *Snapshot) Places() map[Listener]Place {
+	m := make(map[Listener]Place, len(s.listeners))
+	for l := range s.listeners {
+		m[l] = s.places[l]
+	}
+	return m
+}
+
 // ListenersOf are those of one network.
 func (s *Snapshot) ListenersOf(network string) []Listener {
 	var list []Listener
 	for l, c := range s.listeners {
 		for _, i := range c.networks {
-			if s.networks[i].name == network {
+			if l.Container == "" && s.networks[i].name == network {
 				list = append(list, l)
 			}
 		}

@@ -17,7 +17,10 @@ type Table struct {
 	nets       []*building
 	index      map[string]int // number of a network in nets
 	listeners  refs[listening]
+	places     refs[placed]
 	subnets    refs[netip.Prefix]
+	// inside are the containers that are served in their own namespaces.
+	inside map[string]*Client
 
 	last *Snapshot
 	// What the current edit has touched.
@@ -31,6 +34,12 @@ type Table struct {
 type listening struct {
 	Listener
 	network int
+}
+
+// placed is a listener that is elsewhere than at port 53.
+type placed struct {
+	Listener
+	Place
 }
 
 // nameOf is a name on a network.
@@ -51,7 +60,8 @@ func (t *Table) reset() {
 	t.endpoints = make(map[ledger.Key]*endpoint)
 	t.containers = make(map[string][]*endpoint)
 	t.nets, t.index = nil, make(map[string]int)
-	t.listeners, t.subnets = make(refs[listening]), make(refs[netip.Prefix])
+	t.inside = make(map[string]*Client)
+	t.listeners, t.places, t.subnets = make(refs[listening]), make(refs[placed]), make(refs[netip.Prefix])
 	t.dirtyNames = make(map[nameOf]*node)
 	t.dirtyContainers = make(map[string]struct{})
 	t.dirtyListeners, t.dirtySubnets = true, true
@@ -97,6 +107,9 @@ func (t *Table) add(e *endpoint) {
 	for _, l := range e.listeners() {
 		t.dirtyListeners = t.listeners.add(listening{l, i}) || t.dirtyListeners
 	}
+	for _, p := range e.places() {
+		t.dirtyListeners = t.places.add(p) || t.dirtyListeners
+	}
 	for _, p := range e.subnets {
 		t.dirtySubnets = t.subnets.add(p) || t.dirtySubnets
 	}
@@ -127,6 +140,9 @@ func (t *Table) remove(k ledger.Key) {
 	}
 	for _, l := range e.listeners() {
 		t.dirtyListeners = t.listeners.drop(listening{l, i}) || t.dirtyListeners
+	}
+	for _, p := range e.places() {
+		t.dirtyListeners = t.places.drop(p) || t.dirtyListeners
 	}
 	for _, p := range e.subnets {
 		t.dirtySubnets = t.subnets.drop(p) || t.dirtySubnets
@@ -196,9 +212,12 @@ func (t *Table) commit(generation uint64) *Snapshot {
 	}
 	if t.dirtyListeners {
 		s.listeners, s.ListenersSince = t.listenerTable(), generation
+		s.places = t.placeTable()
 		s.gateways = make(map[netip.Addr]struct{})
 		for l := range s.listeners {
-			s.gateways[l.Gateway] = struct{}{}
+			if l.Container == "" { // the host may have a server at that address
+				s.gateways[l.Gateway] = struct{}{}
+			}
 		}
 	}
 	clear(t.dirtyNames)
@@ -212,9 +231,16 @@ func (t *Table) commit(generation uint64) *Snapshot {
 func (t *Table) placeClient(container string) {
 	endpoints := t.containers[container]
 	if len(endpoints) == 0 {
+		delete(t.inside, container)
 		return
 	}
 	c := newClient(endpoints, t.index)
+	if slices.ContainsFunc(endpoints, func(e *endpoint) bool { return e.inside != 0 }) {
+		t.inside[container] = c
+		t.dirtyListeners = true
+	} else {
+		delete(t.inside, container)
+	}
 	for _, e := range endpoints {
 		n := t.nets[t.index[e.key.Network]].edit()
 		for _, a := range e.addrs {
@@ -223,11 +249,16 @@ func (t *Table) placeClient(container string) {
 	}
 }
 
-// listenerTable finds for every listener the client that the host is there.
+// listenerTable finds for every listener of the host's the client that the host
+// is there, and for one in a container the container.
 // One address belongs to one network as a rule, but two may share a bridge.
 func (t *Table) listenerTable() map[Listener]*Client {
 	m := make(map[Listener]*Client)
 	for l := range t.listeners {
+		if l.Container != "" {
+			m[l.Listener] = t.inside[l.Container]
+			continue
+		}
 		c := m[l.Listener]
 		if c == nil {
 			c = &Client{gateway: newSet([]netip.Addr{l.Gateway})}
@@ -235,6 +266,17 @@ func (t *Table) listenerTable() map[Listener]*Client {
 		}
 		c.networks = append(c.networks, l.network)
 		slices.Sort(c.networks)
+	}
+	return m
+}
+
+// placeTable says where listeners are that are not at port 53. While the
+// records of a network are being changed to another port both are known; then
+// any is as good as the other.
+func (t *Table) placeTable() map[Listener]Place {
+	m := make(map[Listener]Place)
+	for p := range t.places {
+		m[p.Listener] = p.Place
 	}
 	return m
 }

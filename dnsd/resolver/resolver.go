@@ -121,9 +121,11 @@ func (r *Resolver) resolve(s *names.Snapshot, c *names.Client, msg []byte, from 
 		return r.fail(scratch.out[:0], q, msg, message.ServFail, message.InfoNoReachable), false
 	}
 	r.counters.Forwarded.Add(1)
-	later = r.Forward.Ask(forward.Request{
-		Query: q, Msg: msg, Servers: d.Servers, Client: from.Addr, Stream: from.Stream, Back: from.Back,
-	}, scratch.out[:0])
+	req := forward.Request{Query: q, Msg: msg, Servers: d.Servers, Client: from.Addr, Stream: from.Stream, Back: from.Back}
+	if from.Listener.Container != "" { // all of these ask from the same address
+		req.Account = c.Address()
+	}
+	later = r.Forward.Ask(req, scratch.out[:0])
 	if !later {
 		reply = r.fail(scratch.out[:0], q, msg, message.Refused, message.InfoOther)
 	}

@@ -2,6 +2,10 @@ package ledger
 
 import (
 	"encoding/binary"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // changesKept is how many changes a reader may lag behind before it has to
@@ -67,9 +71,19 @@ func (t *Tx) changesAfter(since uint64, d *Delta) error {
 	return nil
 }
 
-// changed counts a change of k and forgets the oldest one.
+// changed counts a change of k and forgets the oldest one. A new ledger begins
+// far beyond any earlier one of this boot, in microseconds since the boot: after a
+// damaged file was set aside, whoever knows the old one's generations is told
+// everything, and not taken to be ahead.
 func (t *Tx) changed(k Key) error {
 	gen := t.generation() + 1
+	if gen == 1 {
+		start, err := sinceBoot()
+		if err != nil {
+			return err
+		}
+		gen = uint64(start.Microseconds())
+	}
 	if err := t.put(bucketMeta, []byte("generation"), generationKey(gen)); err != nil {
 		return err
 	}
@@ -80,6 +94,14 @@ func (t *Tx) changed(k Key) error {
 		return t.remove(bucketChanges, generationKey(gen-changesKept))
 	}
 	return nil
+}
+
+func sinceBoot() (time.Duration, error) {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		return 0, fmt.Errorf("ledger: time since boot: %w", err)
+	}
+	return time.Duration(t.Nano()), nil
 }
 
 func generationKey(gen uint64) []byte {

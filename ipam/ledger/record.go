@@ -46,6 +46,9 @@ type Record struct {
 	Foreign bool `json:"foreign,omitempty"`
 	// Ports are the host ports reserved for it.
 	Ports []Port `json:"ports,omitempty"`
+	// Redirects are the gateways at which the resolver has another port than
+	// 53, because another server of the host has that; rules lead there.
+	Redirects []netip.AddrPort `json:"redirects,omitempty"`
 	// Names is what the resolver serves for it; the zero value is nothing.
 	Names Names `json:"names,omitzero"`
 	// Leaving means that DEL has begun: the attachment doesn't count as a
@@ -92,6 +95,10 @@ type Names struct {
 	// Device is the bridge on which the resolver listens, at the gateways of
 	// the record's Addresses.
 	Device string `json:"device,omitempty"`
+	// Inside is the port, at 127.0.0.11 in the container's own namespace, on
+	// which the resolver answers a container that no gateway of the host
+	// serves; 0 where one does.
+	Inside uint16 `json:"inside,omitempty"`
 	// Internal networks get nothing forwarded.
 	Internal bool `json:"internal,omitempty"`
 	// Servers replace the host's own upstream servers for this container.
@@ -99,7 +106,7 @@ type Names struct {
 }
 
 // IsZero tells whether the resolver serves this attachment at all.
-func (n Names) IsZero() bool { return n.Device == "" }
+func (n Names) IsZero() bool { return n.Device == "" && n.Inside == 0 }
 
 // Port is a range of host ports reserved for an attachment.
 type Port struct {

@@ -37,7 +37,8 @@ type config struct {
 	MACSpoofCheck             bool    `json:"macspoofchk"`
 	EnableDAD                 bool    `json:"enabledad"`
 
-	// Names has our resolver serve the network at its gateway.
+	// Names has our resolver serve the network: at its gateway, or without one
+	// inside of each container.
 	Names bool `json:"names"`
 	ruleKeys
 
@@ -93,6 +94,9 @@ func (c config) check(req *cni.Request) error {
 	return nil
 }
 
+// WantsNames makes STATUS look for the resolver.
+func (c config) WantsNames() bool { return c.Names }
+
 // Firewall is the mechanism that the configuration names.
 func (c config) Firewall() string { return c.IPMasqBackend }
 
@@ -111,6 +115,7 @@ func (c config) Wire(at wire.Attachment, grant attach.Grant) (wire.Wiring, error
 		Owned: wire.Owned{
 			Link:             veth,
 			Loopback:         true,
+			ResolverInside:   c.Names && !c.IsGateway,
 			Addresses:        c.addresses(grant),
 			DetectDuplicates: c.EnableDAD && grant.Has6(),
 			Routes:           c.routes(grant),
@@ -225,7 +230,7 @@ func (c config) policy(grant attach.Grant, gateways []netip.Prefix) wire.Network
 	}
 	if c.Names {
 		for _, g := range gateways {
-			policy.DNS = append(policy.DNS, g.Addr())
+			policy.DNS = append(policy.DNS, netip.AddrPortFrom(g.Addr(), wire.DNSPort))
 		}
 	}
 	return policy

@@ -27,6 +27,10 @@ type config struct {
 	LinkInContainer bool   `json:"linkInContainer"`
 	BCQueueLen      uint32 `json:"bcqueuelen"`
 
+	// Names, a key of our own, has our resolver serve the network, inside of
+	// each container: the parent's host can't be reached from it.
+	Names bool `json:"names"`
+
 	mac wire.HardwareAddr
 }
 
@@ -62,6 +66,9 @@ func names() []string {
 	return list
 }
 
+// WantsNames makes STATUS look for the resolver.
+func (c config) WantsNames() bool { return c.Names }
+
 // Wire makes the interface, and no more: the gateway is somebody else's.
 func (c config) Wire(at wire.Attachment, grant attach.Grant) (wire.Wiring, error) {
 	mac := c.mac
@@ -75,7 +82,9 @@ func (c config) Wire(at wire.Attachment, grant attach.Grant) (wire.Wiring, error
 				Container: at.IfName, Parent: c.Master, ParentInContainer: c.LinkInContainer,
 				Mode: wire.MacvlanMode(c.Mode), MTU: c.MTU, MAC: mac, BCQueueLen: c.BCQueueLen,
 			},
-			Addresses: grant.Addresses,
+			Addresses:      grant.Addresses,
+			ResolverInside: c.Names,
+			Loopback:       c.Names,
 			// Others are on the parent's network.
 			DetectDuplicates: grant.Has6(),
 			Routes:           attach.ThroughGateways(grant.Routes, grant),

@@ -22,6 +22,7 @@ func TestGoldenWirings(t *testing.T) {
 		"private":             {Keys: `,"master":"eth9","mode":"private"`, Grant: attachtest.Granted(v4)},
 		"vepa":                {Keys: `,"master":"eth9","mode":"vepa"`, Grant: attachtest.Granted(v4)},
 		"passthru":            {Keys: `,"master":"eth9","mode":"passthru"`, Grant: attachtest.Granted(v4)},
+		"names":               {Keys: `,"master":"eth9","names":true`, Grant: attachtest.Granted(v4)},
 		"queue":               {Keys: `,"master":"eth9","bcqueuelen":500`, Grant: attachtest.Granted(v4)},
 		"mac":                 {Keys: `,"master":"eth9","mac":"02:00:00:00:00:01"`, Args: "MAC=02:00:00:00:00:02", Grant: attachtest.Granted(v4)},
 	})

@@ -42,13 +42,15 @@ plugins/internal/kernel   < plugins/internal/wire
 plugins/internal/firewall < plugins/internal/wire
 
 # The life of an attachment joins the two. dnsd/client is the few lines that
-# tell the resolver; it imports nothing.
-plugins/internal/attach < plugins/internal, ipam, dnsd/client
+# tell the resolver, dnsd/inside those that make its sockets in a container;
+# they import nothing.
+plugins/internal/attach < plugins/internal, ipam, dnsd/client, dnsd/inside
 
 # A mode computes. It may not reach mechanism: that is what keeps --dry-run,
 # CHECK, rollback and reload written once.
 plugins/bandwidth < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/bridge   < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
+plugins/dns      < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/host     < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/firewall < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/portmap  < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
@@ -60,6 +62,7 @@ plugins          < plugins, ipam
 
 # The resolver reads the ledger. Its client must stay as light as a plugin.
 dnsd/client < -
+dnsd/inside < -
 dnsd        < dnsd, ipam/ledger
 
 # The engine's package is the only one that sees libcontainer; the runner

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"golang.org/x/sys/unix"
 
+	"github.com/netctl/netctl/dnsd/client"
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/firewall"
@@ -96,7 +99,7 @@ func (a *Attacher) admit(ctx context.Context, p *plan, container *kernel.Contain
 			return fmt.Errorf("clear away an unfinished attachment: %w", err)
 		}
 	}
-	return testBind(p.ports)
+	return a.testBind(p.ports)
 }
 
 // add is the transaction. What it did before it failed is in u.
@@ -104,6 +107,10 @@ func (a *Attacher) add(ctx context.Context, p *plan, host *kernel.Host, containe
 	if err := p.findGuests(host); err != nil {
 		return nil, err
 	}
+	if err := a.openInside(p, container); err != nil {
+		return nil, err
+	}
+	defer p.inside.Close()
 	err := a.reserve(ctx, p, u)
 	if isExhausted(err) && a.reclaim(ctx, p) {
 		err = a.reserve(ctx, p, u)
@@ -119,10 +126,17 @@ func (a *Attacher) add(ctx context.Context, p *plan, host *kernel.Host, containe
 	if err := realize(host, container, p.wiring, u); err != nil {
 		return nil, cni.Wrap(cni.CodeKernel, err)
 	}
-	if err := a.applyRules(ctx, p, host, u); err != nil {
+	if err := a.checkGateways(p, host); err != nil {
 		return nil, err
 	}
+	if err := p.leadInside(container, u); err != nil {
+		return nil, err
+	}
+	// The rules come last: the resolver says which port they lead to.
 	if err := a.publishNames(ctx, p, u); err != nil {
+		return nil, err
+	}
+	if err := a.applyRules(ctx, p, host, u); err != nil {
 		return nil, err
 	}
 	return a.result(p, host, container)
@@ -214,8 +228,31 @@ func (a *Attacher) publishNames(ctx context.Context, p *plan, u *undo) error {
 		return nil
 	}
 	u.push("names", func(ctx context.Context) error { return a.withdraw(ctx, p.record) })
-	if err := a.Resolver.Sync(ctx, p.generation, p.record.Network); err != nil {
+	change := client.Change{Generation: p.generation, Network: p.record.Network}
+	if p.record.Names.Inside != 0 {
+		change.Container = p.record.Container
+	}
+	if p.inside.UDP != nil {
+		change.Sockets = p.inside.Files()
+	}
+	redirects, err := a.Resolver.Announce(ctx, change)
+	if err != nil {
 		return cni.Errorf(cni.CodeNames, "publish names of network %s: %w", p.record.Network, err)
 	}
-	return nil
+	return a.redirect(p, redirects)
+}
+
+// redirect notes that the resolver has other ports than 53: for DEL, CHECK and
+// reload, and for the resolver itself, which has to go back there after a
+// restart.
+func (a *Attacher) redirect(p *plan, redirects []netip.AddrPort) error {
+	if slices.Equal(p.record.Redirects, redirects) {
+		return nil
+	}
+	a.Log.Warn("port 53 of the gateway is another server's; the resolver has its own, and rules lead there", "network", p.record.Network, "resolver", redirects)
+	p.record.Redirects = redirects
+	if err := p.wire(); err != nil {
+		return err
+	}
+	return refused(a.Ledger.Update(func(tx *ledger.Tx) error { return tx.Put(p.record) }))
 }

@@ -45,6 +45,10 @@ func (p *plan) amend(result *current.Result, host *kernel.Host, container *kerne
 			}
 		}
 	}
+	if server := p.resolver(); server.IsValid() {
+		result.DNS.Nameservers = []string{server.String()}
+		result.DNS.Search = append([]string{BaseDomain}, result.DNS.Search...)
+	}
 	return result, p.addIfb(result, host)
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/netctl/netctl/dnsd/client"
 	"github.com/netctl/netctl/ipam/flock"
 	"github.com/netctl/netctl/ipam/hostlocal"
 	"github.com/netctl/netctl/ipam/ledger"
@@ -97,9 +98,13 @@ func ThroughGateways(routes []wire.Route, g Grant) []wire.Route {
 // Resolver is told when the ledger's names have changed. The calls return when
 // what the ledger says at that generation is what it answers.
 type Resolver interface {
-	// Sync starts the resolver if need be, and has it listen for the network.
-	Sync(ctx context.Context, generation uint64, network string) error
+	// Announce starts the resolver if need be, and has it listen where the
+	// change says. The result are gateways at which it has another port than 53.
+	Announce(ctx context.Context, change client.Change) ([]netip.AddrPort, error)
 	Withdraw(ctx context.Context, generation uint64) error
+	// Check returns an error if the resolver does not serve the network, or
+	// the container inside of it.
+	Check(ctx context.Context, network, container string) error
 	// Dismiss ends the resolver if it has nothing to serve any more.
 	Dismiss(ctx context.Context) error
 }

@@ -2,11 +2,13 @@ package attach
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/netctl/netctl/plugins/internal/cni"
+	"github.com/netctl/netctl/plugins/internal/kernel"
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
 
@@ -97,4 +99,25 @@ func ofInterface(result *current.Result, ip *current.IPConfig, name string) bool
 	}
 	link := result.Interfaces[*ip.Interface]
 	return link.Sandbox != "" && link.Name == name
+}
+
+// checkGateways refuses to have the resolver listen at gateways that another
+// plugin gave and that are not the host's: nobody would get an answer.
+func (a *Attacher) checkGateways(p *plan, host *kernel.Host) error {
+	policy := p.wiring.Shared.Network
+	if !a.Mode.Chained || len(policy.DNS) == 0 {
+		return nil
+	}
+	addresses, _, err := host.Global()
+	if err != nil {
+		return cni.Wrap(cni.CodeKernel, err)
+	}
+	for _, server := range policy.DNS {
+		own := slices.ContainsFunc(addresses[policy.Bridge], func(have netip.Prefix) bool { return have.Addr() == server.Addr() })
+		if !own {
+			return cni.Errorf(cni.CodeConfig, "key prevResult: gateway %s is not an address of %s, so the resolver can't answer there", server.Addr(), policy.Bridge).
+				WithHint(`set "listen": "container"`)
+		}
+	}
+	return nil
 }

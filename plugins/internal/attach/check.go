@@ -3,6 +3,7 @@ package attach
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
@@ -57,6 +58,9 @@ func (a *Attacher) Check(ctx context.Context, req *cni.Request) error {
 	if err := kernel.Check(host, container, p.wiring); err != nil {
 		return cni.Wrap(cni.CodeCheck, err)
 	}
+	if err := a.checkNames(ctx, p, container); err != nil {
+		return cni.Wrap(cni.CodeCheck, err)
+	}
 	if p.record.Firewall == "" {
 		return nil
 	}
@@ -65,6 +69,21 @@ func (a *Attacher) Check(ctx context.Context, req *cni.Request) error {
 		return err
 	}
 	return cni.Wrap(cni.CodeCheck, backend.Check(ctx, p.rules()))
+}
+
+// checkNames asks the resolver whether it serves the attachment.
+func (a *Attacher) checkNames(ctx context.Context, p *plan, container *kernel.Container) error {
+	if p.record.Names.IsZero() {
+		return nil
+	}
+	inside := ""
+	if p.record.Names.Inside != 0 {
+		inside = p.record.Container
+	}
+	if err := a.Resolver.Check(ctx, p.record.Network, inside); err != nil {
+		return fmt.Errorf("names of network %s: %w", p.record.Network, err)
+	}
+	return checkInside(container, p.record.Names.Inside)
 }
 
 // checkMAC compares the interface's hardware address with the result of the

@@ -37,6 +37,7 @@ func (a *Attacher) remove(ctx context.Context, req *cni.Request, at wire.Attachm
 	if err != nil {
 		return err
 	}
+	inside := a.leaveInside(record)
 	if record != nil {
 		if err := a.withdraw(ctx, *record); err != nil {
 			return err
@@ -54,6 +55,7 @@ func (a *Attacher) remove(ctx context.Context, req *cni.Request, at wire.Attachm
 		}
 	}
 	err = errors.Join(
+		inside,
 		a.removeRules(ctx, at, record, firewall.WithPark(host.Park)),
 		cni.Wrap(cni.CodeKernel, a.deleteLinks(host, at, record)),
 	)

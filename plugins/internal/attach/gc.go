@@ -92,6 +92,9 @@ func (a *Attacher) Status(ctx context.Context, req *cni.Request) error {
 			return notAvailable(err)
 		}
 	}
+	if err := resolverReady(conf); err != nil {
+		return notAvailable(err)
+	}
 	addressing, err := a.source(req.Conf.IPAM.Type, req).parse()
 	if err != nil {
 		return err

@@ -96,12 +96,17 @@ func publishOf(ports []ledger.Port, addresses []wire.Address) []wire.Publish {
 // testBind finds out whether a process of the host listens on a port that is
 // about to be published: our rules would silently take its traffic away. The
 // sockets are closed at once; the ledger keeps the port from other containers.
-// SCTP is not tried, because the protocol may not be loaded.
-func testBind(ports []ledger.Port) error {
+// SCTP is not tried, because the protocol may not be loaded. Our resolver's
+// sockets at gateways, whose traffic the rules leave alone, are in nobody's way.
+func (a *Attacher) testBind(ports []ledger.Port) error {
 	for _, p := range ports {
 		for i := range max(p.Count, 1) {
 			port := p.HostPort + i
-			if err := bindOnce(p.Protocol, p.HostIP, port); errors.Is(err, syscall.EADDRINUSE) {
+			err := bindOnce(p.Protocol, p.HostIP, port)
+			if errors.Is(err, syscall.EADDRINUSE) && !p.HostIP.IsValid() && a.onlyResolver(p.Protocol, port) {
+				continue
+			}
+			if errors.Is(err, syscall.EADDRINUSE) {
 				return cni.Errorf(cni.CodePort, "port %d/%s on %s is in use by %s", port, p.Protocol, anyText(p.HostIP), listener(p.Protocol, port)).
 					WithHint("publish another host port, or stop what listens there")
 			} else if errors.Is(err, syscall.EADDRNOTAVAIL) {

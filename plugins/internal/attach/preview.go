@@ -41,6 +41,10 @@ func (a *Attacher) Preview(ctx context.Context, req *cni.Request) ([]string, err
 // kernelLines are the commands but for the packet filter's.
 func (p *plan) kernelLines() []string {
 	lines := p.wiring.Lines()
+	if p.wiring.Owned.ResolverInside {
+		const example = 40000 // any that is free
+		lines = append(lines, firewall.InsideLines(p.at.Container, insideAt(example))...)
+	}
 	for _, s := range firewall.Sysctls(p.rules()) {
 		if line := "sysctl -w " + s.String(); !slices.Contains(lines, line) {
 			lines = append(lines, line)

@@ -3,6 +3,7 @@ package attach
 import (
 	"context"
 
+	"github.com/netctl/netctl/dnsd/client"
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
 )
@@ -25,7 +26,7 @@ func (a *Attacher) Rename(ctx context.Context, key ledger.Key, own []string) err
 	if err != nil || !served {
 		return refused(err)
 	}
-	if err := a.Resolver.Sync(ctx, generation, key.Network); err != nil {
+	if _, err := a.Resolver.Announce(ctx, client.Change{Generation: generation, Network: key.Network}); err != nil {
 		return cni.Errorf(cni.CodeNames, "publish names of network %s: %w", key.Network, err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/netctl/netctl/dnsd/inside"
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/firewall"
@@ -27,6 +28,9 @@ type plan struct {
 	guests []string
 	wiring wire.Wiring
 	record ledger.Record
+	// inside are the resolver's sockets in the container, or none; its port is
+	// set where another attachment has made them.
+	inside inside.Sockets
 	// generation of the ledger that holds the record.
 	generation uint64
 }
@@ -89,12 +93,19 @@ func (p *plan) wire() error {
 		w.Owned.Publish = publisher.Publish(w.Owned.Publish)
 	}
 	w.Owned.Guests = p.guests
+	for i, server := range w.Shared.Network.DNS {
+		for _, r := range p.record.Redirects {
+			if r.Addr() == server.Addr() {
+				w.Shared.Network.DNS[i] = r
+			}
+		}
+	}
 	p.wiring = w
 	return nil
 }
 
 func (p *plan) fillRecord(a *Attacher) error {
-	names, err := namesOf(p.req, p.wiring.Shared.Network)
+	names, err := p.names()
 	if err != nil {
 		return err
 	}
@@ -114,6 +125,11 @@ func (p *plan) fillRecord(a *Attacher) error {
 	p.record.LinkInside = p.wiring.Owned.Link != nil && !pair
 	for _, address := range p.grant.Addresses {
 		p.record.Addresses = append(p.record.Addresses, ledger.Address(address))
+	}
+	if _, chained := p.conf.(Chained); chained && !names.IsZero() { // known here, and another's
+		for _, address := range p.wiring.Owned.Addresses {
+			p.record.Addresses = append(p.record.Addresses, ledger.Address(address))
+		}
 	}
 	if _, foreign := p.source.(delegate); foreign {
 		for _, route := range p.grant.Routes {

@@ -7,6 +7,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/netctl/netctl/dnsd/inside"
 	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/kernel"
 	"github.com/netctl/netctl/plugins/internal/wire"
@@ -111,11 +112,22 @@ func (p *plan) dns() types.DNS {
 	if dns.IsEmpty() {
 		dns = p.grant.DNS
 	}
-	if servers := p.wiring.Shared.Network.DNS; len(servers) > 0 {
-		dns.Nameservers = []string{servers[0].String()}
+	if server := p.resolver(); server.IsValid() {
+		dns.Nameservers = []string{server.String()}
 		dns.Search = append([]string{BaseDomain}, dns.Search...)
 	}
 	return dns
+}
+
+// resolver is where the container asks for names, or the zero Addr.
+func (p *plan) resolver() netip.Addr {
+	if p.wiring.Owned.ResolverInside {
+		return inside.Addr
+	}
+	if servers := p.wiring.Shared.Network.DNS; len(servers) > 0 {
+		return servers[0].Addr()
+	}
+	return netip.Addr{}
 }
 
 // describeHost lists the host's links and global addresses.

@@ -22,7 +22,7 @@ func docsNetwork() wire.NetworkPolicy {
 	return wire.NetworkPolicy{
 		Network: "my-bridge", Bridge: "br0", Masquerade: true, Forward: true,
 		Subnets: []netip.Prefix{netip.MustParsePrefix("10.88.0.0/16"), netip.MustParsePrefix("fd00:88::/64")},
-		DNS:     []netip.Addr{netip.MustParseAddr("10.88.0.1"), netip.MustParseAddr("fd00:88::1")},
+		DNS:     []netip.AddrPort{netip.MustParseAddrPort("10.88.0.1:53"), netip.MustParseAddrPort("[fd00:88::1]:53")},
 	}
 }
 
@@ -86,6 +86,9 @@ func docsCases() map[string]struct {
 		"internal":     network(func(p *wire.NetworkPolicy) { p.Internal = true }),
 		"publish-from": network(func(p *wire.NetworkPolicy) { p.PublishFrom = []netip.Prefix{prefix("192.0.2.0/24")} }),
 		"publish-on":   network(func(p *wire.NetworkPolicy) { p.PublishOn = []string{"eth1"} }),
+		"resolver-port": network(func(p *wire.NetworkPolicy) {
+			p.DNS = []netip.AddrPort{netip.MustParseAddrPort("10.88.0.1:10053")}
+		}),
 		"port":         port(nil),
 		"port6":        against(ipv6, &plain, docsPublish("fd00:88::2", nil)),
 		"port-address": port(func(p *wire.Publish) { p.HostIP = netip.MustParseAddr("127.0.0.1") }),

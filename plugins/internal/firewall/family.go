@@ -84,6 +84,17 @@ func (f family) addrs(all []netip.Addr) []netip.Addr {
 	return own
 }
 
+// servers gives those of the family.
+func (f family) servers(all []netip.AddrPort) []netip.AddrPort {
+	var own []netip.AddrPort
+	for _, s := range all {
+		if f.has(s.Addr()) {
+			own = append(own, netip.AddrPortFrom(s.Addr().Unmap(), s.Port()))
+		}
+	}
+	return own
+}
+
 func (f family) publish(all []wire.Publish) []wire.Publish {
 	var own []wire.Publish
 	for _, p := range all {

@@ -150,12 +150,11 @@ func (c foreignChain) openings(p wire.NetworkPolicy) []rule {
 	var all []rule
 	for _, f := range c.families() {
 		for _, placed := range resolverRules(f, p) {
-			if placed.chain != chainDNS {
-				continue
-			}
-			for _, r := range port53(pass) {
-				r.in, r.dst = placed.rule.in, placed.dst
-				all = append(all, r)
+			switch placed.chain {
+			case chainDNS: // which is for port 53 alone
+				all = append(all, ofResolver(placed.rule, wire.DNSPort)...)
+			case chainInput:
+				all = append(all, placed.rule)
 			}
 		}
 	}

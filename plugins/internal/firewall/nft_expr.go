@@ -137,7 +137,7 @@ func verdictExprs(f family, v verdict) []expr.Any {
 		return []expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: register(0)}, lookup(v, unix.NFT_REG_VERDICT)}
 	case dispatchIn:
 		return []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: register(0)}, lookup(v, unix.NFT_REG_VERDICT)}
-	case dnat:
+	case dnat, reroute:
 		return []expr.Any{
 			&expr.Immediate{Register: register(0), Data: v.to.AsSlice()},
 			&expr.Immediate{Register: register(int(f.size() / 4)), Data: binaryutil.BigEndian.PutUint16(v.ports.first)},

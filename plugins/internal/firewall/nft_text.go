@@ -97,7 +97,7 @@ func nftVerdict(f family, v verdict) string {
 		return "masquerade"
 	case snat:
 		return "snat to " + v.to.String()
-	case dnat:
+	case dnat, reroute:
 		return "dnat to " + netip.AddrPortFrom(v.to, v.ports.first).String()
 	case dispatchOut:
 		return "oifname vmap @" + v.chain.name

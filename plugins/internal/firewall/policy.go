@@ -46,15 +46,22 @@ func baseRules(f family) []placed {
 	return all
 }
 
+// ofResolver is a rule for a port of a resolver, over both transports.
+func ofResolver(r rule, port uint16) []rule {
+	udp, tcp := r, r
+	udp.proto, udp.ports = wire.UDP, portSpan{port, port}
+	tcp.proto, tcp.ports = wire.TCP, portSpan{port, port}
+	return []rule{udp, tcp}
+}
+
 // port53 matches DNS over both transports.
 func port53(do verdict) []rule {
-	dns := portSpan{53, 53}
-	return []rule{{proto: wire.UDP, ports: dns, do: do}, {proto: wire.TCP, ports: dns, do: do}}
+	return ofResolver(rule{do: do}, wire.DNSPort)
 }
 
 // networkRules are what one network asks for, in one family.
 func networkRules(f family, p wire.NetworkPolicy) []placed {
-	if p.IsZero() || (len(f.prefixes(p.Subnets)) == 0 && len(f.addrs(p.DNS)) == 0) {
+	if p.IsZero() || (len(f.prefixes(p.Subnets)) == 0 && len(f.servers(p.DNS)) == 0) {
 		return nil
 	}
 	all := slices.Concat(masqueradeRules(f, p), ingressRules(f, p), egressRules(p), resolverRules(f, p))
@@ -68,6 +75,11 @@ func networkRules(f family, p wire.NetworkPolicy) []placed {
 func masqueradeRules(f family, p wire.NetworkPolicy) []placed {
 	_, _, own := ofNetwork(p.Network)
 	var entry, body []rule
+	for _, server := range f.servers(p.DNS) {
+		if server.Port() != wire.DNSPort { // the host's own questions are led away, too
+			body = append(body, rule{dst: within(netip.PrefixFrom(server.Addr(), server.Addr().BitLen())), do: verdict{action: leave}})
+		}
+	}
 	for _, subnet := range f.prefixes(p.Subnets) {
 		entry = append(entry, rule{src: within(subnet), do: to(own)})
 		body = append(body, hairpin(subnet), rule{dst: within(subnet), do: verdict{action: leave}})
@@ -206,13 +218,21 @@ func egressRules(p wire.NetworkPolicy) []placed {
 }
 
 // resolverRules keep the way to our resolver open: past the host's own INPUT
-// rules, and past a container that publishes port 53.
+// rules, and past a container that publishes port 53. Where our resolver has
+// another port, because another server has that one, packets are led to it.
 func resolverRules(f family, p wire.NetworkPolicy) []placed {
 	var all []placed
-	for _, gateway := range f.addrs(p.DNS) {
-		host := within(netip.PrefixFrom(gateway, gateway.BitLen()))
-		all = append(all, chainDNS.holds(rule{in: device{name: p.Bridge}, dst: host, do: verdict{action: accept}})...)
-		all = append(all, chainResolver.holds(rule{dst: host, do: verdict{action: accept}})...)
+	for _, server := range f.servers(p.DNS) {
+		host := within(netip.PrefixFrom(server.Addr(), server.Addr().BitLen()))
+		open := rule{in: device{name: p.Bridge}, dst: host, do: verdict{action: accept}}
+		if server.Port() == wire.DNSPort {
+			all = append(all, chainDNS.holds(open)...)
+			all = append(all, chainResolver.holds(rule{dst: host, do: verdict{action: accept}})...)
+			continue
+		}
+		lead := rule{dst: host, do: verdict{action: reroute, to: server.Addr(), ports: portSpan{server.Port(), server.Port()}}}
+		all = append(all, chainInput.holds(ofResolver(open, server.Port())...)...)
+		all = append(all, chainResolver.holds(ofResolver(lead, wire.DNSPort)...)...)
 	}
 	return all
 }

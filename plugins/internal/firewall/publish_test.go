@@ -283,6 +283,39 @@ func TestLocalhostIsGuarded(t *testing.T) {
 	})
 }
 
+// Where our resolver has a port of its own, because another server has port 53
+// of the host, questions are led there: those of members, on a host that drops
+// what is not allowed, and those of the host itself.
+func TestResolverElsewhere(t *testing.T) {
+	overMechanisms(t, func(t *testing.T, b Backend) {
+		w := newWorld(t, b)
+		w.host.sh(t, `nft 'add table inet strict; add chain inet strict in { type filter hook input priority 0; policy drop; }
+			add rule inet strict in iif lo accept; add rule inet strict in meta l4proto ipv6-icmp accept'`)
+		before := w.rules(t)
+		w.host.serve(t, 10053)
+		w.web.serve(t, 53)
+		r := publishing("web", 2, 53, 53)
+		for i, server := range r.Network.DNS {
+			r.Network.DNS[i] = netip.AddrPortFrom(server.Addr(), 10053)
+		}
+		w.apply(t, b, r)
+		w.apply(t, b, r) // an apply of what is there
+		for _, protocol := range transports() {
+			for _, gateway := range []string{"10.88.0.1", "fd00:88::1"} {
+				w.peer.reaches(t, protocol, at(gateway, 53), "host")
+				w.host.reaches(t, protocol, at(gateway, 53), "host")
+			}
+		}
+		w.host.do(t, func() {
+			check(t, b.Check(context.Background(), r))
+			check(t, b.Remove(context.Background(), r, unused))
+		})
+		if after := w.rules(t); after != before {
+			t.Errorf("left behind:\n%s\nbefore:\n%s", after, before)
+		}
+	})
+}
+
 // A container that publishes port 53 gets the outside's questions; the
 // network's own go to our resolver.
 func TestResolverKeepsItsPort(t *testing.T) {

@@ -66,6 +66,7 @@ const (
 	masquerade
 	snat
 	dnat
+	reroute // dnat of a network's, to another port
 	// nftables only: look up where to go by the published port, or by the
 	// device that the packet leaves or came by. The map's name is in chain.
 	dnatMap
@@ -77,7 +78,7 @@ const (
 type verdict struct {
 	action
 	chain chain      // jump
-	to    netip.Addr // snat, dnat
+	to    netip.Addr // snat, dnat, reroute
 	// ports are where dnat leads to; from is the first matched port, so
 	// that the n-th port of a range becomes the n-th of the other.
 	ports portSpan

@@ -165,9 +165,9 @@ func network(n int) wire.NetworkPolicy {
 			netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/24", 87+n)),
 			netip.MustParsePrefix(fmt.Sprintf("fd00:%d::/64", 87+n))},
 		Masquerade: true, Forward: true,
-		DNS: []netip.Addr{
-			netip.MustParseAddr(fmt.Sprintf("10.%d.0.1", 87+n)),
-			netip.MustParseAddr(fmt.Sprintf("fd00:%d::1", 87+n))},
+		DNS: []netip.AddrPort{
+			netip.MustParseAddrPort(fmt.Sprintf("10.%d.0.1:53", 87+n)),
+			netip.MustParseAddrPort(fmt.Sprintf("[fd00:%d::1]:53", 87+n))},
 	}
 }
 

@@ -8,6 +8,9 @@ import (
 // Protocol is a transport protocol that can be published.
 type Protocol string
 
+// DNSPort is where the containers ask for names.
+const DNSPort = 53
+
 // The protocols that CNI's portMappings know.
 const (
 	TCP  Protocol = "tcp"
@@ -41,9 +44,11 @@ type NetworkPolicy struct {
 	Isolate bool
 	// Internal lets no traffic out of or into the network.
 	Internal bool
-	// DNS are the gateway addresses on which our resolver answers: port 53,
-	// UDP and TCP, is accepted there from the bridge ahead of the host's own rules.
-	DNS []netip.Addr
+	// DNS are the gateway addresses on which our resolver answers, over UDP and
+	// TCP: accepted there from the bridge ahead of the host's own rules. What is
+	// sent to port 53 of an address that has another port is led to that port:
+	// another server of the host has port 53 of all addresses.
+	DNS []netip.AddrPort
 	// PublishFrom and PublishOn confine the network's published ports to
 	// connections from these sources or by these host links; both empty mean
 	// no limit. The host itself and the network's members are never kept out.

@@ -114,6 +114,9 @@ type Owned struct {
 	Sysctls []Sysctl
 	// Publish are the host ports that lead to this attachment.
 	Publish []Publish
+	// ResolverInside has our resolver answer in the container's own namespace,
+	// where it can't reach an address of the host.
+	ResolverInside bool
 	// Bandwidth limits the link, nil does not.
 	Bandwidth *Bandwidth
 	// Tuning changes settings of a link that another plugin made.
@@ -123,7 +126,7 @@ type Owned struct {
 // IsZero tells whether the Wiring of a chained plugin asks for anything at
 // all; the addresses in it are somebody else's.
 func (w Wiring) IsZero() bool {
-	return w.Shared.Network.IsZero() && len(w.Owned.Publish) == 0 && w.Owned.Bandwidth == nil && w.Owned.Tuning == nil
+	return w.Shared.Network.IsZero() && len(w.Owned.Publish) == 0 && w.Owned.Bandwidth == nil && w.Owned.Tuning == nil && !w.Owned.ResolverInside
 }
 
 // Address is an address of the container's link with its gateway; the gateway
