@@ -1,7 +1,6 @@
 package netctl
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,15 +14,20 @@ import (
 
 // containerFlags are the flags of `run` and `container create` as typed.
 type containerFlags struct {
-	name, hostname, domainname, workdir, user, entrypoint, stopSignal, restart string
-	stdin, tty, init, remove, readOnly, publishAll, privilegedPaths            bool
-	rootfs, env, envFiles, labels                                              []string
-	volumes, mounts, tmpfs                                                     []string
+	name, hostname, domainname, workdir, user, stopSignal, restart  string
+	entrypoint                                                      optionalText
+	stdin, tty, init, remove, readOnly, publishAll, privilegedPaths bool
+	rootfs, env, envFiles, labels                                   []string
+	volumes, mounts, tmpfs                                          []string
 
 	networks, aliases, publish, expose        []string
 	ip, ip6, mac                              string
 	dns, dnsSearch, dnsOptions, hosts         []string
 	capAdd, capDrop, securityOptions, sysctls []string
+
+	pull     pullPolicy
+	source   pullFlags
+	defaults imageDefaults // of the image, once it is known
 
 	memory, memorySwap, shmSize, cpuSet, cpus string
 	cpuShares                                 uint64
@@ -42,6 +46,9 @@ func (f *containerFlags) register(flags *pflag.FlagSet) {
 	f.registerNetwork(flags)
 	f.registerFiles(flags)
 	f.registerLimits(flags)
+	f.pull = pullMissing
+	flags.Var(pullPolicyFlag{&f.pull}, "pull", "missing, always or never: when to fetch the image")
+	f.source.register(flags)
 }
 
 func (f *containerFlags) registerProgram(flags *pflag.FlagSet) {
@@ -49,7 +56,7 @@ func (f *containerFlags) registerProgram(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.envFiles, "env-file", nil, "file of variables, one a line")
 	flags.StringVarP(&f.workdir, "workdir", "w", "", "working directory")
 	flags.StringVarP(&f.user, "user", "u", "", "UID[:GID] or names of the container's own")
-	flags.StringVar(&f.entrypoint, "entrypoint", "", "program that is given the command as arguments")
+	flags.Var(&f.entrypoint, "entrypoint", "program that is given the command as arguments")
 	flags.StringVar(&f.stopSignal, "stop-signal", "", "what 'stop' sends first (default SIGTERM)")
 	flags.StringArrayVar(&f.labels, "label", nil, "label, as KEY=VALUE")
 	flags.StringArrayVar(&f.capAdd, "cap-add", nil, "capability to add, or ALL")
@@ -116,13 +123,15 @@ func (c containers) newConfig(f *containerFlags, args []string) (*runner.Config,
 		ReadOnlyRoot: f.readOnly, CapAdd: f.capAdd, CapDrop: f.capDrop,
 		Process: runner.Process{TTY: f.tty, Init: f.init, OpenStdin: f.stdin, Dir: f.workdir, User: f.user},
 	}
-	command, err := f.image(cfg, args)
+	command, err := c.image(f, cfg, args)
 	if err != nil {
 		return nil, err
 	}
-	cfg.Process.Args = f.commandLine(command)
+	if cfg.Process.Args, err = f.commandLine(command); err != nil {
+		return nil, err
+	}
 	for _, step := range []func(*runner.Config) error{
-		f.fillProgram, f.fillSecurity, f.fillLimits, c.fillMounts(f), c.fillNetwork(f),
+		f.fillProgram, f.fillSecurity, f.fillLimits, c.fillMounts(f), f.fillFromImage, c.fillNetwork(f),
 	} {
 		if err := step(cfg); err != nil {
 			return nil, err
@@ -133,7 +142,7 @@ func (c containers) newConfig(f *containerFlags, args []string) (*runner.Config,
 
 // image finds the directories of the root file system, and returns the rest of
 // the arguments: the command.
-func (f *containerFlags) image(cfg *runner.Config, args []string) ([]string, error) {
+func (c containers) image(f *containerFlags, cfg *runner.Config, args []string) ([]string, error) {
 	if len(f.rootfs) > 0 {
 		cfg.Image = strings.Join(f.rootfs, ":")
 		for _, list := range f.rootfs {
@@ -151,14 +160,10 @@ func (f *containerFlags) image(cfg *runner.Config, args []string) ([]string, err
 	case image == "host":
 		cfg.Layers = []string{"/"}
 		return args[1:], nil
-	case strings.Contains(image, "/"):
+	case isDirectory(image):
 		return args[1:], addLayer(cfg, image)
 	}
-	return nil, &Error{
-		Status: ExitUsage,
-		Err:    fmt.Errorf("no such image: %s", image),
-		Hint:   "an image is 'host' (this machine's root, copy-on-write) or a directory with a slash in its name, such as ./" + image,
-	}
+	return args[1:], c.fromImage(f, cfg, image)
 }
 
 func addLayer(cfg *runner.Config, dir string) error {
@@ -173,18 +178,6 @@ func addLayer(cfg *runner.Config, dir string) error {
 	}
 	cfg.Layers = append(cfg.Layers, path)
 	return nil
-}
-
-// commandLine joins the entry point and the command; a shell if there is
-// neither.
-func (f *containerFlags) commandLine(command []string) []string {
-	if f.entrypoint != "" {
-		return append([]string{f.entrypoint}, command...)
-	}
-	if len(command) == 0 {
-		return []string{"/bin/sh"}
-	}
-	return command
 }
 
 func (f *containerFlags) fillProgram(cfg *runner.Config) error {

@@ -247,6 +247,13 @@ func (f *containerFlags) fillPorts(cfg *runner.Config) error {
 		}
 		cfg.Exposed = append(cfg.Exposed, ports...)
 	}
+	for _, text := range f.defaults.exposed {
+		ports, err := parseExpose(text)
+		if err != nil {
+			return fmt.Errorf("image %s: exposed port %s: %w", cfg.Image, text, err)
+		}
+		cfg.Exposed = append(cfg.Exposed, ports...)
+	}
 	return nil
 }
 
@@ -261,7 +268,7 @@ func publishOf(f *containerFlags) []runner.PortSpec {
 	if !f.publishAll {
 		return ports
 	}
-	for _, text := range f.expose {
+	for _, text := range slices.Concat(f.expose, f.defaults.exposed) {
 		exposed, _ := parseExpose(text)
 		for _, e := range exposed {
 			if !slices.ContainsFunc(ports, func(p runner.PortSpec) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 )
@@ -24,32 +25,33 @@ func (c containers) inspect() *cobra.Command {
 	return cmd
 }
 
-// inspectAny is the top-level inspect: a container, or else a network, or a volume.
+// inspectAny is the top-level inspect: a container, or else an image, a network
+// or a volume.
 func (c containers) inspectAny() *cobra.Command {
 	var format, kind string
 	cmd := &cobra.Command{
 		Use:   "inspect [OPTIONS] NAME...",
-		Short: "Show containers, networks or volumes in full",
+		Short: "Show containers, images, networks or volumes in full",
 		Args:  args(1, -1),
 		ValidArgsFunction: func(cmd *cobra.Command, given []string, typed string) ([]string, cobra.ShellCompDirective) {
 			names, directive := c.completion(anyStatus)(cmd, given, typed)
 			more, _ := networkCommands(c).completeNetworks(cmd, given, typed)
-			return append(names, more...), directive
+			return slices.Concat(names, more, images(c).familiarNames()), directive
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if kind != "" && kind != "container" && kind != "network" && kind != "volume" {
-				return usageError("--type %s: want container, network or volume", kind)
+			if !slices.Contains([]string{"", "container", "image", "network", "volume"}, kind) {
+				return usageError("--type %s: want container, image, network or volume", kind)
 			}
 			return c.inspectRefs(cmd.Context(), format, kind, args)
 		},
 	}
 	cmd.Flags().StringVarP(&format, "format", "f", "", "'json' or a Go template")
-	cmd.Flags().StringVar(&kind, "type", "", "container, network or volume")
+	cmd.Flags().StringVar(&kind, "type", "", "container, image, network or volume")
 	return cmd
 }
 
 // inspectRefs shows what it finds and reports what it doesn't. The empty kind
-// means both.
+// means any.
 func (c containers) inspectRefs(ctx context.Context, format, kind string, refs []string) error {
 	var objects []any
 	var failures []error
@@ -69,7 +71,7 @@ func (c containers) inspectOne(ctx context.Context, kind, ref string) (any, erro
 		vol, err := c.all().Store.Volume(ref)
 		return newVolumeObject(vol), volumes(c).explain(err)
 	}
-	if kind != "network" {
+	if kind == "" || kind == "container" {
 		rec, err := c.all().Find(ctx, ref)
 		if err == nil {
 			return c.newObject(rec), nil
@@ -78,12 +80,21 @@ func (c containers) inspectOne(ctx context.Context, kind, ref string) (any, erro
 			return nil, c.explain(err, ref)
 		}
 	}
+	if kind == "" || kind == "image" {
+		img, err := images(c).store().Find(ref)
+		if err == nil {
+			return images(c).newObject(&img), nil
+		}
+		if kind == "image" || !isMissingImage(err) {
+			return nil, images(c).explain(err)
+		}
+	}
 	found, err := networkCommands(c).inspectAll([]string{ref})
 	if err != nil && kind == "" {
 		if vol, err := c.all().Store.Volume(ref); err == nil {
 			return newVolumeObject(vol), nil
 		}
-		return nil, &Error{Status: ExitFailed, Err: fmt.Errorf("no such container or network: %s", ref)}
+		return nil, &Error{Status: ExitFailed, Err: fmt.Errorf("no such container, image, network or volume: %s", ref)}
 	}
 	if err != nil {
 		return nil, err

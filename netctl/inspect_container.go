@@ -147,7 +147,7 @@ func (c containers) newObject(rec runner.Container) containerObject {
 	file := func(name string) string { return s.File(id, name) }
 	return containerObject{
 		ID: string(id), Id: string(id), Created: rec.Created, Path: path, Args: orNone(arguments),
-		State: newStateObject(rec.State), RestartCount: rec.State.Restarts, Image: rec.Image, Name: rec.Name, Driver: "overlay", Platform: "linux",
+		State: newStateObject(rec.State), RestartCount: rec.State.Restarts, Image: cmp.Or(rec.ImageID, rec.Image), Name: rec.Name, Driver: "overlay", Platform: "linux",
 		ResolvConfPath: file("resolv.conf"), HostnamePath: file("hostname"), HostsPath: file("hosts"), LogPath: s.LogPath(id),
 		HostConfig: newHostConfigObject(rec), Mounts: c.mountObjects(rec), Config: newConfigObject(rec),
 		NetworkSettings: newNetworkSettings(rec),

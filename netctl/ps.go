@@ -157,6 +157,11 @@ func (c containers) filtered(ctx context.Context, f filters) ([]runner.Container
 	if err != nil {
 		return nil, err
 	}
+	if wanted := f["ancestor"]; len(wanted) > 0 {
+		list = slices.DeleteFunc(list, func(rec runner.Container) bool {
+			return !slices.ContainsFunc(wanted, func(ref string) bool { return images(c).isImage(&rec, ref) })
+		})
+	}
 	match, err := containerMatcher(f, func(ref string) (runner.Container, error) { return all.Find(ctx, ref) })
 	if err != nil {
 		return nil, err
@@ -210,7 +215,7 @@ func matchContainer(f filters, rec runner.Container) bool {
 	exited := func(want string) bool {
 		return rec.State.Status == runner.StatusExited && strconv.Itoa(rec.State.ExitCode) == want
 	}
-	return f.labels(rec.Labels) && f.contains("name", rec.Name) && f.equals("ancestor", rec.Image) &&
+	return f.labels(rec.Labels) && f.contains("name", rec.Name) &&
 		f.equals("status", string(rec.State.Status)) && f.any("exited", exited) && f.any("network", inNetwork) &&
 		f.any("id", func(want string) bool { return strings.HasPrefix(string(rec.Config.ID), want) }) &&
 		f.any("volume", mounts) && f.any("publish", hasPort(published(rec))) &&

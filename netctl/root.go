@@ -18,6 +18,7 @@ import (
 const (
 	groupNetworks   = "networks"
 	groupContainers = "containers"
+	groupImages     = "images"
 )
 
 // Main runs the command line args, without the program's name, and returns the
@@ -47,9 +48,11 @@ list, which containerd, CRI-O and nerdctl can load too.`
 	root.SetFlagErrorFunc(flagError)
 	globalFlags(root, app, getenv)
 	root.AddGroup(&cobra.Group{ID: groupNetworks, Title: "Networks:"},
-		&cobra.Group{ID: groupContainers, Title: "Containers:"})
+		&cobra.Group{ID: groupContainers, Title: "Containers:"},
+		&cobra.Group{ID: groupImages, Title: "Images:"})
 	networkCommands{app}.addTo(root)
 	root.AddCommand(containerCommands(app)...)
+	root.AddCommand(imageCommands(app)...)
 	root.AddCommand(volumeCommands(app), systemCommands(app), versionCommand(app), infoCommand(app), eventsCommand(app), pruneRefusal())
 	plainUsage(root)
 	return root

@@ -19,9 +19,10 @@ import (
 	"github.com/netctl/netctl/netctl/runner/lifecycle"
 )
 
-const imageHelp = `IMAGE is 'host', this machine's own root file system (copy-on-write: the
-container sees all of it and changes nothing), or a directory, which has a slash
-in its name and is not changed either.`
+const imageHelp = `IMAGE is the name of an image, which is fetched if it isn't here; or 'host', this
+machine's own root file system (copy-on-write: the container sees all of it and
+changes nothing); or a directory, written as /path, ./path or ../path, which is
+not changed either.`
 
 // sessionFlags are about the terminal, not about the container.
 type sessionFlags struct {
@@ -48,7 +49,7 @@ func (c containers) run() *cobra.Command {
 		Example: `  netctl run -d --name web -p 8080:80 host python3 -m http.server 80
   netctl run --rm -it host sh`,
 		Args:              flags.checkArgs,
-		ValidArgsFunction: completeImage,
+		ValidArgsFunction: c.completeImage,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if dryRun {
 				return asRunFailure(c.preview(cmd.Context(), &flags, args))
@@ -77,12 +78,9 @@ func (c containers) create() *cobra.Command {
 		Short:             "Make a container without running it",
 		Long:              "Make a container without running it.\n\n" + imageHelp,
 		Args:              flags.checkArgs,
-		ValidArgsFunction: completeImage,
-		RunE: func(_ *cobra.Command, args []string) error {
-			cfg, err := c.newConfig(&flags, args)
-			if err == nil {
-				err = c.all().Create(cfg)
-			}
+		ValidArgsFunction: c.completeImage,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := c.make(cmd.Context(), c.all(), &flags, args)
 			if err != nil {
 				return asRunFailure(err)
 			}
@@ -120,12 +118,9 @@ func (c containers) runNew(ctx context.Context, f *containerFlags, session sessi
 	if f.stdin && f.tty && !session.detach && !isTerminal(c.app.Stdin) {
 		return &Error{Status: ExitFailed, Err: errors.New("cannot attach stdin to a terminal-enabled container because stdin is not a terminal"), Hint: "leave out -t"}
 	}
-	cfg, err := c.newConfig(f, args)
-	if err != nil {
-		return err
-	}
 	all := c.all()
-	if err := all.Create(cfg); err != nil {
+	cfg, err := c.make(ctx, all, f, args)
+	if err != nil {
 		return err
 	}
 	running, err := c.startNew(ctx, all, cfg, cidFile, !session.detach)
@@ -226,9 +221,9 @@ func parseDetachKeys(text string) ([]byte, error) {
 	return keys, nil
 }
 
-func completeImage(_ *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (c containers) completeImage(_ *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(given) > 0 {
 		return nil, cobra.ShellCompDirectiveDefault
 	}
-	return []string{"host"}, cobra.ShellCompDirectiveDefault
+	return append([]string{"host"}, images(c).familiarNames()...), cobra.ShellCompDirectiveDefault
 }

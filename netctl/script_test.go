@@ -64,18 +64,25 @@ func endTestCommand(err error) {
 //	status N netctl ARGS...    the exit status must be N
 //	same stdout|stderr FILE    the output must be FILE, where ID stands for 64,
 //	                           SHORT for 12 hex digits, DATE for a time
+//	registry                   starts a registry on the loopback interface that
+//	                           has testImages, and sets $REGISTRY
 func TestScripts(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("needs root, to make network namespaces")
 	}
 	resolver := buildResolver(t)
+	images := testImages(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
-		Setup:              func(env *testscript.Env) error { return setUpScript(env, resolver) },
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("BUSYBOX", images.archive)
+			return setUpScript(env, resolver)
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": scriptStatus,
-			"same":   scriptSame,
+			"status":   scriptStatus,
+			"same":     scriptSame,
+			"registry": images.registry,
 		},
 	})
 }

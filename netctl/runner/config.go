@@ -16,6 +16,9 @@ type Config struct {
 	// for, topmost first. They are never written to.
 	Image  string   `json:"image"`
 	Layers []string `json:"layers"`
+	// ImageID is the image of the store they belong to, which is kept while
+	// this record exists; empty for directories.
+	ImageID string `json:"imageID,omitempty"`
 
 	Process    Process           `json:"process"`
 	Hostname   string            `json:"hostname,omitempty"`

@@ -149,3 +149,10 @@ func (s *Store) writeFile(path string, content []byte) error {
 	}
 	return nil
 }
+
+// LayerSize is the bytes of the files of an image's layer, counted from the
+// bottom.
+func (s *Store) LayerSize(i *image.Image, layer int) int64 {
+	n, _ := s.layerSize(i.Config.RootFS.DiffIDs[layer])
+	return n
+}

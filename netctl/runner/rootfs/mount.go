@@ -74,14 +74,47 @@ func (o Overlay) mount() error {
 	for _, d := range o.Lower {
 		lower = append(lower, escape(d))
 	}
-	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", strings.Join(lower, ":"), escape(upper), escape(work))
+	rest := fmt.Sprintf(",upperdir=%s,workdir=%s", escape(upper), escape(work))
 	if o.Discard {
-		options += ",volatile"
+		rest += ",volatile"
+	}
+	options := "lowerdir=" + strings.Join(lower, ":") + rest
+	if len(options) > maxOptions {
+		short, release, err := shortPaths(o.Lower)
+		if err != nil {
+			return err
+		}
+		defer release()
+		options = "lowerdir=" + strings.Join(short, ":") + rest
 	}
 	if err := unix.Mount("overlay", o.Merged, "overlay", 0, options); err != nil {
 		return fmt.Errorf("mount overlay of %s: %w", strings.Join(o.Lower, ", "), err)
 	}
 	return nil
+}
+
+// maxOptions is what mount(2) copies from the user: a page, with its end.
+const maxOptions = 4095
+
+// shortPaths gives directories names that fit into one mount's options however
+// many they are: those of open descriptors.
+func shortPaths(dirs []string) (names []string, release func(), err error) {
+	var open []*os.File
+	release = func() {
+		for _, f := range open {
+			f.Close()
+		}
+	}
+	for _, d := range dirs {
+		f, err := os.OpenFile(d, unix.O_PATH|unix.O_DIRECTORY, 0)
+		if err != nil {
+			release()
+			return nil, nil, fmt.Errorf("root file system: %w", err)
+		}
+		open = append(open, f)
+		names = append(names, fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	}
+	return names, release, nil
 }
 
 // makeUpper makes the upper directory. It becomes the container's /, so it has

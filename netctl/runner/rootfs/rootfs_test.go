@@ -114,6 +114,29 @@ func TestOverlayOnAnOverlay(t *testing.T) {
 	})
 }
 
+// The options of a mount are one page, and an image may have 127 layers and more.
+func TestOverlayOfManyLayers(t *testing.T) {
+	ownMounts(t, func(t *testing.T) {
+		dir := t.TempDir()
+		o := Overlay{Work: filepath.Join(dir, "rw"), Merged: filepath.Join(dir, "merged")}
+		for i := range 200 {
+			layer := filepath.Join(dir, strings.Repeat("x", 60)+fmt.Sprint(i))
+			write(t, filepath.Join(layer, fmt.Sprint(i)), "x")
+			o.Lower = append(o.Lower, layer)
+		}
+		if _, err := o.Mount(); err != nil {
+			t.Error(err)
+			return
+		}
+		if entries, _ := os.ReadDir(o.Merged); len(entries) != 200 {
+			t.Errorf("%d of 200 layers are there", len(entries))
+		}
+		if err := o.Unmount(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestOverlayRefuses(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "file"), "x")

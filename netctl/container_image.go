@@ -1,0 +1,176 @@
+package netctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/netctl/netctl/netctl/image"
+	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/lifecycle"
+	"github.com/netctl/netctl/netctl/runner/spec"
+)
+
+// make makes the container that the flags describe. Its image is fetched if
+// need be, and can't be removed between being looked up and the container's
+// record, which from then on keeps it.
+func (c containers) make(ctx context.Context, all *lifecycle.Containers, f *containerFlags, args []string) (*runner.Config, error) {
+	if len(f.rootfs) == 0 && isReference(args[0]) {
+		if err := (images(c)).ensure(ctx, args[0], f.pull, f.source); err != nil {
+			return nil, beforeRun(err)
+		}
+		release, err := images(c).store().Hold()
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+	}
+	cfg, err := c.newConfig(f, args)
+	if err != nil {
+		return nil, err
+	}
+	return cfg, all.Create(cfg)
+}
+
+// beforeRun: whatever went wrong, it is not the program's status.
+func beforeRun(err error) error {
+	var own *Error
+	if errors.As(err, &own) {
+		return &Error{Status: ExitUsage, Err: own.Err, Hint: own.Hint}
+	}
+	return err
+}
+
+// fromImage takes from an image what the flags leave open.
+func (c containers) fromImage(f *containerFlags, cfg *runner.Config, name string) error {
+	s := images(c).store()
+	img, err := s.Find(name)
+	if err != nil {
+		return beforeRun(images(c).explain(err))
+	}
+	if cfg.Layers, err = s.Layers(&img); err != nil {
+		return err
+	}
+	cfg.ImageID = string(img.ID)
+	f.defaults = defaultsOf(&img)
+	return nil
+}
+
+// imageDefaults are what an image says about its containers. The zero value is
+// that of a directory.
+type imageDefaults struct {
+	entrypoint, command, env  []string
+	workdir, user, stopSignal string
+	exposed                   []string
+	volumes                   []string
+	labels                    map[string]string
+	isImage                   bool
+}
+
+func defaultsOf(img *image.Image) imageDefaults {
+	c := img.Config.Config
+	return imageDefaults{
+		entrypoint: c.Entrypoint, command: c.Cmd, env: c.Env, workdir: c.WorkingDir, user: c.User, stopSignal: c.StopSignal,
+		exposed: slices.Sorted(maps.Keys(c.ExposedPorts)), volumes: slices.Sorted(maps.Keys(c.Volumes)), labels: c.Labels, isImage: true,
+	}
+}
+
+// commandLine joins entry point and command. An entry point of the user's makes
+// the image's command meaningless, and is given without it (docker).
+func (f *containerFlags) commandLine(command []string) ([]string, error) {
+	d := f.defaults
+	entrypoint := d.entrypoint
+	if f.entrypoint.given {
+		entrypoint, d.command = nil, nil
+		if f.entrypoint.text != "" {
+			entrypoint = []string{f.entrypoint.text}
+		}
+	}
+	if len(command) == 0 {
+		command = d.command
+	}
+	line := slices.Concat(entrypoint, command)
+	switch {
+	case len(line) > 0:
+		return line, nil
+	case d.isImage:
+		e := usageError("no command given, and the image has none")
+		e.Hint = "name the program after the image"
+		return nil, e
+	}
+	return []string{"/bin/sh"}, nil
+}
+
+// fillFromImage merges what the image says with what the flags say.
+func (f *containerFlags) fillFromImage(cfg *runner.Config) error {
+	d := f.defaults
+	cfg.Process.Env = spec.MergeEnv(d.env, cfg.Process.Env)
+	if cfg.Process.Dir == "" {
+		cfg.Process.Dir = d.workdir
+	}
+	if cfg.Process.User == "" {
+		cfg.Process.User = d.user
+	}
+	if cfg.StopSignal == "" && d.stopSignal != "" {
+		if _, err := parseSignal(d.stopSignal); err != nil {
+			return fmt.Errorf("image %s: stop signal: %w", cfg.Image, err)
+		}
+		cfg.StopSignal = d.stopSignal
+	}
+	if len(d.labels) > 0 {
+		labels := maps.Clone(d.labels)
+		maps.Copy(labels, cfg.Labels)
+		cfg.Labels = labels
+	}
+	for _, target := range d.volumes {
+		if err := f.addImageVolume(cfg, target); err != nil {
+			return fmt.Errorf("image %s: volume %s: %w", cfg.Image, target, err)
+		}
+	}
+	return nil
+}
+
+// addImageVolume gives the container a nameless volume, unless the user mounts
+// something there.
+func (f *containerFlags) addImageVolume(cfg *runner.Config, target string) error {
+	m, err := parseVolume(target)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(cfg.Mounts, func(o runner.Mount) bool { return o.Target == target }) {
+		return nil
+	}
+	return addMount(cfg, m)
+}
+
+// optionalText is a flag for which empty and absent differ.
+type optionalText struct {
+	text  string
+	given bool
+}
+
+func (o *optionalText) String() string     { return o.text }
+func (o *optionalText) Set(v string) error { *o = optionalText{v, true}; return nil }
+func (o *optionalText) Type() string       { return "string" }
+
+// pullPolicyFlag is --pull.
+type pullPolicyFlag struct{ policy *pullPolicy }
+
+func (p pullPolicyFlag) String() string {
+	if p.policy == nil {
+		return ""
+	}
+	return string(*p.policy)
+}
+
+func (p pullPolicyFlag) Set(v string) error {
+	switch policy := pullPolicy(v); policy {
+	case pullMissing, pullAlways, pullNever:
+		*p.policy = policy
+		return nil
+	}
+	return fmt.Errorf("want missing, always or never")
+}
+func (p pullPolicyFlag) Type() string { return "policy" }
