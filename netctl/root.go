@@ -53,7 +53,7 @@ list, which containerd, CRI-O and nerdctl can load too.`
 	networkCommands{app}.addTo(root)
 	root.AddCommand(containerCommands(app)...)
 	root.AddCommand(imageCommands(app)...)
-	root.AddCommand(volumeCommands(app), systemCommands(app), versionCommand(app), infoCommand(app), eventsCommand(app), pruneRefusal())
+	root.AddCommand(doctorCommand(app), volumeCommands(app), systemCommands(app), versionCommand(app), infoCommand(app), eventsCommand(app), pruneRefusal())
 	plainUsage(root)
 	return root
 }

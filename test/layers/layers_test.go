@@ -68,6 +68,10 @@ dnsd        < dnsd, ipam/ledger
 # The engine's package is the only one that sees libcontainer; the runner
 # reaches networking through an interface of its own.
 netctl/network < ipam
+# The doctor's checks know the world through an interface; its probe enters
+# namespaces with the runner's means.
+netctl/doctor/probe < netctl/doctor, netctl/runner/namespace
+netctl/doctor       < -
 # Images know nothing of containers: who uses one is asked of the caller.
 netctl/image   < netctl/image, ipam/flock
 netctl/runner  < netctl/runner

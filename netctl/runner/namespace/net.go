@@ -142,3 +142,23 @@ func unshareDir(dir string) error {
 	}
 	return os.Remove(dir)
 }
+
+// InNet runs f on a thread inside the network namespace bound at path; "" is
+// the caller's own. Sockets that f opens stay in that namespace. f must not
+// start goroutines that open any.
+func InNet(path string, f func() error) error {
+	if path == "" {
+		return f()
+	}
+	ns, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("enter network namespace: %w", err)
+	}
+	defer ns.Close()
+	return onThread(func() error {
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter network namespace %s: %w", path, err)
+		}
+		return f()
+	})
+}

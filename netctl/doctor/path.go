@@ -1,0 +1,125 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// pathChecks: what the host has to do for packets to pass.
+func pathChecks() []Check {
+	return []Check{
+		{"the two share a network", func(c *Case) bool { return c.Peer != nil }, shared},
+		{"the network has a way out", func(c *Case) bool { return c.outward() }, func(_ context.Context, c *Case) (*Finding, error) {
+			if c.allInternal() {
+				return internalFinding(c), nil
+			}
+			return nil, nil
+		}},
+		{"the host forwards", func(c *Case) bool { return c.forwarded() }, forwarding},
+		{"local ports lead to containers", func(c *Case) bool { return len(c.loopbackPorts()) > 0 }, localRouting},
+	}
+}
+
+// outward: something outside of the containers' networks is to be reached.
+func (c *Case) outward() bool {
+	return c.Subject != nil && c.Subject.Own() && c.Peer == nil && (c.Address.IsValid() && !c.onLink(c.Address) || c.Name != "")
+}
+
+// onLink: the address is in a network of the subject.
+func (c *Case) onLink(a netip.Addr) bool {
+	return slices.ContainsFunc(c.Subject.Attached, func(at Attachment) bool {
+		return slices.ContainsFunc(at.Addresses, func(p netip.Prefix) bool { return p.Masked().Contains(a) })
+	})
+}
+
+// forwarded: packets have to pass from one interface of the host to another.
+func (c *Case) forwarded() bool {
+	if c.Subject == nil {
+		return c.Port == 0
+	}
+	return c.Subject.Own() && (c.outward() || !c.asked() && len(c.Subject.Published) > 0) && slices.ContainsFunc(c.Subject.Attached, isBridge)
+}
+
+func shared(_ context.Context, c *Case) (*Finding, error) {
+	if !c.Subject.Own() || !c.Peer.Own() {
+		return nil, nil
+	}
+	for _, a := range c.Subject.Attached {
+		for _, b := range c.Peer.Attached {
+			if a.Network.Name != b.Network.Name {
+				continue
+			}
+			if a.Network.Apart {
+				return &Finding{fmt.Sprintf("network %s keeps its containers apart (option com.docker.network.bridge.enable_icc=false)", a.Network.Name),
+					fmt.Sprintf("netctl create TOGETHER && netctl connect TOGETHER %s && netctl connect TOGETHER %s", c.Subject.Name, c.Peer.Name)}, nil
+			}
+			return nil, nil
+		}
+	}
+	network := "NETWORK"
+	if len(c.Peer.Attached) > 0 {
+		network = c.Peer.Attached[0].Network.Name
+	}
+	return &Finding{fmt.Sprintf("%s and %s have no network in common (%s; %s)", c.Subject.Name, c.Peer.Name, networkNames(c.Subject), networkNames(c.Peer)),
+		fmt.Sprintf("netctl connect %s %s", network, c.Subject.Name)}, nil
+}
+
+func networkNames(c *Container) string {
+	names := ""
+	for _, a := range c.Attached {
+		if names != "" {
+			names += ", "
+		}
+		names += a.Network.Name
+	}
+	if names == "" {
+		names = "none"
+	}
+	return c.Name + ": " + names
+}
+
+func forwarding(_ context.Context, c *Case) (*Finding, error) {
+	const key = "net.ipv4.ip_forward"
+	value, err := c.World.Sysctl(Host, key)
+	if err != nil || value != "0" || c.Subject == nil && !slices.ContainsFunc(c.All, (*Container).Own) {
+		return nil, err
+	}
+	return &Finding{"the host does not forward packets: " + key + " is 0", "sysctl -w " + key + "=1"}, nil
+}
+
+// loopbackPorts are published ports that clients on the host reach by
+// 127.0.0.1.
+func (c *Case) loopbackPorts() []Port {
+	if c.Subject == nil || c.asked() || !c.Subject.Own() {
+		return nil
+	}
+	var ports []Port
+	for _, p := range c.wanted() {
+		if p.Host != 0 && (!p.HostIP.IsValid() || p.HostIP == netip.MustParseAddr("127.0.0.1")) {
+			ports = append(ports, p)
+		}
+	}
+	return ports
+}
+
+// localRouting: packets with 127.0.0.1 in them may leave by a bridge only if it
+// allows so (route_localnet, Documentation/networking/ip-sysctl).
+func localRouting(_ context.Context, c *Case) (*Finding, error) {
+	for _, a := range c.Subject.Attached {
+		if !isBridge(a) || len(a.Gateways) == 0 || !a.Gateways[0].Is4() {
+			continue
+		}
+		key := "net.ipv4.conf." + a.Network.Device + ".route_localnet"
+		value, err := c.World.Sysctl(Host, key)
+		all, _ := c.World.Sysctl(Host, "net.ipv4.conf.all.route_localnet")
+		if err != nil {
+			return nil, err
+		}
+		if value == "0" && all == "0" {
+			return &Finding{fmt.Sprintf("127.0.0.1 of the host does not lead to containers: %s is 0", key), "sysctl -w " + key + "=1"}, nil
+		}
+	}
+	return nil, nil
+}

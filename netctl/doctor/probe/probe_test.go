@@ -1,0 +1,113 @@
+package probe
+
+import (
+	"net/netip"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/netctl/netctl/netctl/doctor"
+)
+
+func TestParseSockets(t *testing.T) {
+	const text = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0
+   1: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4712 1 0 100 0 0 10 0
+   2: 00000000000000000000000001000000:0051 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 4713 1
+   3: 0000000000000000FFFF00000100007F:0052 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 4714 1
+   4: 0100007F:1F91 0100007F:0050 01 00000000:00000000 00:00000000 00000000     0        0 4715 1 0 100 0 0 10 0
+   5: 0100007:1F90 00000000:0000 0A 0 0 0 0 0 4716
+`
+	var got []string
+	for _, s := range parseSockets(text, "tcp", stateListen) {
+		got = append(got, s.Local.String())
+	}
+	want := "127.0.0.1:8080 0.0.0.0:80 [::1]:81 127.0.0.1:82"
+	if strings.Join(got, " ") != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestIptablesPlaces(t *testing.T) {
+	const text = `*filter
+:INPUT ACCEPT [1:2]
+:FORWARD DROP [7:420]
+:OWN - [0:0]
+[5:300] -A FORWARD -i eth0 -j OWN
+[3:180] -A OWN -d 10.0.0.0/8 -j REJECT --reject-with icmp-port-unreachable
+[2:120] -A OWN -j DROP
+[0:0] -A OWN -j DROPALL
+COMMIT
+`
+	var got []string
+	for _, c := range iptablesPlaces("iptables", text) {
+		got = append(got, c.drop.String()+" = "+c.drop.Delete)
+	}
+	want := []string{
+		"iptables chain FORWARD (its policy) = iptables -t filter -P FORWARD ACCEPT",
+		"iptables chain OWN, rule: -d 10.0.0.0/8 -j REJECT --reject-with icmp-port-unreachable = iptables -t filter -D OWN -d 10.0.0.0/8 -j REJECT --reject-with icmp-port-unreachable",
+		"iptables chain OWN, rule: -j DROP = iptables -t filter -D OWN -j DROP",
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got\n%s", strings.Join(got, "\n"))
+	}
+}
+
+// Rules of nftables without counters are judged by what they match, and what
+// is not understood accuses nobody.
+func TestNftPlaces(t *testing.T) {
+	packet := doctor.Packet{In: "br0", Out: "eth0", To: netip.MustParseAddrPort("10.1.2.3:80")}
+	chain := func(hook, policy string) string {
+		return `{"chain":{"family":"inet","table":"t","name":"c","handle":1,"type":"filter","hook":"` + hook + `","prio":0,"policy":"` + policy + `"}}`
+	}
+	rule := func(expr string) string {
+		return `,{"rule":{"family":"inet","table":"t","chain":"c","handle":5,"expr":[` + expr + `]}}`
+	}
+	match := func(left, op, right string) string {
+		return `{"match":{"op":"` + op + `","left":{` + left + `},"right":` + right + `}}`
+	}
+	in, dport, daddr := `"meta":{"key":"iifname"}`, `"payload":{"protocol":"tcp","field":"dport"}`, `"payload":{"protocol":"ip","field":"daddr"}`
+	for name, test := range map[string]struct {
+		list string
+		sure int
+	}{
+		"policy":                {chain("forward", "drop"), 1},
+		"another hook":          {chain("input", "drop"), 0},
+		"accepted before":       {chain("forward", "drop") + rule(match(in, "==", `"br0"`)+`,{"accept":null}`), 0},
+		"another's accepted":    {chain("forward", "drop") + rule(match(in, "==", `"br1"`)+`,{"accept":null}`), 1},
+		"rule":                  {chain("forward", "accept") + rule(match(dport, "==", "80")+`,{"drop":null}`), 1},
+		"rule for another port": {chain("forward", "accept") + rule(match(dport, "==", "81")+`,{"drop":null}`), 0},
+		"rule not for":          {chain("forward", "accept") + rule(match(dport, "!=", "81")+`,{"drop":null}`), 1},
+		"prefix":                {chain("forward", "accept") + rule(match(daddr, "==", `{"prefix":{"addr":"10.0.0.0","len":8}}`)+`,{"reject":{"type":"tcp reset"}}`), 1},
+		"another prefix":        {chain("forward", "accept") + rule(match(daddr, "==", `{"prefix":{"addr":"11.0.0.0","len":8}}`)+`,{"drop":null}`), 0},
+		"not understood":        {chain("forward", "accept") + rule(match(`"ct":{"key":"state"}`, "in", `["invalid"]`)+`,{"drop":null}`), 0},
+		"counted":               {chain("forward", "accept") + rule(`{"counter":{"packets":3,"bytes":4}},{"drop":null}`), 0},
+		"in a chain of its own": {rule(`{"drop":null}`)[1:], 0},
+	} {
+		sure := 0
+		for _, c := range nftPlaces([]byte(`{"nftables":[`+test.list+`]}`), packet) {
+			if c.blind && c.sure {
+				sure++
+			}
+		}
+		if sure != test.sure {
+			t.Errorf("%s: %d places", name, sure)
+		}
+	}
+	if got := nftPlaces([]byte("no JSON"), packet); len(got) != 0 {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestSysctlOfAnInterfaceWithDots(t *testing.T) {
+	if value, err := (World{}).Sysctl(doctor.Host, "net.ipv4.conf.no.such.one.forwarding"); err != nil || value != "" {
+		t.Errorf("got %q, %v", value, err)
+	}
+	want, err := exec.Command("cat", "/proc/sys/net/ipv4/conf/lo/forwarding").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if value, err := (World{}).Sysctl(doctor.Host, "net.ipv4.conf.lo.forwarding"); err != nil || value != strings.TrimSpace(string(want)) {
+		t.Errorf("got %q, %v", value, err)
+	}
+}
