@@ -83,11 +83,8 @@ func (i images) prune() *cobra.Command {
 			if all {
 				warning = "This will remove all images that no container uses."
 			}
-			if !force {
-				yes, err := confirm(i.app.Stdin, i.app.Stdout, warning)
-				if err != nil || !yes {
-					return err
-				}
+			if !force && !confirmed(i.app, "WARNING! "+warning) {
+				return nil
 			}
 			removed, err := i.pruneImages(all, pairs)
 			i.say(removed)
@@ -101,6 +98,30 @@ func (i images) prune() *cobra.Command {
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "do not ask")
 	cmd.Flags().StringArrayVar(&pairs, "filter", nil, "KEY=VALUE, by label, label!, until")
 	return cmd
+}
+
+// usage counts what images take: a layer that several share as often as it is
+// shared, as in docker.
+func (i images) usage() (usage, error) {
+	list, err := i.store().List()
+	if err != nil {
+		return usage{}, err
+	}
+	users, err := i.users()
+	if err != nil {
+		return usage{}, err
+	}
+	var u usage
+	for _, img := range list {
+		u.total++
+		u.size += img.Size
+		if len(users[img.ID]) > 0 {
+			u.active++
+		} else {
+			u.reclaimable += img.Size
+		}
+	}
+	return u, nil
 }
 
 // pruneImages removes what no container uses and, unless all is set, what has

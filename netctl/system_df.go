@@ -40,7 +40,7 @@ func dfCommand(app *App) *cobra.Command {
 	l := listing{Columns: []string{"Type", "TotalCount", "Active", "Size", "Reclaimable"}}
 	cmd := &cobra.Command{
 		Use:               "df [OPTIONS]",
-		Short:             "Show what containers and volumes take on disk",
+		Short:             "Show what images, containers and volumes take on disk",
 		Args:              args(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
@@ -90,5 +90,9 @@ func diskUsage(app *App) ([]usageRow, error) {
 			volumeUse.reclaimable += size
 		}
 	}
-	return []usageRow{containers.row("Containers"), volumeUse.row("Local Volumes")}, nil
+	imageUse, err := images{app}.usage()
+	if err != nil {
+		return nil, err
+	}
+	return []usageRow{imageUse.row("Images"), containers.row("Containers"), volumeUse.row("Local Volumes")}, nil
 }

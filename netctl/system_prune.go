@@ -21,7 +21,7 @@ func systemPruneCommand(app *App) *cobra.Command {
 	var f systemPruneFlags
 	cmd := &cobra.Command{
 		Use:   "prune [OPTIONS]",
-		Short: "Remove all that is unused: stopped containers, networks, leftovers of killed commands",
+		Short: "Remove all that is unused: stopped containers, networks, images, leftovers of killed commands",
 		Args:  args(0, 0),
 
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -32,7 +32,7 @@ func systemPruneCommand(app *App) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&f.force, "force", "f", false, "do not ask")
-	cmd.Flags().BoolVarP(&f.all, "all", "a", false, "with --volumes: those with a name too")
+	cmd.Flags().BoolVarP(&f.all, "all", "a", false, "images with a name, and with --volumes volumes with a name, too")
 	cmd.Flags().BoolVar(&f.volumes, "volumes", false, "anonymous volumes too")
 	cmd.Flags().StringArrayVar(&f.filters, "filter", nil, "remove only some, as KEY=VALUE: "+strings.Join(pruneFilters(), ", "))
 	return cmd
@@ -52,6 +52,10 @@ func systemPrune(ctx context.Context, app *App, f systemPruneFlags) error {
 	c := containers{app}
 	size, err := c.pruneMatching(ctx, conditions)
 	failures := []error{err, networkCommands{app}.pruneNetworks(ctx, f.filters)}
+	removed, err := images{app}.pruneImages(f.all, f.filters)
+	images{app}.say(removed)
+	size += removed.Bytes
+	failures = append(failures, err)
 	if f.volumes {
 		more, err := volumes{app}.pruneUnused(ctx, conditions, f.all)
 		size += more
@@ -64,6 +68,11 @@ func systemPrune(ctx context.Context, app *App, f systemPruneFlags) error {
 
 func (f systemPruneFlags) warning() string {
 	lines := []string{"WARNING! This will remove:", "  - all stopped containers", "  - all networks not used by at least one container"}
+	if f.all {
+		lines = append(lines, "  - all images not used by at least one container")
+	} else {
+		lines = append(lines, "  - all images without a name")
+	}
 	switch {
 	case f.volumes && f.all:
 		lines = append(lines, "  - all volumes not used by at least one container")
