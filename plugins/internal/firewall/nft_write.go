@@ -45,8 +45,11 @@ func (w *nftWriter) declareSets() map[string]*nft.Set {
 		{Name: nftAttachments, KeyType: device, KeyByteOrder: binaryutil.NativeEndian},
 	}
 	sets := map[string]*nft.Set{}
-	for _, s := range all {
+	for i, s := range all {
 		s.Table = w.table
+		// Numbers mark sets in a transaction. The library would count them
+		// in a variable that all threads share.
+		s.ID = uint32(w.family)<<8 + uint32(i) + 1
 		sets[s.Name] = s
 	}
 	return sets
