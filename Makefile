@@ -77,6 +77,10 @@ test-conformance: build ## every row of the conformance suite on the reference p
 test-model: tools ## ten minutes of random claims, reclaims and broken paths against a real etcd
 	NETCTL_TEST_MODEL=600 $(GO) test -timeout 20m -run TestModel -v ./plugins/overlay/agent/store/etcd
 
+.PHONY: conformance
+conformance: build ## judge the reference plugins and ours, and write docs/conformance.md's table (10 minutes)
+	conformance/table.sh $(BIN)
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf $(BIN)
