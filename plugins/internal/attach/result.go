@@ -104,13 +104,23 @@ func (p *plan) containerLinks() []string {
 	return nil
 }
 
-// dns is the configuration's own value, else IPAM's. On a network that serves
-// names the container asks the gateway; the configured servers are then the
+// dns is the configuration's own value, else IPAM's; what the dns capability
+// brings comes before both, each key by itself. On a network that serves
+// names the container asks the gateway; the wanted servers are then the
 // resolver's upstreams.
 func (p *plan) dns() types.DNS {
 	dns := p.req.Conf.DNS
 	if dns.IsEmpty() {
 		dns = p.grant.DNS
+	}
+	wanted := p.req.Conf.RuntimeConfig.DNS
+	for _, key := range []struct {
+		wanted []string
+		result *[]string
+	}{{wanted.Servers, &dns.Nameservers}, {wanted.Searches, &dns.Search}, {wanted.Options, &dns.Options}} {
+		if len(key.wanted) > 0 {
+			*key.result = key.wanted
+		}
 	}
 	if server := p.resolver(); server.IsValid() {
 		dns.Nameservers = []string{server.String()}
