@@ -17,8 +17,8 @@ var onlyMutant = flag.String("mutant", "", "judge this mutant only")
 // share is how many parts the other rows are divided into by default.
 const share = 64
 
-// TestMutants: each mutant is caught by the row meant for it and by no
-// unrelated one. By default a mutant meets the row it is meant for and a
+// TestMutants: each mutant is caught by the row meant for it, by those that
+// see the same defect for a stated reason, and by no other. By default a mutant meets the row it is meant for and a
 // sixty-fourth of the others, another one each; with CONFORMANCE_FULL=1 all.
 //
 // Everything is judged in one run, the unbroken plugins beside their mutants.
@@ -61,12 +61,15 @@ func caught(t *testing.T, m mutant.Mutation, got, base verdicts) {
 	if was := base[m.Row].Verdict; was != trial.Pass {
 		t.Fatalf("%s is %s on the unbroken plugin; it cannot show that %s is caught%s", m.Row, was, m.Name, findings(base[m.Row]))
 	}
+	if (len(m.Also) > 0) != (m.Why != "") {
+		t.Errorf("%s: Also and Why belong together", m.Name)
+	}
 	for row, r := range got {
 		fails := r.Verdict == trial.Fail && base[row].Verdict != trial.Fail
 		switch {
-		case row == m.Row && !fails:
+		case m.CaughtBy(row) && !fails:
 			t.Errorf("%s is not caught by %s, which is %s: %s", m.Name, row, r.Verdict, r.Reason)
-		case row != m.Row && fails && !slices.Contains(m.Also, row):
+		case !m.CaughtBy(row) && fails:
 			t.Errorf("%s is caught by the unrelated %s%s", m.Name, row, findings(r))
 		}
 	}

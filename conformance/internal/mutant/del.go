@@ -7,13 +7,13 @@ import (
 
 // delMutations break DEL.
 var delMutations = []Mutation{
-	{Name: "leaks-address", Plugin: "host-local", Row: "C079", Also: reserving, Break: func(c *Call) {
+	{Name: "leaks-address", Plugin: "host-local", Row: "C079", Also: []string{"C082", "C083", "C084", "C085", "C086", "C190"}, Why: "they ask whether the address is free after other kinds of DEL", Break: func(c *Call) {
 		if c.Verb() == "DEL" && strings.HasPrefix(string(c.Stdin), "{") && c.Env["CNI_CONTAINERID"] != "" && c.Env["CNI_IFNAME"] != "" {
 			return
 		}
 		c.Run()
 	}},
-	{Name: "fails-second-del", Plugin: "bridge", Row: "C080", Also: []string{"C081", "C090", "C020"}, Break: func(c *Call) {
+	{Name: "fails-second-del", Plugin: "bridge", Row: "C080", Also: []string{"C081", "C090"}, Why: "they repeat a DEL as well", Break: func(c *Call) {
 		if c.Run(); c.Succeeded("DEL") && c.remember("deleted-"+c.Env["CNI_CONTAINERID"]+"-"+c.Env["CNI_IFNAME"]) {
 			c.Fail(100, "the interface is gone already")
 		}
@@ -27,7 +27,7 @@ var delMutations = []Mutation{
 			c.Fail(100, "never added")
 		}
 	}},
-	{Name: "del-needs-netns", Plugin: "bridge", Row: "C082", Also: []string{"C080", "C081", "C091", "C016"}, Break: func(c *Call) {
+	{Name: "del-needs-netns", Plugin: "bridge", Row: "C082", Break: func(c *Call) {
 		if netns, set := c.Env["CNI_NETNS"]; c.Verb() == "DEL" && set && netns == "" {
 			return
 		}
@@ -41,14 +41,14 @@ var delMutations = []Mutation{
 		}
 		c.Run()
 	}},
-	{Name: "del-needs-prevresult", Plugin: "bridge", Row: "C085", Also: []string{"C080", "C081", "C016", "C091", "C001", "C020", "C002", "C043", "C187", "C190"}, Break: func(c *Call) {
+	{Name: "del-needs-prevresult", Plugin: "bridge", Row: "C085", Also: []string{"C081", "C190"}, Why: "their DEL has no prevResult, because no ADD succeeded", Break: func(c *Call) {
 		if c.Verb() == "DEL" && c.Request()["name"] != nil && c.Request()["prevResult"] == nil {
 			c.Fail(7, "prevResult is missing")
 			return
 		}
 		c.Run()
 	}},
-	{Name: "breaks-sibling", Plugin: "bridge", Row: "C089", Also: []string{"C090"}, Break: func(c *Call) {
+	{Name: "breaks-sibling", Plugin: "bridge", Row: "C089", Break: func(c *Call) {
 		if c.Run(); c.Succeeded("DEL") && c.Env["CNI_IFNAME"] == "net1" {
 			c.Inside("ip", "link", "del", "eth0")
 		}
@@ -71,6 +71,3 @@ var delMutations = []Mutation{
 		c.Run()
 	}},
 }
-
-// reserving are the rows that look whether an address is free after DEL.
-var reserving = []string{"C055", "C080", "C082", "C083", "C084", "C085", "C086", "C088", "C090", "C122", "C123", "C127", "C132", "C187", "C190"}

@@ -7,7 +7,8 @@ type Mutation struct {
 	Name   string
 	Plugin string   // the reference plugin it wraps
 	Row    string   // the row meant to catch it
-	Also   []string // rows that rightly see the same defect
+	Also   []string // rows that rightly see the same defect, every one of them
+	Why    string   // why they do
 	Break  func(*Call)
 }
 
@@ -20,3 +21,6 @@ func Unbroken(plugin string) Mutation {
 func Mutations() []Mutation {
 	return slices.Concat([]Mutation{Unbroken("bridge")}, processMutations, addMutations, delMutations, otherMutations, chainedMutations)
 }
+
+// CaughtBy reports whether a row is to catch the mutant.
+func (m Mutation) CaughtBy(row string) bool { return row == m.Row || slices.Contains(m.Also, row) }

@@ -8,7 +8,7 @@ import (
 
 // otherMutations break CHECK, STATUS, GC and delegation.
 var otherMutations = []Mutation{
-	{Name: "check-sees-nothing", Plugin: "bridge", Row: "C102", Also: []string{"C015", "C049", "C098", "C100", "C101", "C103", "C104", "C105", "C106", "C111", "C159", "C039"}, Break: func(c *Call) {
+	{Name: "check-sees-nothing", Plugin: "bridge", Row: "C102", Also: []string{"C015", "C049", "C098", "C100", "C101", "C103", "C105", "C111"}, Why: "they want other things of CHECK, which does nothing any more", Break: func(c *Call) {
 		if c.Verb() == "CHECK" {
 			return
 		}
@@ -30,13 +30,13 @@ var otherMutations = []Mutation{
 		}
 		c.Run()
 	}},
-	{Name: "status-alone", Plugin: "bridge", Row: "C117", Also: []string{"C050", "C114", "C115", "C159"}, Break: func(c *Call) {
+	{Name: "status-alone", Plugin: "bridge", Row: "C117", Also: []string{"C050"}, Why: "it wants STATUS below 1.1.0 refused", Break: func(c *Call) {
 		if c.Verb() == "STATUS" {
 			return
 		}
 		c.Run()
 	}},
-	{Name: "gc-collects-the-living", Plugin: "bridge", Row: "C125", Also: []string{"C133", "C122"}, Break: func(c *Call) {
+	{Name: "gc-collects-the-living", Plugin: "bridge", Row: "C125", Also: []string{"C133"}, Why: "it wants what is added beside a GC kept", Break: func(c *Call) {
 		c.Run()
 		if !c.Succeeded("GC") {
 			return
@@ -54,7 +54,7 @@ var otherMutations = []Mutation{
 			del.Run()
 		}
 	}},
-	{Name: "gc-of-everything", Plugin: "host-local", Row: "C126", Also: []string{"C122", "C123", "C125", "C127", "C128", "C132", "C133"}, Break: func(c *Call) {
+	{Name: "gc-of-everything", Plugin: "host-local", Row: "C126", Also: []string{"C125", "C133"}, Why: "they want the living kept, listed or added beside the GC", Break: func(c *Call) {
 		if c.Run(); c.Succeeded("GC") {
 			os.RemoveAll("/var/lib/cni/networks")
 		}
@@ -75,7 +75,7 @@ var otherMutations = []Mutation{
 			c.Stderr = nil
 		}
 	}},
-	{Name: "gives-away-wanted-address", Plugin: "host-local", Row: "C170", Also: []string{"C139", "C171"}, Break: func(c *Call) {
+	{Name: "gives-away-wanted-address", Plugin: "host-local", Row: "C170", Also: []string{"C171"}, Why: "it wants addresses refused that were asked for the same way", Break: func(c *Call) {
 		req := c.Request()
 		if runtime, ok := req["runtimeConfig"].(map[string]any); ok && runtime["ips"] != nil {
 			delete(runtime, "ips")
