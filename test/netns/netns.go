@@ -62,11 +62,12 @@ func (n *Namespace) Path() string {
 func (n *Namespace) Close() error { return n.file.Close() }
 
 // Do runs fn on a thread inside the namespace. Processes and sockets that fn
-// makes belong to it.
+// makes belong to it. A test that ends inside fn (t.Fatal) is an error.
 func (n *Namespace) Do(fn func() error) error {
-	done := make(chan error)
+	done := make(chan error, 2)
 	go func() {
 		runtime.LockOSThread() // the thread ends with the goroutine
+		defer func() { done <- errors.New("ended inside the namespace") }()
 		if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err != nil {
 			done <- fmt.Errorf("enter network namespace: %w", err)
 			return

@@ -1,0 +1,198 @@
+package kernel_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/netctl/netctl/plugins/internal/kernel"
+	"github.com/netctl/netctl/plugins/internal/wire"
+	"github.com/netctl/netctl/test/netns"
+)
+
+// tunnelWorld is a host with an underlay, 192.0.2.1/24 on link eth0.
+func tunnelWorld(t *testing.T, fn func(h *kernel.Host, host *netns.Namespace)) {
+	t.Helper()
+	world(t, func(h *kernel.Host, _ *kernel.Container, host, _ *netns.Namespace) {
+		must(t, host.Run("ip", "link", "add", "eth0", "type", "bridge"))
+		must(t, host.Run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0"))
+		must(t, host.Run("ip", "link", "set", "eth0", "up"))
+		fn(h, host)
+	})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func tunnel() wire.Vxlan {
+	local := netip.MustParseAddr("192.0.2.1")
+	return wire.Vxlan{Name: "netctl-overlay", VNI: 1, Port: 4789, Local: local, MTU: 1450, MAC: wire.TunnelMAC(local),
+		Addresses: []netip.Addr{netip.MustParseAddr("10.100.0.0")}}
+}
+
+func meshOf(peers int) wire.Mesh {
+	m := wire.Mesh{Device: "netctl-overlay", Routes: []wire.MeshRoute{{To: netip.MustParsePrefix("10.100.0.0/14")}}}
+	for i := range peers {
+		vtep := netip.AddrFrom4([4]byte{192, 0, 2 + byte((i+10)>>8), byte(i + 10)})
+		m.Peers = append(m.Peers, wire.Peer{VTEP: vtep})
+		m.Routes = append(m.Routes, wire.MeshRoute{Via: vtep, Source: netip.MustParseAddr("10.100.0.0"),
+			To: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 100 + byte((i+1)>>8), byte(i + 1), 0}), 24)})
+	}
+	return m
+}
+
+func TestTheTunnelIsMadeOnceAndKept(t *testing.T) {
+	tunnelWorld(t, func(h *kernel.Host, host *netns.Namespace) {
+		writes, err := h.EnsureVxlan(tunnel())
+		must(t, err)
+		if writes == 0 {
+			t.Error("nothing was written, and there was no tunnel")
+		}
+		shown, err := host.Output("ip", "-d", "link", "show", "netctl-overlay")
+		must(t, err)
+		for _, want := range []string{"02:56:c0:00:02:01", "vxlan id 1 local 192.0.2.1 dev eth0", "dstport 4789", "nolearning", "gbp", "noudpcsum", "mtu 1450", ",UP"} {
+			if !strings.Contains(shown, want) {
+				t.Errorf("no %q in:\n%s", want, shown)
+			}
+		}
+		for name, change := range map[string][]string{
+			"nothing":              {"true"},
+			"the hardware address": {"ip", "link", "set", "netctl-overlay", "address", "02:00:00:00:00:01"},
+			"the MTU":              {"ip", "link", "set", "netctl-overlay", "mtu", "1400"},
+			"the state":            {"ip", "link", "set", "netctl-overlay", "down"},
+			"the own address":      {"ip", "addr", "flush", "dev", "netctl-overlay", "scope", "global"},
+			"a foreign address":    {"ip", "addr", "add", "10.9.9.9/32", "dev", "netctl-overlay"},
+			"the device":           {"ip", "link", "del", "netctl-overlay"},
+		} {
+			must(t, host.Run(change[0], change[1:]...))
+			writes, err := h.EnsureVxlan(tunnel())
+			must(t, err)
+			if (writes == 0) != (name == "nothing") {
+				t.Errorf("after a change of %s: %d writes", name, writes)
+			}
+			if writes, err = h.EnsureVxlan(tunnel()); writes != 0 || err != nil {
+				t.Errorf("after a change of %s it took a second pass: %d writes, %v", name, writes, err)
+			}
+		}
+		// The underlay's address moves.
+		must(t, host.Run("ip", "addr", "add", "192.0.2.9/24", "dev", "eth0"))
+		moved := tunnel()
+		moved.Local = netip.MustParseAddr("192.0.2.9")
+		_, err = h.EnsureVxlan(moved)
+		must(t, err)
+		if shown, _ := host.Output("ip", "-d", "link", "show", "netctl-overlay"); !strings.Contains(shown, "local 192.0.2.9") || !strings.Contains(shown, "gbp") {
+			t.Errorf("the tunnel did not move:\n%s", shown)
+		}
+	})
+}
+
+func TestAMeshIsMadeRepairedAndLeftAlone(t *testing.T) {
+	tunnelWorld(t, func(h *kernel.Host, host *netns.Namespace) {
+		_, err := h.EnsureVxlan(tunnel())
+		must(t, err)
+		want := meshOf(300)
+		want.Routes[1].MTU = 1400
+		report, err := h.ApplyMesh(want, kernel.MeshOptions{})
+		must(t, err)
+		if len(report.Set) != 3*300+1 || len(report.Failed) != 0 {
+			t.Fatalf("set %d objects, want %d; failed: %v", len(report.Set), 3*300+1, report.Failed)
+		}
+		quiet := func(after string) {
+			t.Helper()
+			if again, err := h.ApplyMesh(want, kernel.MeshOptions{}); err != nil || again.Writes() != 0 {
+				t.Errorf("after %s there were writes: %+v, %v", after, again, err)
+			}
+		}
+		quiet("the first pass")
+		for name, change := range map[string][]string{
+			"a route deleted":         {"ip", "route", "del", "10.100.7.0/24"},
+			"a route altered":         {"ip", "route", "replace", "10.100.1.0/24", "via", "192.0.2.77"},
+			"a route's MTU altered":   {"ip", "route", "change", "10.100.1.0/24", "via", "inet6", "fe80::56:c0ff:fe00:20a", "dev", "netctl-overlay", "onlink", "proto", "86", "mtu", "1300"},
+			"a route added":           {"ip", "route", "add", "10.103.9.0/24", "via", "192.0.2.77", "proto", "86"},
+			"a neighbour deleted":     {"ip", "neigh", "del", "fe80::56:c0ff:fe00:20b", "dev", "netctl-overlay"},
+			"a neighbour altered":     {"ip", "neigh", "replace", "fe80::56:c0ff:fe00:20b", "lladdr", "02:00:00:00:00:07", "dev", "netctl-overlay", "nud", "permanent"},
+			"a neighbour added":       {"ip", "neigh", "add", "fe80::99", "lladdr", "02:00:00:00:00:07", "dev", "netctl-overlay", "nud", "permanent"},
+			"an FDB entry deleted":    {"bridge", "fdb", "del", "02:56:c0:00:02:0c", "dev", "netctl-overlay"},
+			"an FDB entry altered":    {"bridge", "fdb", "replace", "02:56:c0:00:02:0c", "dev", "netctl-overlay", "dst", "192.0.2.200", "self", "permanent"},
+			"an FDB entry added":      {"bridge", "fdb", "add", "02:56:c0:00:09:09", "dev", "netctl-overlay", "dst", "192.0.2.200", "self", "permanent"},
+			"the refusing route gone": {"ip", "route", "del", "unreachable", "10.100.0.0/14"},
+		} {
+			must(t, host.Run(change[0], change[1:]...))
+			report, err := h.ApplyMesh(want, kernel.MeshOptions{})
+			if err != nil || len(report.Set)+len(report.Removed) == 0 || len(report.Failed) != 0 {
+				t.Errorf("%s: %+v, %v", name, report, err)
+			}
+			quiet(name)
+		}
+	})
+}
+
+func TestUnwantedPeersGoUnlessKept(t *testing.T) {
+	tunnelWorld(t, func(h *kernel.Host, host *netns.Namespace) {
+		_, err := h.EnsureVxlan(tunnel())
+		must(t, err)
+		_, err = h.ApplyMesh(meshOf(3), kernel.MeshOptions{})
+		must(t, err)
+		kept, err := h.ApplyMesh(meshOf(2), kernel.MeshOptions{Keep: true})
+		must(t, err)
+		if kept.Writes() != 0 {
+			t.Errorf("told to keep, it wrote %+v", kept)
+		}
+		report, err := h.ApplyMesh(meshOf(2), kernel.MeshOptions{})
+		must(t, err)
+		if len(report.Removed) != 3 {
+			t.Errorf("removed %v, want a route, a neighbour and an FDB entry", report.Removed)
+		}
+		if !slices.IsSortedFunc(report.Removed, func(a, b string) int { return order(a) - order(b) }) {
+			t.Errorf("removed in the order %v: want the route first and the FDB entry last", report.Removed)
+		}
+		must(t, h.RemoveVxlan("netctl-overlay"))
+		must(t, h.RemoveMeshRoutes())
+		if left, _ := host.Output("ip", "route", "show", "proto", "86"); left != "" {
+			t.Errorf("routes are left: %s", left)
+		}
+	})
+}
+
+func order(object string) int {
+	return slices.Index([]string{"route", "neighbour", "fdb"}, strings.Fields(object)[0])
+}
+
+func TestOneFailureStopsNothingElse(t *testing.T) {
+	tunnelWorld(t, func(h *kernel.Host, _ *netns.Namespace) {
+		_, err := h.EnsureVxlan(tunnel())
+		must(t, err)
+		want := meshOf(5)
+		want.Routes[2] = wire.MeshRoute{To: want.Routes[2].To, Via: netip.MustParseAddr("198.51.100.1"), Direct: true} // no way there
+		report, err := h.ApplyMesh(want, kernel.MeshOptions{})
+		must(t, err)
+		if len(report.Failed) != 1 || len(report.Set) != 15 {
+			t.Fatalf("%d set, failed: %v; want 15 and one", len(report.Set), report.Failed)
+		}
+		failed := report.Failed[0].Object
+		report, err = h.ApplyMesh(want, kernel.MeshOptions{Skip: func(object string) bool { return object == failed }})
+		must(t, err)
+		if report.Skipped != 1 || report.Writes() != 0 {
+			t.Errorf("told to skip %q: %+v", failed, report)
+		}
+	})
+}
+
+func TestTheUnderlaysMTUIsThatOfTheRoute(t *testing.T) {
+	tunnelWorld(t, func(h *kernel.Host, host *netns.Namespace) {
+		must(t, host.Run("ip", "link", "set", "eth0", "mtu", "1400"))
+		must(t, host.Run("ip", "route", "add", "198.51.100.0/24", "via", "192.0.2.254", "mtu", "1300"))
+		device, to, err := h.UnderlayMTU(netip.MustParseAddr("192.0.2.1"))
+		must(t, err)
+		got := fmt.Sprint(device, to(netip.MustParseAddr("192.0.2.7")), to(netip.MustParseAddr("198.51.100.7")))
+		if got != "1400 1400 1300" {
+			t.Errorf("device, on-link peer, peer behind a limited route: %s, want 1400 1400 1300", got)
+		}
+	})
+}

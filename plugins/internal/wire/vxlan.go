@@ -1,0 +1,127 @@
+package wire
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net/netip"
+)
+
+// Vxlan is the device through which this host reaches the pools of others: one
+// for all overlay networks. It does not learn: who is where is told to it (see
+// Mesh), and every packet carries its network's group (VXLAN-GBP,
+// draft-smith-vxlan-group-policy).
+type Vxlan struct {
+	Name string
+	VNI  uint32
+	Port uint16 // UDP, of all members
+	// Local is the tunnel's own address; it and the link that has it carry the
+	// packets, so that the kernel refuses an MTU that would not fit.
+	Local netip.Addr
+	MTU   int // bytes; 0 is the underlay's less the overhead
+	// MAC is given at creation, derived from Local (see TunnelMAC): nobody has
+	// to be told, and it is the same after a reboot.
+	MAC HardwareAddr
+	// Addresses are the host's own on the overlay, one for each pool.
+	Addresses []netip.Addr
+}
+
+// TunnelMAC derives the hardware address of a tunnel's end from its address:
+// 02:56 and the four bytes of an IPv4 address, or four of a hash.
+func TunnelMAC(local netip.Addr) HardwareAddr {
+	mac := HardwareAddr{0x02, 0x56}
+	if local.Is4() {
+		b := local.As4()
+		copy(mac[2:], b[:])
+		return mac
+	}
+	sum := sha256.Sum256(local.AsSlice())
+	copy(mac[2:], sum[:4])
+	return mac
+}
+
+// LinkLocal is the IPv6 link-local address of a hardware address (RFC 4291,
+// appendix A). A peer's is the next hop to all its pools, of both families.
+func (h HardwareAddr) LinkLocal() netip.Addr {
+	return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 8: h[0] ^ 0x02, 9: h[1], 10: h[2], 11: 0xff, 12: 0xfe, 13: h[3], 14: h[4], 15: h[5]})
+}
+
+// Overhead is what the tunnel adds to each packet, in bytes: the inner Ethernet
+// header (14), VXLAN (8), UDP (8) and the outer IP header (20 or 40).
+func Overhead(local netip.Addr) int {
+	if local.Is4() {
+		return 50
+	}
+	return 70
+}
+
+// OverlayProtocol marks the routes that belong to an overlay ("protocol" of
+// ip-route(8)): nobody else uses the number, and the kernel's dumps show it.
+const OverlayProtocol = 86
+
+// A Mesh is all that the kernel must know to reach the other hosts of an
+// overlay: for each a FDB entry and a neighbour, for each of their pools a
+// route, and for each network's range a route that refuses what nobody has.
+type Mesh struct {
+	Device string // of the tunnel
+	Peers  []Peer
+	Routes []MeshRoute
+}
+
+// A Peer is another host's end of the tunnel.
+type Peer struct {
+	VTEP netip.Addr
+}
+
+// MAC of the peer's end.
+func (p Peer) MAC() HardwareAddr { return TunnelMAC(p.VTEP) }
+
+// A MeshRoute leads to a pool, or refuses a range.
+type MeshRoute struct {
+	To netip.Prefix
+	// Via is the peer's tunnel address. With Direct it is the gateway, on the
+	// underlay; otherwise the packet goes through the tunnel. The zero Addr
+	// makes an unreachable route, with the largest metric.
+	Via    netip.Addr
+	Direct bool
+	MTU    int        // bytes, 0: the device's
+	Source netip.Addr // that the host itself sends from; the zero Addr leaves it to the kernel
+}
+
+// Lines renders the tunnel as commands.
+func (v Vxlan) Lines() []string {
+	lines := []string{fmt.Sprintf("ip link add %s address %s%s type vxlan id %d dstport %d local %s nolearning gbp noudpcsum",
+		v.Name, v.MAC, mtu(v.MTU), v.VNI, v.Port, v.Local)}
+	for _, a := range v.Addresses {
+		lines = append(lines, fmt.Sprintf("ip addr add %s/%d dev %s", a, a.BitLen(), v.Name))
+	}
+	return append(lines, "ip link set "+v.Name+" up")
+}
+
+// Lines renders the mesh as commands.
+func (m Mesh) Lines() []string {
+	var lines []string
+	for _, p := range m.Peers {
+		lines = append(lines,
+			fmt.Sprintf("bridge fdb replace %s dev %s dst %s self permanent", p.MAC(), m.Device, p.VTEP),
+			fmt.Sprintf("ip neigh replace %s lladdr %s dev %s nud permanent", p.MAC().LinkLocal(), p.MAC(), m.Device))
+	}
+	for _, r := range m.Routes {
+		lines = append(lines, r.line(m.Device))
+	}
+	return lines
+}
+
+func (r MeshRoute) line(device string) string {
+	line := fmt.Sprintf("ip route replace %s via inet6 %s dev %s onlink", r.To, TunnelMAC(r.Via).LinkLocal(), device)
+	switch {
+	case !r.Via.IsValid():
+		return fmt.Sprintf("ip route replace unreachable %s metric 4294967295 proto %d", r.To, OverlayProtocol)
+	case r.Direct:
+		line = fmt.Sprintf("ip route replace %s via %s", r.To, r.Via)
+	}
+	line += fmt.Sprintf(" proto %d", OverlayProtocol)
+	if r.Source.IsValid() {
+		line += " src " + r.Source.String()
+	}
+	return line + mtu(r.MTU)
+}
