@@ -24,6 +24,7 @@ import (
 	"github.com/netctl/netctl/plugins/loopback"
 	"github.com/netctl/netctl/plugins/macvlan"
 	"github.com/netctl/netctl/plugins/none"
+	"github.com/netctl/netctl/plugins/overlay"
 	"github.com/netctl/netctl/plugins/portmap"
 	"github.com/netctl/netctl/plugins/tuning"
 )
@@ -57,7 +58,7 @@ func (h Host) attacher(mode attach.Mode) (*attach.Attacher, error) {
 
 func modes() []attach.Mode {
 	return []attach.Mode{
-		bandwidth.Mode(), bridge.Mode(), firewallplugin.Mode(), host.Mode(), macvlan.Mode(), none.Mode(),
+		bandwidth.Mode(), bridge.Mode(), firewallplugin.Mode(), host.Mode(), macvlan.Mode(), none.Mode(), overlay.Mode(),
 		portmap.Mode(), tuning.Mode(), dns.Mode(),
 	}
 }

@@ -28,6 +28,7 @@ cmd/cni-conformance   < conformance
 # The overlay's agent: the stores know nothing of each other or of the agent,
 # which has the kernel, the packet filter and the ledger brought up to date.
 plugins/overlay/agent/store < ipam
+plugins/overlay/handover    < -
 plugins/overlay/agent       < plugins/overlay, plugins/internal, ipam, dnsd/client
 
 # Values without mechanism: whoever imports them pulls in nothing.
@@ -53,6 +54,7 @@ plugins/bridge   < plugins/internal/attach, plugins/internal/wire, plugins/inter
 plugins/dns      < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/host     < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/firewall < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
+plugins/overlay  < plugins/bridge, ipam, plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/portmap  < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/macvlan  < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/none     < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni

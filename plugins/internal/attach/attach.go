@@ -61,6 +61,18 @@ type Conf interface {
 	Wire(wire.Attachment, Grant) (wire.Wiring, error)
 }
 
+// A Completer is a Conf of which another process decides a part and keeps it
+// below the state directory. ADD, CHECK and STATUS need that part; what takes
+// things away does without.
+type Completer interface {
+	// Complete gives the whole, and may fill the request's IPAM in.
+	Complete(stateDir string, req *cni.Request) (Conf, error)
+}
+
+// A Limiter is a Conf that knows why what ADD makes may not be all that the
+// network promises; nil if nothing is wrong.
+type Limiter interface{ Limited() error }
+
 // Grant is what IPAM gave.
 type Grant struct {
 	Addresses []wire.Address

@@ -75,6 +75,9 @@ func (a *Attacher) Status(ctx context.Context, req *cni.Request) error {
 	if err != nil {
 		return cni.Wrap(cni.CodeConfig, err)
 	}
+	if conf, err = a.complete(conf, req); err != nil {
+		return notAvailable(err)
+	}
 	w, err := conf.Wire(wire.Attachment{Network: req.Conf.Name}, Grant{})
 	if err != nil {
 		return cni.Wrap(cni.CodeConfig, err)
@@ -99,7 +102,13 @@ func (a *Attacher) Status(ctx context.Context, req *cni.Request) error {
 	if err != nil {
 		return err
 	}
-	return addressing.status(ctx)
+	if err := addressing.status(ctx); err != nil {
+		return err
+	}
+	if l, ok := conf.(Limiter); ok && l.Limited() != nil {
+		return cni.Wrap(cni.CodeLimited, l.Limited())
+	}
+	return nil
 }
 
 func notAvailable(err error) error {

@@ -41,6 +41,9 @@ func (a *Attacher) parse(req *cni.Request) (*plan, error) {
 	if err != nil {
 		return nil, cni.Wrap(cni.CodeConfig, err)
 	}
+	if conf, err = a.complete(conf, req); err != nil {
+		return nil, err
+	}
 	ports, err := portsOf(req.Conf.RuntimeConfig.PortMappings)
 	if err != nil {
 		return nil, err
@@ -51,6 +54,13 @@ func (a *Attacher) parse(req *cni.Request) (*plan, error) {
 		return nil, err
 	}
 	return &plan{at: a.attachment(req), req: req, conf: conf, ports: ports, source: source, addressing: addressing}, nil
+}
+
+func (a *Attacher) complete(conf Conf, req *cni.Request) (Conf, error) {
+	if c, ok := conf.(Completer); ok {
+		return c.Complete(a.Ledger.Dir(), req)
+	}
+	return conf, nil
 }
 
 // reserve has addresses granted and enters them, the ports and the names into

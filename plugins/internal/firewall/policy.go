@@ -158,11 +158,18 @@ func ingressRules(f family, p wire.NetworkPolicy) []placed {
 	}
 	members := rule{in: device{name: p.Bridge}, do: verdict{action: leave}}
 	var body []rule
+	if p.Trunk != "" {
+		inside := pass
+		if p.Internal {
+			inside.action = accept
+		}
+		body = []rule{{in: device{name: p.Trunk}, do: inside}}
+	}
 	if p.Internal {
-		body = []rule{members, {do: verdict{action: drop}}}
+		body = append(body, members, rule{do: verdict{action: drop}})
 	} else {
 		answers := rule{state: stateMatch{connState: established | related}, do: pass}
-		body = append([]rule{answers, members}, publishedRules(f, p, pass)...)
+		body = append(append(body, answers, members), publishedRules(f, p, pass)...)
 	}
 	return slices.Concat(chainIngress.holds(rule{out: device{name: p.Bridge}, do: to(own)}), own.holds(body...),
 		isolateRules(p))
@@ -202,6 +209,9 @@ func egressRules(p wire.NetworkPolicy) []placed {
 	}
 	_, own, _ := ofNetwork(p.Network)
 	var body []rule
+	if p.Internal && p.Trunk != "" {
+		body = append(body, rule{out: device{name: p.Trunk}, do: verdict{action: accept}})
+	}
 	if p.Internal {
 		body = append(body, rule{out: other(p.Bridge), do: verdict{action: drop}})
 	}

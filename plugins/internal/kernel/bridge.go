@@ -28,7 +28,7 @@ func (h *Host) EnsureBridge(want wire.Bridge) error {
 			return err
 		}
 	}
-	if err := h.ensureGateways(link, want.Gateways, want.ReplaceGateways); err != nil {
+	if err := h.ensureGateways(link, want.Gateways, conflicts(want)); err != nil {
 		return err
 	}
 	if want.Promiscuous && link.Attrs().Promisc == 0 {
@@ -91,11 +91,34 @@ func ignoreAdvertisements(name string) error {
 	return err
 }
 
+// conflict says what becomes of an address that is not among the gateways.
+type conflict int
+
+const (
+	conflictRefused conflict = iota
+	conflictGoes
+	conflictStays
+)
+
+func conflicts(b wire.Bridge) conflict {
+	if b.MoreGateways {
+		return conflictStays
+	}
+	return replacing(b.ReplaceGateways)
+}
+
+func replacing(replace bool) conflict {
+	if replace {
+		return conflictGoes
+	}
+	return conflictRefused
+}
+
 // ensureGateways adds the gateway addresses. An address of another subnet of
 // the same family is somebody's who uses the bridge for another network: for
 // IPv4 that is an error unless the configuration says to replace it; IPv6
 // subnets may live side by side unless they overlap.
-func (h *Host) ensureGateways(link netlink.Link, gateways []netip.Prefix, replace bool) error {
+func (h *Host) ensureGateways(link netlink.Link, gateways []netip.Prefix, on conflict) error {
 	if len(gateways) == 0 {
 		return nil
 	}
@@ -107,8 +130,10 @@ func (h *Host) ensureGateways(link netlink.Link, gateways []netip.Prefix, replac
 		if slices.Contains(have, gateway) {
 			continue
 		}
-		if err := h.clearFor(link, gateway, have, replace); err != nil {
-			return err
+		if on != conflictStays {
+			if err := h.clearFor(link, gateway, have, on == conflictGoes); err != nil {
+				return err
+			}
 		}
 		if err := h.addGateway(link, gateway); err != nil {
 			return err

@@ -110,7 +110,7 @@ func (h *Host) EnsureVLANGateway(want wire.VLANGateway) error {
 	if err != nil {
 		return fmt.Errorf("gateway %s of VLAN %d: %w", want.Name, want.VLANs.Native, err)
 	}
-	if err := h.ensureGateways(link, want.Gateways, want.ReplaceGateways); err != nil {
+	if err := h.ensureGateways(link, want.Gateways, replacing(want.ReplaceGateways)); err != nil {
 		return err
 	}
 	return h.ensureUp(link)

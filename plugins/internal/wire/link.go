@@ -49,7 +49,10 @@ type Bridge struct {
 	// ReplaceGateways removes a conflicting address instead of refusing
 	// (the reference's forceAddress).
 	ReplaceGateways bool
-	Promiscuous     bool
+	// MoreGateways lets addresses of other subnets of a family stay beside
+	// them: the network has more than one.
+	MoreGateways bool
+	Promiscuous  bool
 	// VLANs has the bridge keep VLANs apart (vlan_filtering).
 	VLANs bool
 }

@@ -44,6 +44,10 @@ type NetworkPolicy struct {
 	Isolate bool
 	// Internal lets no traffic out of or into the network.
 	Internal bool
+	// Trunk is the device by which other hosts' part of the network arrives and
+	// is reached: what passes between it and the bridge stays inside. "" where
+	// the network is this host's alone.
+	Trunk string
 	// DNS are the gateway addresses on which our resolver answers, over UDP and
 	// TCP: accepted there from the bridge ahead of the host's own rules. What is
 	// sent to port 53 of an address that has another port is led to that port:

@@ -1,0 +1,136 @@
+// Package overlay is the mode that joins containers of many hosts. On each host
+// an overlay network is a bridge like any other; what is different is where its
+// addresses come from (the pools of this host, which overlayd has obtained) and
+// that the other hosts' pools are behind the tunnel. The plugin reads what
+// overlayd wrote and talks to nobody.
+package overlay
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+
+	"github.com/netctl/netctl/ipam"
+	"github.com/netctl/netctl/plugins/bridge"
+	"github.com/netctl/netctl/plugins/internal/attach"
+	"github.com/netctl/netctl/plugins/internal/cni"
+	"github.com/netctl/netctl/plugins/internal/wire"
+	"github.com/netctl/netctl/plugins/overlay/handover"
+)
+
+// Mode is the table's entry.
+func Mode() attach.Mode {
+	return attach.Mode{Name: "overlay", Parse: parse}
+}
+
+// config is a bridge with this host's part of the overlay. Its keys are those
+// of the bridge plugin; vlan and the like make no sense and are refused.
+type config struct {
+	bridge attach.Conf
+	share  handover.Network
+}
+
+func parse(req *cni.Request) (attach.Conf, error) {
+	var refused struct {
+		VLAN      int   `json:"vlan"`
+		VLANTrunk []any `json:"vlanTrunk"`
+	}
+	if err := req.Decode(&refused); err != nil {
+		return nil, err
+	}
+	if refused.VLAN != 0 || len(refused.VLANTrunk) > 0 {
+		return nil, errors.New("keys vlan and vlanTrunk: an overlay network is not divided into VLANs: make a network for each")
+	}
+	if kind := req.Conf.IPAM.Type; kind != "" && kind != attach.LedgerIPAM {
+		return nil, fmt.Errorf("key ipam.type: invalid value %q: the addresses of an overlay network come from this host's pools: want %s", kind, attach.LedgerIPAM)
+	}
+	conf, err := bridge.Mode().Parse(req)
+	return config{bridge: conf}, err
+}
+
+// Complete implements attach.Completer: the pools become the ranges of the
+// ledger's IPAM, the first pool first.
+func (c config) Complete(stateDir string, req *cni.Request) (attach.Conf, error) {
+	share, err := handover.Read(stateDir, req.Conf.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, cni.Errorf(cni.CodeTryAgain, "network %s has no pool on this host: overlayd has written none to %s", req.Conf.Name, handover.Dir(stateDir)).
+			WithHint("is overlayd running? See netctl overlay status")
+	}
+	if err != nil {
+		return nil, cni.Errorf(cni.CodeStore, "pools of network %s: %w", req.Conf.Name, err)
+	}
+	var sets []ipam.Set
+	for _, is4 := range []bool{true, false} {
+		var set ipam.Set
+		for _, pool := range share.Usable(is4) {
+			set = append(set, ipam.Range{Subnet: pool})
+		}
+		if len(set) > 0 {
+			sets = append(sets, set)
+		}
+	}
+	if len(sets) == 0 {
+		return nil, cni.Errorf(cni.CodeTryAgain, "network %s has no pool on this host: all that it had are lost", req.Conf.Name).
+			WithHint("overlayd claims another one as soon as its store answers; see netctl overlay status")
+	}
+	raw, err := json.Marshal(struct {
+		Type   string     `json:"type"`
+		Ranges []ipam.Set `json:"ranges"`
+	}{attach.LedgerIPAM, sets})
+	if err != nil {
+		return nil, fmt.Errorf("pools of network %s: %w", req.Conf.Name, err)
+	}
+	req.Conf.IPAM = cni.IPAM{Type: attach.LedgerIPAM, Raw: raw}
+	c.share = share
+	return c, nil
+}
+
+// Limited implements attach.Limiter: containers can start, and may not reach
+// everybody.
+func (c config) Limited() error {
+	if c.share.Degraded == "" {
+		return nil
+	}
+	return fmt.Errorf("network %s: %s", c.share.Network, c.share.Degraded)
+}
+
+// Wire says what differs between an overlay network and a bridge.
+func (c config) Wire(at wire.Attachment, grant attach.Grant) (wire.Wiring, error) {
+	w, err := c.bridge.Wire(at, grant)
+	if err != nil {
+		return w, err
+	}
+	w.Shared.Bridge.MTU = c.share.MTU
+	w.Shared.Bridge.MoreGateways = true
+	if veth, ok := w.Owned.Link.(wire.Veth); ok {
+		veth.MTU = c.share.MTU
+		w.Owned.Link = veth
+	}
+	c.policy(&w.Shared.Network)
+	w.Owned.Sysctls = append(w.Owned.Sysctls, probing)
+	return w, nil
+}
+
+// probing has TCP find out by itself what fits where nobody reports a packet
+// that is too large (RFC 4821), should the path change under a connection.
+var probing = wire.Sysctl{Path: "net/ipv4/tcp_mtu_probing", Value: "1", Optional: true}
+
+// policy covers all pools of the host, whichever the attachment's address is
+// from: attachments of one network must not differ in it.
+func (c config) policy(p *wire.NetworkPolicy) {
+	p.Trunk = handover.Device
+	p.NoMasquerade = append([]netip.Prefix(nil), c.share.Ranges...)
+	if len(c.share.Pools) == 0 {
+		return
+	}
+	named := len(p.DNS) > 0
+	p.Subnets, p.DNS = nil, nil
+	for _, pool := range c.share.Pools {
+		p.Subnets = append(p.Subnets, pool.Prefix)
+		if named {
+			p.DNS = append(p.DNS, ipam.First(pool.Prefix))
+		}
+	}
+}
