@@ -100,6 +100,10 @@ type Session interface {
 	// ID is what Registration.Takeover takes after a restart of the agent on
 	// the same boot; "" where sessions don't expire.
 	ID() string
+	// Self is the node's record as this session entered or found it. Its ID and
+	// tunnel address differ from the registration's where somebody else names
+	// the nodes (a peers file, Kubernetes).
+	Self() Node
 	// Lost is closed when the session is gone: it expired (a pause), or its
 	// keep-alive has had no answer for its whole life. Open another one, and
 	// check Owned before any other action.

@@ -92,6 +92,9 @@ type Network struct {
 	Group uint16 `json:"group"`
 	// Open networks can be reached from other overlay networks.
 	Open bool `json:"open,omitempty"`
+	// Leaving networks are being removed: nodes without containers in them give
+	// their pools back, and the network goes when the last one has.
+	Leaving bool `json:"leaving,omitempty"`
 	// Definition is the network's configuration list, the same on every node.
 	// The agent of each node writes it to where the plugins' are; stores pass it
 	// through.
@@ -181,6 +184,9 @@ type Registration struct {
 	// identity has a live session of another boot or process: two hosts with one
 	// state directory.
 	Node Node
+	// Local are all addresses of this host: what a peers file finds it by where
+	// Node.VTEP is empty.
+	Local []netip.Addr
 	// Boot is the running boot's ID.
 	Boot string
 	// Takeover is the ID of the session of an earlier process on this boot,

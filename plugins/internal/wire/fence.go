@@ -1,0 +1,42 @@
+package wire
+
+import "net/netip"
+
+// A Fence is what the packet filter of a host keeps in and out of an overlay:
+// tunnel packets from strangers, inner packets with a source that nobody there
+// can have, and traffic between networks that are kept apart.
+type Fence struct {
+	Device string // the tunnel
+	Port   uint16 // UDP, of the tunnel; the next one is the probes'
+	// Members are the tunnel addresses of this cluster, this host's own too:
+	// who else sends to Port is not heard.
+	Members []netip.Addr
+	// Ranges of all networks: nothing from there comes by another link than
+	// the tunnel and the networks' bridges.
+	Ranges []netip.Prefix
+	// Own pools, as far as they are still this host's, and those of the peers,
+	// with their networks' groups: what leaves comes from the former, what
+	// arrives from the latter.
+	Own, Peers []Grouped
+	// Direct lets the peers' pools arrive by this link too, without tunnel; ""
+	// does not.
+	Direct string
+	// Networks of this host.
+	Networks []FencedNetwork
+}
+
+// Grouped is a pool of a network with the group ID.
+type Grouped struct {
+	Pool  netip.Prefix
+	Group uint16
+}
+
+// A FencedNetwork is a network's place on this host.
+type FencedNetwork struct {
+	Bridge string
+	Group  uint16
+	// Admits are the groups whose traffic may enter, its own among them.
+	Admits []uint16
+	// Host are this host's own addresses in the network.
+	Host []netip.Addr
+}

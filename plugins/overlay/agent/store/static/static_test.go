@@ -1,0 +1,137 @@
+package static
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/netctl/netctl/plugins/overlay/agent/store"
+	"github.com/netctl/netctl/plugins/overlay/agent/store/storetest"
+)
+
+func TestContract(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, network store.Network, nodes []store.Node) []store.Store {
+		f := File{Networks: []Network{{Name: network.Name, Ranges: network.Ranges, Group: network.Group}}}
+		for i, n := range nodes {
+			f.Peers = append(f.Peers, Peer{Name: n.Name, VTEP: n.VTEP[0],
+				Pools: map[string][]netip.Prefix{network.Name: {netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 100, byte(i), 0}), 24)}}})
+		}
+		path := write(t, f)
+		var stores []store.Store
+		for range nodes {
+			stores = append(stores, open(t, path))
+		}
+		return stores
+	})
+}
+
+func write(t *testing.T, f File) string {
+	t.Helper()
+	data, err := json.Marshal(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "peers.json")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func open(t *testing.T, path string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), Config{Path: path}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestAFileThatContradictsItselfIsRefused(t *testing.T) {
+	const blue = `"networks":[{"name":"blue","ranges":["10.100.0.0/16"]}]`
+	for name, c := range map[string]struct{ text, want string }{
+		"garbage":          {`{`, "invalid JSON"},
+		"unknown key":      {`{"peer":[]}`, `unknown field "peer"`},
+		"overlap of pools": {`{` + blue + `,"peers":[{"name":"a","vtep":"192.0.2.1","pools":{"blue":["10.100.0.0/23"]}},{"name":"b","vtep":"192.0.2.2","pools":{"blue":["10.100.1.0/24"]}}]}`, "10.100.0.0/23 (peer a) and 10.100.1.0/24 (peer b) overlap"},
+		"one vtep twice":   {`{"peers":[{"name":"a","vtep":"192.0.2.1"},{"name":"b","vtep":"192.0.2.1"}]}`, "peers a and b have the same tunnel address 192.0.2.1"},
+		"one name twice":   {`{"peers":[{"name":"a","vtep":"192.0.2.1"},{"name":"a","vtep":"192.0.2.2"}]}`, `name "a"`},
+		"no vtep":          {`{"peers":[{"name":"a"}]}`, "peer a: key vtep"},
+		"host bits":        {`{` + blue + `,"peers":[{"name":"a","vtep":"192.0.2.1","pools":{"blue":["10.100.0.7/24"]}}]}`, "did you mean 10.100.0.0/24"},
+		"outside":          {`{` + blue + `,"peers":[{"name":"a","vtep":"192.0.2.1","pools":{"blue":["10.101.0.0/24"]}}]}`, "not inside the ranges"},
+		"unknown network":  {`{"peers":[{"name":"a","vtep":"192.0.2.1","pools":{"red":["10.101.0.0/24"]}}]}`, "network red, which is not under networks"},
+		"ranges overlap":   {`{"networks":[{"name":"blue","ranges":["10.100.0.0/16"]},{"name":"red","ranges":["10.100.4.0/24"]}],"peers":[]}`, "(network blue) and 10.100.4.0/24 (network red) overlap"},
+		"group twice":      {`{"networks":[{"name":"blue","ranges":["10.100.0.0/16"],"group":2},{"name":"red","ranges":["10.101.0.0/16"]}],"peers":[]}`, "same group 2"},
+	} {
+		if _, err := Parse([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want ...%s...", name, err, c.want)
+		}
+	}
+}
+
+func example() File {
+	return File{
+		Networks: []Network{{Name: "blue", Ranges: []netip.Prefix{netip.MustParsePrefix("10.100.0.0/16")}}},
+		Peers: []Peer{{Name: "a", VTEP: netip.MustParseAddr("192.0.2.1"),
+			Pools: map[string][]netip.Prefix{"blue": {netip.MustParsePrefix("10.100.1.0/24")}}}},
+	}
+}
+
+func TestAHostThatIsNotInTheFileIsTold(t *testing.T) {
+	s := open(t, write(t, example()))
+	_, err := s.Session(t.Context(), store.Registration{Local: []netip.Addr{netip.MustParseAddr("192.0.2.9")}})
+	if err == nil || !strings.Contains(err.Error(), "no peer has a tunnel address of this host") {
+		t.Error(err)
+	}
+	session, err := s.Session(t.Context(), store.Registration{Local: []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.1")}})
+	if err != nil || session.Self().ID != "a" {
+		t.Errorf("%+v, %v", session, err)
+	}
+}
+
+// TestChangesAreNoticedAndBadOnesLeaveTheGoodInForce replaces the file, as
+// editors do.
+func TestChangesAreNoticedAndBadOnesLeaveTheGoodInForce(t *testing.T) {
+	path := write(t, example())
+	s := open(t, path)
+	replace := func(text string) {
+		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+			t.Error(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Error(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), storetest.Patience)
+	defer cancel()
+	var seen []string
+	err := s.Watch(ctx, func(v store.View) {
+		seen = append(seen, fmt.Sprintf("%d nodes, %d skipped", len(v.Nodes), len(v.Skipped)))
+		switch len(seen) {
+		case 1:
+			replace(`{"peers":[{"name":"a"}]}`)
+		case 2:
+			replace(`{"peers":[{"name":"a","vtep":"192.0.2.1"},{"name":"b","vtep":"192.0.2.2"}]}`)
+		case 3:
+			cancel()
+		}
+	})
+	if got := strings.Join(seen, "; "); got != "1 nodes, 0 skipped; 1 nodes, 1 skipped; 2 nodes, 0 skipped" {
+		t.Errorf("views: %s (%v)", got, err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	data, _ := json.Marshal(example())
+	f.Add(data)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if file, err := Parse(data); err == nil {
+			_ = file.View()
+		}
+	})
+}
