@@ -23,6 +23,7 @@ tools: ## install the Debian packages that build, tests and demo need
 build: tools ## build bin/netctl, bin/dnsd, bin/cni-conformance and bin/cni/
 	$(ENGINE) -o $(BIN)/netctl ./cmd/netctl
 	$(PURE) -o $(BIN)/dnsd ./cmd/dnsd
+	$(PURE) -o $(BIN)/overlayd ./cmd/overlayd
 	$(PURE) -o $(BIN)/cni-conformance ./cmd/cni-conformance
 	$(PURE) -o $(BIN)/cni/netctl-cni ./cmd/cni
 	@for name in $$($(BIN)/cni/netctl-cni names); do ln -sfn netctl-cni $(BIN)/cni/$$name; done

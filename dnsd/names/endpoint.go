@@ -22,6 +22,8 @@ type endpoint struct {
 	gateways []netip.Addr
 	subnets  []netip.Prefix
 	device   string
+	// remote ones run on another host.
+	remote bool
 	// netns and inside are where the container is served in its own namespace.
 	netns     string
 	inside    uint16
@@ -36,7 +38,7 @@ type endpoint struct {
 func newEndpoint(r ledger.Record) *endpoint {
 	e := &endpoint{
 		key: r.Key, created: r.Created, device: r.Names.Device,
-		internal: r.Names.Internal, servers: r.Names.Servers,
+		remote: r.Names.Remote != "", internal: r.Names.Internal, servers: r.Names.Servers,
 		netns: r.Netns, inside: r.Names.Inside, redirects: r.Redirects,
 	}
 	for _, s := range r.Names.Own {
@@ -100,10 +102,16 @@ func (e *endpoint) places() []placed {
 	return list
 }
 
-// byAge orders endpoints of a container or of a name: the oldest attachment
-// first. The key decides between two of the same instant, so that the order is
+// byAge orders endpoints of a container or of a name: those of this host ahead
+// of others', the oldest attachment first. The key decides between two of the same instant, so that the order is
 // the same after a restart.
 func byAge(a, b *endpoint) int {
+	if a.remote != b.remote {
+		if a.remote {
+			return 1
+		}
+		return -1
+	}
 	return cmp.Or(a.created.Compare(b.created),
 		cmp.Compare(a.key.Container, b.key.Container),
 		cmp.Compare(a.key.IfName, b.key.IfName),

@@ -42,7 +42,11 @@ func (l *Ledger) Changes(since uint64) (Delta, error) {
 		if since > d.Generation || since == 0 || d.Generation-since > changesKept {
 			var err error
 			d.Full = true
-			d.Changed, err = t.Attachments("")
+			if d.Changed, err = t.Attachments(""); err != nil {
+				return err
+			}
+			remotes, err := t.Remotes("")
+			d.Changed = append(d.Changed, remotes...)
 			return err
 		}
 		return t.changesAfter(since, &d)
@@ -58,7 +62,7 @@ func (t *Tx) changesAfter(since uint64, d *Delta) error {
 			continue
 		}
 		seen[k] = true
-		r, ok, err := t.Attachment(k)
+		r, ok, err := t.named(k)
 		switch {
 		case err != nil:
 			return err

@@ -23,5 +23,6 @@
 //	changes      generation(8)                       -> attachment key
 //	holders      directory \0 container \0 ifname \0 address(16) -> (empty)
 //	stamps       directory                           -> modification time(8)
+//	remotes      network \0 container \0 \0 @node   -> Record of another host's container, as JSON
 //	meta         "generation"                        -> uint64
 package ledger

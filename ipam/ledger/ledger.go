@@ -170,7 +170,7 @@ func (l *Ledger) openFile(readOnly bool) (*bbolt.DB, error) {
 func makeBuckets(db *bbolt.DB) error {
 	missing := true
 	err := db.View(func(tx *bbolt.Tx) error {
-		missing = tx.Bucket(bucketMeta) == nil
+		missing = tx.Bucket(bucketMeta) == nil || tx.Bucket(bucketRemotes) == nil
 		return nil
 	})
 	if err != nil || !missing {

@@ -101,12 +101,15 @@ type Names struct {
 	Inside uint16 `json:"inside,omitempty"`
 	// Internal networks get nothing forwarded.
 	Internal bool `json:"internal,omitempty"`
+	// Remote is the host on which the container runs, "" for this one: only its
+	// names are known here.
+	Remote string `json:"remote,omitempty"`
 	// Servers replace the host's own upstream servers for this container.
 	Servers []netip.Addr `json:"servers,omitempty"`
 }
 
 // IsZero tells whether the resolver serves this attachment at all.
-func (n Names) IsZero() bool { return n.Device == "" && n.Inside == 0 }
+func (n Names) IsZero() bool { return n.Device == "" && n.Inside == 0 && n.Remote == "" }
 
 // Port is a range of host ports reserved for an attachment.
 type Port struct {

@@ -23,12 +23,13 @@ var (
 	bucketChanges     = []byte("changes")
 	bucketHolders     = []byte("holders")
 	bucketStamps      = []byte("stamps")
+	bucketRemotes     = []byte("remotes")
 	bucketMeta        = []byte("meta")
 )
 
 func buckets() [][]byte {
 	return [][]byte{bucketAttachments, bucketContainers, bucketAddresses, bucketBitmaps,
-		bucketCursors, bucketPorts, bucketChanges, bucketHolders, bucketStamps, bucketMeta}
+		bucketCursors, bucketPorts, bucketChanges, bucketHolders, bucketStamps, bucketRemotes, bucketMeta}
 }
 
 // A Tx is a transaction; it is valid only inside the function it was given to.
@@ -193,7 +194,7 @@ func (r Record) held() []Address {
 }
 
 func (t *Tx) get(bucket, key []byte) []byte {
-	if t.tx == nil {
+	if t.tx == nil || t.tx.Bucket(bucket) == nil { // made by an older program
 		return nil
 	}
 	return t.tx.Bucket(bucket).Get(key)
@@ -212,7 +213,7 @@ func (t *Tx) remove(bucket, key []byte) error {
 // from goes through the pairs of a bucket in order, from a key on.
 func (t *Tx) from(bucket, start []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
-		if t.tx == nil {
+		if t.tx == nil || t.tx.Bucket(bucket) == nil {
 			return
 		}
 		c := t.tx.Bucket(bucket).Cursor()

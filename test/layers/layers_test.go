@@ -23,12 +23,14 @@ const table = `
 cmd/netctl            < netctl
 cmd/cni               < plugins
 cmd/dnsd              < dnsd
+cmd/overlayd          < plugins/overlay/agent
 cmd/cni-conformance   < conformance
 
 # The overlay's agent: the stores know nothing of each other or of the agent,
 # which has the kernel, the packet filter and the ledger brought up to date.
 plugins/overlay/agent/store < ipam
 plugins/overlay/handover    < -
+plugins/overlay/control     < -
 plugins/overlay/agent       < plugins/overlay, plugins/internal, ipam, dnsd/client
 
 # Values without mechanism: whoever imports them pulls in nothing.

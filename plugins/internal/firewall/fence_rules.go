@@ -70,8 +70,11 @@ func (w *fenceWriter) local(f wire.Fence) {
 	for _, port := range []uint16{f.Port, f.Port + 1} {
 		for _, v := range []family{ipv4, ipv6} {
 			// udp dport PORT ip saddr != @members drop
-			w.add(input, udpTo(port), source(v), w.notIn(fenceMembers+v.digit()), drops())
+			w.add(input, portOf(unix.IPPROTO_UDP, port), source(v), w.notIn(fenceMembers+v.digit()), drops())
 		}
+	}
+	for _, v := range []family{ipv4, ipv6} { // where hosts exchange names (tcp)
+		w.add(input, portOf(unix.IPPROTO_TCP, f.Port+1), destination(v), w.in(fenceMembers+v.digit()), source(v), w.notIn(fenceMembers+v.digit()), drops())
 	}
 	w.add(input, iif(f.Device), marks(0))
 	output := w.hook("output", nft.ChainHookOutput, *nft.ChainPriorityFilter-1)
@@ -79,7 +82,7 @@ func (w *fenceWriter) local(f wire.Fence) {
 		w.add(output, oif(f.Device), source(v), w.notIn(fenceOwn+v.digit()), drops())
 		w.add(output, oif(f.Device), source(v), w.toMark(fenceHosts+v.digit()), leaves())
 	}
-	w.add(output, udpTo(f.Port), marks(0))
+	w.add(output, portOf(unix.IPPROTO_UDP, f.Port), marks(0))
 }
 
 func (w *fenceWriter) hook(name string, at *nft.ChainHook, priority nft.ChainPriority) *nft.Chain {
@@ -147,9 +150,9 @@ func marks(value uint32) []expr.Any {
 	}
 }
 
-// udpTo matches the destination port of UDP.
-func udpTo(port uint16) []expr.Any {
-	return append(meta(expr.MetaKeyL4PROTO, 0), equal(false, []byte{unix.IPPROTO_UDP}),
+// portOf matches the destination port of a transport protocol.
+func portOf(protocol byte, port uint16) []expr.Any {
+	return append(meta(expr.MetaKeyL4PROTO, 0), equal(false, []byte{protocol}),
 		portToRegister(0), equal(false, binary.BigEndian.AppendUint16(nil, port)))
 }
 

@@ -120,6 +120,8 @@ func (n *session) register(ctx context.Context, r store.Registration) (done bool
 		return false, err
 	}
 	compare, then := n.entry(sc, r)
+	n.self = r.Node
+	n.self.Pools, n.self.Epoch = sc.node.value.Pools, max(sc.node.value.Epoch, r.Node.Epoch)
 	if len(then) == 0 {
 		n.made = sc.live.made
 		return true, nil // a restart of the agent: everything is as it was

@@ -16,6 +16,7 @@ type session struct {
 	id    store.NodeID
 	boot  string
 	lease clientv3.LeaseID
+	self  store.Node // as it was entered
 	// made is the revision at which this session's liveness key was made.
 	made int64
 
@@ -28,6 +29,9 @@ var _ store.Session = (*session)(nil)
 
 // ID is the lease's.
 func (n *session) ID() string { return sessionID(n.lease) }
+
+// Self is the record that this session entered or found.
+func (n *session) Self() store.Node { return n.self }
 
 // Lost is closed when the lease is gone.
 func (n *session) Lost() <-chan struct{} { return n.lost }

@@ -1,0 +1,206 @@
+// Package agent is overlayd: it keeps this host a member of the overlay. It
+// holds the host's pools, hands them over to the plugin, and makes the kernel
+// reach everybody else's.
+//
+// Three loops meet in one place. The member loop (member.go) keeps a session
+// with the store, the claims and the host's own record. The view loop
+// (view.go) takes in what the store says of everybody. The worker (worker.go)
+// computes from both what the kernel should have (package plan) and makes it
+// so; store, kernel, files and a clock only tell it that something may be
+// different, and it looks. Nothing is ever deleted because something is not
+// known: see Agent.keeps.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/netctl/netctl/ipam/ledger"
+	"github.com/netctl/netctl/plugins/internal/kernel"
+	"github.com/netctl/netctl/plugins/overlay/agent/plan"
+	"github.com/netctl/netctl/plugins/overlay/agent/store"
+)
+
+// Config says where an agent works.
+type Config struct {
+	StateDir string // of this boot: ledger, control socket, what is handed over
+	DataDir  string // outlives the boot: identity, snapshot; "overlay" below it is ours
+	ConfDir  string // where network definitions are
+	// Name is what people call this host; "" is the host's name.
+	Name string
+	// VTEP is the tunnel's address, or the link that has it; "" is the address
+	// from which the host speaks to the world.
+	VTEP string
+	// Direct reaches peers on the underlay's own link without tunnel.
+	Direct bool
+	// Metrics is an address to serve /metrics on, beside the control socket.
+	Metrics string
+	Store   store.Store
+	Log     *slog.Logger
+}
+
+// Agent is one host's part in the overlay.
+type Agent struct {
+	cfg  Config
+	dir  string // DataDir/overlay
+	boot string
+	log  *slog.Logger
+	host *kernel.Host
+	book *ledger.Ledger
+
+	dirty  bell // the worker should look
+	member bell // the member loop should look
+	names  bell // this host's names may have changed
+	mirror bell // the networks of this host's containers may have changed
+
+	mu    sync.Mutex
+	state state
+}
+
+// state is what the loops share, under Agent.mu.
+type state struct {
+	memory memory
+	// self is this host's node as the store knows it, local its tunnel address.
+	self  store.Node
+	local netip.Addr
+	view  store.View
+	// seen: there is a view; live: it came from the store, and not from the
+	// snapshot.
+	seen, live bool
+	session    store.Session
+	// trouble is why the store can't be used, since when; nil if it can.
+	trouble error
+	since   time.Time
+	// safe: the store has gone back in time, nothing is deleted until somebody
+	// says that it may.
+	safe   bool
+	plan   plan.Plan
+	probed map[netip.Addr]int
+	peers  map[netip.Addr]*Path
+	passes passes
+	ready  bool
+	// left: the host gives everything back, and nothing is taken any more.
+	left bool
+	// exhausted are the networks for which no pool could be had, and why.
+	exhausted map[string]error
+}
+
+// New prepares an agent. It reads its identity and its last view.
+func New(cfg Config) (*Agent, error) {
+	a := &Agent{cfg: cfg, dir: filepath.Join(cfg.DataDir, "overlay"), log: cfg.Log,
+		dirty: newBell(), member: newBell(), names: newBell(), mirror: newBell()}
+	if err := os.MkdirAll(a.dir, 0o700); err != nil {
+		return nil, err
+	}
+	var err error
+	if a.boot, err = bootID(); err != nil {
+		return nil, err
+	}
+	if a.book, err = ledger.Open(cfg.StateDir); err != nil {
+		return nil, err
+	}
+	if a.cfg.Name == "" {
+		if a.cfg.Name, err = os.Hostname(); err != nil {
+			return nil, err
+		}
+	}
+	s := &a.state
+	s.probed, s.peers, s.exhausted = map[netip.Addr]int{}, map[netip.Addr]*Path{}, map[string]error{}
+	if s.memory, err = remember(a.dir, machineID()); err != nil {
+		return nil, err
+	}
+	s.self = store.Node{Schema: store.Schema, ID: s.memory.ID, Name: a.cfg.Name, Epoch: s.memory.Epoch}
+	view, found, err := loadSnapshot(a.dir)
+	if err != nil {
+		a.log.Warn("starting without what was known before", "error", err)
+	}
+	if found && (s.memory.Cluster == "" || view.Cluster.ID == s.memory.Cluster) {
+		s.view, s.seen = view, true
+	}
+	return a, nil
+}
+
+// Run works until the context ends. What is in the kernel stays: the data plane
+// outlives the agent.
+func (a *Agent) Run(ctx context.Context) error {
+	host, err := kernel.OpenHost()
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	a.host = host
+	unlock, err := a.alone()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	listener, err := a.listenControl()
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, loop := range []func(context.Context) error{
+		a.work, a.watchStore, a.beMember, a.watchHost, a.watchLedger, a.publishNames, a.mirrorNames, a.probe,
+		func(ctx context.Context) error { return a.serveControl(ctx, listener) }, a.serveMetrics,
+	} {
+		group.Go(func() error { return loop(ctx) })
+	}
+	err = group.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// with runs fn under the lock.
+func (a *Agent) with(fn func(*state)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	fn(&a.state)
+}
+
+// keeps tells that nothing may be deleted: what is wanted may be more than what
+// is known.
+func (s *state) keeps() bool { return !s.live || s.safe }
+
+// degraded says what the plugin and people should know; "" if all is well.
+func (s *state) degraded() string {
+	switch {
+	case s.safe:
+		return "the store has gone back in time (restored from a backup): nothing is deleted until `netctl overlay confirm`"
+	case s.trouble != nil:
+		return fmt.Sprintf("store: %v", s.trouble)
+	}
+	return ""
+}
+
+// A bell wakes a loop; several before it wakes are one.
+type bell chan struct{}
+
+func newBell() bell { return make(bell, 1) }
+
+func (s bell) ring() {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
+}
+
+// pause waits, or ends with the context; it tells which.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}

@@ -1,0 +1,104 @@
+package agent
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/netctl/netctl/plugins/overlay/agent/store"
+)
+
+// Waiting times towards the store: from half a second up to two, with jitter,
+// so that a thousand hosts don't come back at the same instant.
+const (
+	firstWait = 250 * time.Millisecond
+	longWait  = 2 * time.Second
+	// many hosts list again spread over this time.
+	relistSpread = 2 * time.Second
+	manyNodes    = 100
+	// snapshotPause gathers changes before the snapshot is written.
+	snapshotPause = time.Second
+)
+
+type backoff struct{ wait time.Duration }
+
+func (b *backoff) next() time.Duration {
+	b.wait = min(max(2*b.wait, firstWait), longWait)
+	return b.wait/2 + rand.N(b.wait/2+1)
+}
+
+func (b *backoff) reset() { b.wait = 0 }
+
+// watchStore takes in what the store says of everybody.
+func (a *Agent) watchStore(ctx context.Context) error {
+	snapshots := newBell()
+	go a.writeSnapshots(ctx, snapshots)
+	var b backoff
+	for {
+		err := a.cfg.Store.Watch(ctx, func(v store.View) {
+			b.reset()
+			if a.take(v) {
+				snapshots.ring()
+			}
+		})
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		a.log.Warn("not following the store, trying again", "error", err)
+		wait := b.next()
+		a.with(func(s *state) {
+			if len(s.view.Nodes) > manyNodes {
+				wait += rand.N(relistSpread)
+			}
+		})
+		if !pause(ctx, wait) {
+			return ctx.Err()
+		}
+	}
+}
+
+// take makes a view the current one, unless it is of another cluster or older
+// than the last: then nothing is done with it, and the member loop says why.
+func (a *Agent) take(v store.View) (taken bool) {
+	a.with(func(s *state) {
+		if s.left {
+			return
+		}
+		if s.memory.Cluster != "" && v.Cluster.ID != "" && v.Cluster.ID != s.memory.Cluster {
+			a.log.Error("view of another cluster ignored", "cluster", v.Cluster.ID, "own", s.memory.Cluster)
+			return
+		}
+		if s.seen && v.Revision < s.view.Revision && !s.safe {
+			s.safe = true
+			a.log.Error("the store has gone back in time: nothing is deleted until somebody confirms", "revision", v.Revision, "seen", s.view.Revision)
+		}
+		for _, k := range v.Skipped {
+			a.log.Warn("value left out", "key", k.Key, "because", k.Why)
+		}
+		s.view, s.seen, s.live, taken = v, true, true, true
+	})
+	a.dirty.ring()
+	a.member.ring()
+	a.names.ring()
+	a.mirror.ring()
+	return taken
+}
+
+// writeSnapshots keeps the file up to date, without writing it at each change.
+func (a *Agent) writeSnapshots(ctx context.Context, due bell) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-due:
+		}
+		var v store.View
+		a.with(func(s *state) { v = s.view })
+		if err := saveSnapshot(a.dir, v); err != nil {
+			a.log.Error("no snapshot for a start without store", "error", err)
+		}
+		if !pause(ctx, snapshotPause) {
+			return
+		}
+	}
+}

@@ -1,0 +1,302 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/netctl/netctl/plugins/internal/firewall"
+	"github.com/netctl/netctl/plugins/internal/kernel"
+	"github.com/netctl/netctl/plugins/overlay/agent/plan"
+	"github.com/netctl/netctl/plugins/overlay/agent/store"
+	"github.com/netctl/netctl/plugins/overlay/handover"
+)
+
+// The worker's clock.
+const (
+	coalesce    = 5 * time.Millisecond  // what comes together is one pass
+	coalesceMax = 50 * time.Millisecond // a steady stream does not put it off for longer
+	audit       = 30 * time.Second      // it looks even if nobody said anything
+	firstRetry  = time.Second           // of an object that could not be written
+	lastRetry   = time.Minute
+)
+
+// passes counts what the worker did.
+type passes struct {
+	Count, Writes, Failures int
+	Last                    time.Duration // how long the last one took
+	Err                     error
+}
+
+// A retry is an object that failed, and when it is due again.
+type retry struct {
+	wait time.Duration
+	due  time.Time
+}
+
+// work makes the kernel as it should be, again and again.
+func (a *Agent) work(ctx context.Context) error {
+	failing := map[string]*retry{}
+	tick := time.NewTicker(audit)
+	defer tick.Stop()
+	a.dirty.ring() // the snapshot
+	for {
+		var due <-chan time.Time
+		if next := nextDue(failing); next > 0 {
+			due = time.After(next)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-a.dirty:
+			if !a.settle(ctx) {
+				return ctx.Err()
+			}
+		case <-tick.C:
+		case <-due:
+		}
+		a.pass(failing)
+	}
+}
+
+// settle waits until nobody has said anything for a moment.
+func (a *Agent) settle(ctx context.Context) bool {
+	for end := time.Now().Add(coalesceMax); time.Now().Before(end); {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-a.dirty:
+		case <-time.After(coalesce):
+			return true
+		}
+	}
+	return true
+}
+
+func nextDue(failing map[string]*retry) time.Duration {
+	var next time.Duration
+	for _, r := range failing {
+		if wait := max(time.Until(r.due), time.Millisecond); next == 0 || wait < next {
+			next = wait
+		}
+	}
+	return next
+}
+
+// pass looks at everything once and writes what is different.
+func (a *Agent) pass(failing map[string]*retry) {
+	start := time.Now()
+	writes, err := a.reconcile(failing)
+	a.with(func(s *state) {
+		p := &s.passes
+		p.Count, p.Writes, p.Last = p.Count+1, p.Writes+writes, time.Since(start)
+		if err != nil {
+			p.Failures++
+			if p.Err == nil || p.Err.Error() != err.Error() {
+				a.log.Error("the overlay is not as it should be", "error", err)
+			}
+		} else if s.live && !s.ready {
+			s.ready = true
+			a.log.Info("ready", "peers", len(s.plan.Mesh.Peers), "took", p.Last)
+		}
+		p.Err = err
+	})
+}
+
+// reconcile is one pass. It tells how much was written.
+func (a *Agent) reconcile(failing map[string]*retry) (writes int, err error) {
+	in, keep, ok, err := a.input()
+	if !ok || err != nil {
+		return 0, err
+	}
+	if len(in.View.Networks) == 0 {
+		return 0, a.dismantleIf(!keep)
+	}
+	p := plan.Make(in)
+	a.notePlan(p)
+	n, err := a.host.EnsureVxlan(p.Tunnel)
+	writes += n
+	if err != nil {
+		return writes, err
+	}
+	if err := a.host.PrepareOverlay(handover.Device, a.cfg.Direct, has6(in.View)); err != nil {
+		return writes, err
+	}
+	report, err := a.host.ApplyMesh(p.Mesh, kernel.MeshOptions{Keep: keep, Skip: func(object string) bool {
+		r := failing[object]
+		return r != nil && time.Now().Before(r.due)
+	}})
+	writes += report.Writes()
+	a.tell(report)
+	noteFailures(failing, report)
+	if err != nil {
+		return writes, err
+	}
+	fenced, err := a.applyFence(p)
+	if fenced {
+		writes++
+	}
+	if err != nil {
+		return writes, err
+	}
+	return writes, errors.Join(a.handOver(p, keep), failuresOf(report))
+}
+
+// applyFence is skipped while little is known: a fence from an old snapshot
+// might keep a member out that has come since. One that is there stays.
+func (a *Agent) applyFence(p plan.Plan) (bool, error) { return firewall.ApplyFence(p.Fence) }
+
+// input collects what a plan depends on. It is not ok while there is no view,
+// or no tunnel address.
+func (a *Agent) input() (in plan.Input, keep, ok bool, err error) {
+	a.with(func(s *state) {
+		ok = s.seen
+		keep = s.keeps()
+		in = plan.Input{View: s.view, Self: s.self.ID, Local: s.local, Owned: slices.Clone(s.memory.Owned), Lost: slices.Clone(s.memory.Lost),
+			Degraded: s.degraded(), Probed: map[netip.Addr]int{}}
+		for peer, mtu := range s.probed {
+			in.Probed[peer] = mtu
+		}
+	})
+	if !ok {
+		return in, keep, false, nil
+	}
+	if !in.Local.IsValid() {
+		if in.Local, err = a.tunnelAddress(in.View, in.Self); err != nil {
+			return in, keep, false, err
+		}
+	}
+	if in.DeviceMTU, in.To, err = a.host.UnderlayMTU(in.Local); err != nil {
+		return in, keep, false, err
+	}
+	if a.cfg.Direct {
+		if in.Direct, err = a.host.LinkOf(in.Local); err != nil {
+			return in, keep, false, err
+		}
+		in.OnLink = func(to netip.Addr) bool { return a.host.OnLink(to, in.Local) }
+	}
+	return in, keep, true, nil
+}
+
+func has6(v store.View) bool {
+	for _, n := range v.Networks {
+		for _, r := range n.Ranges {
+			if r.Addr().Is6() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// notePlan keeps the plan for status, and tells of new conflicts.
+func (a *Agent) notePlan(p plan.Plan) {
+	a.with(func(s *state) {
+		for _, c := range p.Conflicts {
+			if !slices.Contains(s.plan.Conflicts, c) {
+				a.log.Warn("record left out", "because", c)
+			}
+		}
+		if s.plan.MTU != p.MTU {
+			a.member.ring() // the others should know
+		}
+		s.plan = p
+	})
+}
+
+// tell logs each change, or how many there were.
+func (a *Agent) tell(report kernel.MeshReport) {
+	const many = 16
+	if n := len(report.Set) + len(report.Removed); n > many {
+		a.log.Info("mesh brought up to date", "set", len(report.Set), "removed", len(report.Removed))
+		return
+	}
+	for _, object := range report.Set {
+		a.log.Info("set", "object", object)
+	}
+	for _, object := range report.Removed {
+		a.log.Info("removed", "object", object)
+	}
+}
+
+// noteFailures puts what failed off, twice as long each time, and forgets what
+// no longer fails.
+func noteFailures(failing map[string]*retry, report kernel.MeshReport) {
+	for _, f := range report.Failed {
+		r := failing[f.Object]
+		if r == nil {
+			r = &retry{wait: firstRetry / 2}
+			failing[f.Object] = r
+		}
+		r.wait = min(2*r.wait, lastRetry)
+		r.due = time.Now().Add(r.wait)
+	}
+	for object, r := range failing {
+		if time.Now().After(r.due) {
+			delete(failing, object)
+		}
+	}
+}
+
+func failuresOf(report kernel.MeshReport) error {
+	if len(report.Failed) == 0 {
+		return nil
+	}
+	first := report.Failed[0]
+	return fmt.Errorf("%d objects could not be set, the first is %w", len(report.Failed), first)
+}
+
+// handOver writes what the plugin reads, and the networks' definitions.
+func (a *Agent) handOver(p plan.Plan, keep bool) error {
+	var errs []error
+	wanted := map[string]bool{}
+	for _, n := range p.Networks {
+		wanted[n.Network] = true
+		before, _ := handover.Read(a.cfg.StateDir, n.Network)
+		changed, err := handover.Write(a.cfg.StateDir, n)
+		errs = append(errs, err)
+		if changed && before.MTU > n.MTU {
+			errs = append(errs, a.lowerMTU(n.Network, n.MTU))
+		}
+	}
+	if !keep {
+		have, err := handover.List(a.cfg.StateDir)
+		errs = append(errs, err)
+		for _, name := range have {
+			if !wanted[name] {
+				errs = append(errs, handover.Remove(a.cfg.StateDir, name))
+			}
+		}
+	}
+	return errors.Join(append(errs, a.writeDefinitions(p, keep))...)
+}
+
+// dismantleIf takes the tunnel away where no network is left.
+func (a *Agent) dismantleIf(known bool) error {
+	if !known {
+		return nil
+	}
+	return errors.Join(a.host.RemoveVxlan(handover.Device), a.host.RemoveMeshRoutes(), firewall.RemoveFence(),
+		a.handOver(plan.Plan{}, false))
+}
+
+// watchHost wakes the worker when links, addresses, routes or neighbours
+// change.
+func (a *Agent) watchHost(ctx context.Context) error {
+	news, err := kernel.News(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-news:
+			a.dirty.ring()
+			a.checkAddress()
+		}
+	}
+}
