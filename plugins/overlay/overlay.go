@@ -130,7 +130,7 @@ func (c config) policy(p *wire.NetworkPolicy) {
 	for _, pool := range c.share.Pools {
 		p.Subnets = append(p.Subnets, pool.Prefix)
 		if named {
-			p.DNS = append(p.DNS, ipam.First(pool.Prefix))
+			p.DNS = append(p.DNS, netip.AddrPortFrom(ipam.First(pool.Prefix), wire.DNSPort))
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
 	"github.com/netctl/netctl/plugins/overlay/agent/store/etcd"
+	"github.com/netctl/netctl/plugins/overlay/agent/store/kubernetes"
 	"github.com/netctl/netctl/plugins/overlay/agent/store/static"
 )
 
@@ -25,8 +26,9 @@ const DefaultConfig = "/etc/netctl/overlay.json"
 // File holds the settings: exactly one of the stores, and what else differs
 // from the usual.
 type File struct {
-	Static *static.Config `json:"static,omitempty"`
-	Etcd   *etcd.Config   `json:"etcd,omitempty"`
+	Static     *static.Config     `json:"static,omitempty"`
+	Etcd       *etcd.Config       `json:"etcd,omitempty"`
+	Kubernetes *kubernetes.Config `json:"kubernetes,omitempty"`
 	// Name, VTEP, Direct and Metrics are as the flags of these names.
 	Name    string `json:"name,omitempty"`
 	VTEP    string `json:"vtep,omitempty"`
@@ -55,9 +57,17 @@ func ReadFile(path string) (File, error) {
 
 // OpenStore opens the one store that the settings name.
 func (f File) OpenStore(ctx context.Context, log *slog.Logger) (store.Store, error) {
+	given := 0
+	for _, has := range []bool{f.Static != nil, f.Etcd != nil, f.Kubernetes != nil} {
+		if has {
+			given++
+		}
+	}
 	switch {
-	case f.Static != nil && f.Etcd != nil:
-		return nil, errors.New("settings: keys static and etcd: want one store, not both")
+	case given > 1:
+		return nil, errors.New("settings: keys static, etcd, kubernetes: want one store, not several")
+	case f.Kubernetes != nil:
+		return kubernetes.Open(ctx, *f.Kubernetes, log)
 	case f.Static != nil:
 		return static.Open(ctx, *f.Static, log)
 	case f.Etcd != nil:

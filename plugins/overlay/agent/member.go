@@ -127,7 +127,7 @@ func (a *Agent) vteps(local []netip.Addr) ([]netip.Addr, error) {
 		addr, err := a.givenAddress()
 		return []netip.Addr{addr}, err
 	}
-	if !a.cfg.Store.Can().Claims {
+	if !a.cfg.Store.Can().Records {
 		return nil, nil
 	}
 	if len(local) == 0 {
@@ -164,7 +164,7 @@ func (a *Agent) tunnelAddress(v store.View, self store.NodeID) (netip.Addr, erro
 			if slices.Contains(local, vtep) && (n.ID == self || !found.IsValid() && a.cfg.VTEP == "") {
 				found = vtep
 				a.with(func(s *state) {
-					if !a.cfg.Store.Can().Claims {
+					if !a.cfg.Store.Can().Records {
 						s.self.ID = n.ID
 					}
 				})
@@ -174,7 +174,7 @@ func (a *Agent) tunnelAddress(v store.View, self store.NodeID) (netip.Addr, erro
 	if a.cfg.VTEP != "" {
 		return a.givenAddress()
 	}
-	if !found.IsValid() && len(local) > 0 && a.cfg.Store.Can().Claims {
+	if !found.IsValid() && len(local) > 0 && a.cfg.Store.Can().Records {
 		found = local[0]
 	}
 	if !found.IsValid() {
@@ -185,7 +185,7 @@ func (a *Agent) tunnelAddress(v store.View, self store.NodeID) (netip.Addr, erro
 
 // checkAddress has the record changed when the tunnel's address did (DHCP).
 func (a *Agent) checkAddress() {
-	if !a.cfg.Store.Can().Claims {
+	if !a.cfg.Store.Can().Records {
 		return
 	}
 	local, err := a.host.LocalAddresses(handover.Device)
@@ -332,9 +332,7 @@ func (a *Agent) maintain(ctx context.Context, session store.Session) error {
 		if err := a.verify(ctx, session); err != nil {
 			return err
 		}
-		self := session.Self()
-		a.with(func(s *state) { s.self = self })
-		return nil
+		return a.updateRecord(ctx, session)
 	}
 	var networks []store.Network
 	var live bool

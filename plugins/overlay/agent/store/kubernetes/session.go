@@ -71,6 +71,9 @@ func (s *Store) vtepsFree(ctx context.Context, vteps []netip.Addr) error {
 // ID is "": sessions don't expire.
 func (n *session) ID() string { return "" }
 
+// Self is the record as this session writes it.
+func (n *session) Self() store.Node { return n.self }
+
 // Lost is never closed.
 func (n *session) Lost() <-chan struct{} { return n.lost }
 
