@@ -11,6 +11,7 @@ import (
 	"github.com/netctl/netctl/dnsd/forward"
 	"github.com/netctl/netctl/dnsd/message"
 	"github.com/netctl/netctl/dnsd/names"
+	"github.com/netctl/netctl/dnsd/resolver"
 )
 
 // Status is how a resolver is doing.
@@ -25,6 +26,29 @@ type Status struct {
 	Servers     []forward.ServerState `json:"servers"`
 	InFlight    int                   `json:"inFlight"`
 	Connections int                   `json:"connections"`
+	Count       Count                 `json:"count"`
+}
+
+// Count is what happened since the start.
+type Count struct {
+	UDP       uint64 `json:"udp"`     // requests
+	TCP       uint64 `json:"tcp"`     // requests
+	Dropped   uint64 `json:"dropped"` // were no requests
+	Local     uint64 `json:"local"`   // replies from our own knowledge
+	Refused   uint64 `json:"refused"` // refusals and failures of ours
+	Forwarded uint64 `json:"forwarded"`
+	Shared    uint64 `json:"shared"`   // forwarded with somebody else's
+	Retries   uint64 `json:"retries"`  // asked of a further server
+	TimedOut  uint64 `json:"timedOut"` // given up without any reply
+}
+
+func (d *Daemon) count(f forward.Counters) Count {
+	c := d.resolver.Counters()
+	return Count{
+		UDP: c.UDP.Load(), TCP: c.TCP.Load(), Dropped: c.Dropped.Load(), Forwarded: c.Forwarded.Load(),
+		Local: c.Made(resolver.Local), Refused: c.Made(resolver.Refused),
+		Shared: f.Shared, Retries: f.Retries, TimedOut: f.TimedOut,
+	}
 }
 
 // ListenerStatus tells whether a listener is open, and why not.
@@ -46,7 +70,7 @@ func (d *Daemon) Status() Status {
 		PID: os.Getpid(), Uptime: time.Since(d.started).Round(time.Second).String(), Base: s.Base().String(),
 		Generation: s.Generation, Attachments: s.Endpoints,
 		Upstream: d.upstream.Config().Servers, Servers: servers,
-		InFlight: count.InFlight, Connections: d.sockets.Connections(),
+		InFlight: count.InFlight, Connections: d.sockets.Connections(), Count: d.count(count),
 		Listeners: []ListenerStatus{},
 	}
 	for _, l := range s.Listeners() {

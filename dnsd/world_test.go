@@ -30,6 +30,8 @@ func TestMain(m *testing.M) {
 		panic("as asked for")
 	case "floor":
 		floor(os.Args)
+	case "lookup-go":
+		os.Exit(lookupGo(os.Args[1]))
 	case "upstream":
 		quickUpstream()
 	default:

@@ -8,7 +8,7 @@ set -euo pipefail
 declare -A needs=(
     [iptables]=iptables [ip6tables]=iptables [nft]=nftables [ip]=iproute2
     [conntrack]=conntrack [curl]=curl [strace]=strace [gcc]=gcc [pkg-config]=pkg-config
-    [/usr/include/seccomp.h]=libseccomp-dev [/usr/bin/python3]=python3 [pgrep]=procps [etcd]=etcd-server
+    [/usr/include/seccomp.h]=libseccomp-dev [/usr/bin/python3]=python3 [pgrep]=procps [etcd]=etcd-server [musl-gcc]=musl-tools [unshare]=util-linux
     [/bin/busybox]=busybox-static
 )
 for more; do needs[${more%%=*}]=${more#*=}; done

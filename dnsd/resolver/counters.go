@@ -36,3 +36,11 @@ func (c *Counters) reply(msg []byte, source Source) []byte {
 	c.Replies[source][msg[3]&0xf].Add(1)
 	return msg
 }
+
+// Made is the number of replies from a source.
+func (c *Counters) Made(source Source) (n uint64) {
+	for rcode := range c.Replies[source] {
+		n += c.Replies[source][rcode].Load()
+	}
+	return n
+}

@@ -1,7 +1,5 @@
 package network
 
-import "errors"
-
 // macvlanEntry are the keys of the reference plugin. An empty master stands
 // for the interface of the default route.
 type macvlanEntry struct {
@@ -9,7 +7,9 @@ type macvlanEntry struct {
 	Master       string          `json:"master,omitempty"`
 	Mode         string          `json:"mode,omitempty"`
 	MTU          int             `json:"mtu,omitempty"`
+	Names        bool            `json:"names,omitempty"`
 	Internal     bool            `json:"internal,omitempty"`
+	DNS          *dnsEntry       `json:"dns,omitempty"`
 	IPAM         *ipamEntry      `json:"ipam,omitempty"`
 	Capabilities map[string]bool `json:"capabilities"`
 }
@@ -17,11 +17,9 @@ type macvlanEntry struct {
 func macvlanDriver() driver {
 	return driver{
 		name:    driverMacvlan,
+		names:   true,
 		options: []option{optMTU, optParent, optMacvlanMode, optMetric, optNoDefault, optIfPrefix},
 		check: func(r Request, _ settings) error {
-			if len(r.DNS) > 0 {
-				return errors.New("--dns needs a driver whose names are resolved (bridge), not macvlan")
-			}
 			return onePerFamily(driverMacvlan, r.Subnets)
 		},
 		entry: func(d definition) any { return newMacvlanEntry(d) },
@@ -34,9 +32,11 @@ func newMacvlanEntry(d definition) macvlanEntry {
 		Master:       d.device,
 		Mode:         d.mode,
 		MTU:          d.mtu,
+		Names:        !d.NoIPAM && !d.NoNames,
 		Internal:     d.Internal,
+		DNS:          d.dns(),
 		IPAM:         d.ipam(),
-		Capabilities: capabilities("ips", "mac", "dns"),
+		Capabilities: capabilities("aliases", "hostname", "ips", "mac", "dns"),
 	}
 	if !d.Internal && !d.noDefault && !d.NoIPAM {
 		e.IPAM = d.ipam(d.defaultRoutes()...)

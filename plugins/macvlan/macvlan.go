@@ -30,6 +30,8 @@ type config struct {
 	// Names, a key of our own, has our resolver serve the network, inside of
 	// each container: the parent's host can't be reached from it.
 	Names bool `json:"names"`
+	// Internal, ours too, forwards nothing that a container asks.
+	Internal bool `json:"internal"`
 
 	mac wire.HardwareAddr
 }
@@ -84,6 +86,7 @@ func (c config) Wire(at wire.Attachment, grant attach.Grant) (wire.Wiring, error
 			},
 			Addresses:      grant.Addresses,
 			ResolverInside: c.Names,
+			ResolveOnly:    c.Internal,
 			Loopback:       c.Names,
 			// Others are on the parent's network.
 			DetectDuplicates: grant.Has6(),

@@ -92,7 +92,7 @@ func (p *plan) names() (ledger.Names, error) {
 		Own:      slices.Clone(req.Conf.RuntimeConfig.Aliases.For(req.Conf.Name)),
 		Hostname: req.Conf.RuntimeConfig.Hostname,
 		Device:   policy.Bridge,
-		Internal: policy.Internal,
+		Internal: policy.Internal || p.wiring.Owned.ResolveOnly,
 		Inside:   p.inside.Port,
 	}
 	if names.Hostname == "" {

@@ -117,6 +117,8 @@ type Owned struct {
 	// ResolverInside has our resolver answer in the container's own namespace,
 	// where it can't reach an address of the host.
 	ResolverInside bool
+	// ResolveOnly has it forward nothing: the network is internal.
+	ResolveOnly bool
 	// Bandwidth limits the link, nil does not.
 	Bandwidth *Bandwidth
 	// Tuning changes settings of a link that another plugin made.
