@@ -54,7 +54,7 @@ list, which containerd, CRI-O and nerdctl can load too.`
 	root.AddCommand(dnsCommands{app}.group())
 	root.AddCommand(containerCommands(app)...)
 	root.AddCommand(imageCommands(app)...)
-	root.AddCommand(doctorCommand(app), volumeCommands(app), systemCommands(app), versionCommand(app), infoCommand(app), eventsCommand(app), pruneRefusal())
+	root.AddCommand(doctorCommand(app), topologyCommand(app), volumeCommands(app), systemCommands(app), versionCommand(app), infoCommand(app), eventsCommand(app), pruneRefusal())
 	plainUsage(root)
 	return root
 }

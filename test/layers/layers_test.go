@@ -76,6 +76,8 @@ netctl/network < ipam
 # namespaces with the runner's means.
 netctl/doctor/probe < netctl/doctor, netctl/runner/namespace
 netctl/doctor       < -
+# A drawing is of a Model and nothing else.
+netctl/topology < -
 # Images know nothing of containers: who uses one is asked of the caller.
 netctl/image   < netctl/image, ipam/flock
 netctl/runner  < netctl/runner
