@@ -70,6 +70,10 @@ bench-dns: build ## the resolver beside dnsmasq and the library's server
 test-kill: build ## kill ADD and DEL at every system call (long)
 	NETCTL_TEST_KILLS=100000 $(GO) test -timeout 4h -run Killed ./plugins
 
+.PHONY: test-crowd
+test-crowd: build ## 50 parallel ADDs and DELs of each mode, three rounds (long)
+	NETCTL_TEST_CROWD=50x3 $(GO) test -race -timeout 1h -run Crowd ./plugins
+
 .PHONY: test-conformance
 test-conformance: build ## every row of the conformance suite on the reference plugins (long)
 	CONFORMANCE_FULL=1 $(GO) test -timeout 2h ./conformance

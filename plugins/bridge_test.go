@@ -97,32 +97,6 @@ func TestCheckFindsWhatIsBroken(t *testing.T) {
 	}
 }
 
-// TestParallel has 50 containers come and go at the same time.
-func TestParallel(t *testing.T) {
-	const n = 50
-	h := newHost(t)
-	var containers []*netns.Namespace
-	for range n {
-		containers = append(containers, h.container())
-	}
-	for round := range 3 {
-		addresses := make([]string, n)
-		each(n, func(i int) {
-			keys := fmt.Sprintf(`,"runtimeConfig":{"portMappings":[{"hostPort":%d,"containerPort":80}]}`, 10000+i)
-			addresses[i] = h.must(bridgeCall("ADD", fmt.Sprintf("c%d", i), containers[i], "1.1.0", keys)).IPs[0].Address
-		})
-		seen := map[string]int{}
-		for i, address := range addresses {
-			if j, twice := seen[address]; twice {
-				t.Fatalf("round %d: %s given to %d and %d", round, address, j, i)
-			}
-			seen[address] = i
-		}
-		each(n, func(i int) { h.must(bridgeCall("DEL", fmt.Sprintf("c%d", i), containers[i], "1.1.0", "")) })
-		h.wantClean()
-	}
-}
-
 // eventually waits for what comes about by itself, without a time to be met.
 func eventually(t *testing.T, what string, fn func() bool) {
 	t.Helper()
