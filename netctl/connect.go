@@ -19,7 +19,8 @@ import (
 
 // connectFlags are the flags of `network connect` as typed.
 type connectFlags struct {
-	aliases              []string
+	aliases, options     []string
+	priority             int
 	ip, ip6, mac, ifName string
 	dryRun               bool
 }
@@ -30,12 +31,19 @@ func (f *connectFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.ip6, "ip6", "", "IPv6 address on the network")
 	flags.StringVar(&f.mac, "mac-address", "", "MAC address on the network")
 	flags.StringVar(&f.ifName, "interface-name", "", "interface in the container; default: the next free ethN")
+	flags.IntVar(&f.priority, "gw-priority", 0, "the network with the highest carries the default route, from the next start on")
+	flags.StringArrayVar(&f.options, "driver-opt", nil, "sysctls of the interface, as "+endpointSysctls+"=net.ipv4.conf.IFNAME.KEY=VALUE")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print the commands that would connect the container, and do nothing")
 }
 
 // endpoint turns the flags into what is asked of the network.
 func (f *connectFlags) endpoint(n network.Network) (runner.Endpoint, error) {
-	e := runner.Endpoint{Network: n.Name, Aliases: f.aliases, IfPrefix: n.InterfacePrefix()}
+	e := runner.Endpoint{Network: n.Name, Aliases: f.aliases, IfPrefix: n.InterfacePrefix(), Priority: f.priority}
+	for _, text := range f.options {
+		if err := readDriverOption(&e, text); err != nil {
+			return e, usageError("--driver-opt: %w", err)
+		}
+	}
 	for _, option := range []struct{ flag, key, value string }{
 		{"--ip", "ip", f.ip}, {"--ip6", "ip6", f.ip6}, {"--mac-address", "mac-address", f.mac},
 		{"--interface-name", "interface_name", f.ifName},

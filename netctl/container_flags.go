@@ -33,6 +33,7 @@ type containerFlags struct {
 	cpuShares                                 uint64
 	pids                                      int64
 	ulimits                                   []string
+	devices                                   deviceFlags
 }
 
 func (f *containerFlags) register(flags *pflag.FlagSet) {
@@ -61,7 +62,7 @@ func (f *containerFlags) registerProgram(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.labels, "label", nil, "label, as KEY=VALUE")
 	flags.StringArrayVar(&f.capAdd, "cap-add", nil, "capability to add, or ALL")
 	flags.StringArrayVar(&f.capDrop, "cap-drop", nil, "capability to take away, or ALL")
-	flags.StringArrayVar(&f.securityOptions, "security-opt", nil, "seccomp=unconfined|compat|FILE, no-new-privileges[=false]")
+	flags.StringArrayVar(&f.securityOptions, "security-opt", nil, "seccomp=unconfined|compat|FILE, apparmor=PROFILE|unconfined, no-new-privileges[=false]")
 }
 
 func (f *containerFlags) registerNetwork(flags *pflag.FlagSet) {
@@ -104,6 +105,7 @@ func (f *containerFlags) registerLimits(flags *pflag.FlagSet) {
 	flags.StringVar(&f.cpuSet, "cpuset-cpus", "", "CPUs to run on, such as 0-2,7")
 	flags.Int64Var(&f.pids, "pids-limit", 0, "number of processes, -1 for no limit (default 2048)")
 	flags.StringVar(&f.shmSize, "shm-size", "", "size of /dev/shm (default 64m)")
+	f.devices.register(flags)
 	flags.StringArrayVar(&f.ulimits, "ulimit", nil, "limit of a process, as NAME=SOFT[:HARD]")
 }
 
@@ -266,6 +268,8 @@ func (f *containerFlags) fillSecurity(cfg *runner.Config) error {
 			cfg.Security.NewPrivileges = false
 		case key == "no-new-privileges" && value == "false":
 			cfg.Security.NewPrivileges = true
+		case key == "apparmor" && value != "":
+			cfg.Security.AppArmor = value
 		case key == "seccomp" && (value == "unconfined" || value == "compat"):
 			cfg.Security.Seccomp = value
 		case key == "seccomp" && value != "":
@@ -275,7 +279,7 @@ func (f *containerFlags) fillSecurity(cfg *runner.Config) error {
 			}
 			cfg.Security.Seccomp = string(profile)
 		default:
-			return usageError("--security-opt %s: not supported (known: seccomp=unconfined|compat|FILE, no-new-privileges[=false])", o)
+			return usageError("--security-opt %s: not supported (known: seccomp=unconfined|compat|FILE, apparmor=PROFILE|unconfined, no-new-privileges[=false])", o)
 		}
 	}
 	return nil

@@ -48,7 +48,7 @@ func (f *containerFlags) fillLimits(cfg *runner.Config) error {
 		}
 		l.Ulimits = append(l.Ulimits, u)
 	}
-	return nil
+	return f.devices.fill(l)
 }
 
 func parseSize(flag, text string, into *int64) error {

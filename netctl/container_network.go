@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/netctl/netctl/netctl/network"
@@ -164,8 +165,16 @@ func readNetworkOption(e *runner.Endpoint, field string) error {
 			return fmt.Errorf("invalid interface name %q: at most 15 characters", value)
 		}
 		e.IfName = value
+	case "gw-priority":
+		priority, err := strconv.Atoi(value)
+		if err != nil {
+			return fmt.Errorf("invalid gw-priority %q: want a number", value)
+		}
+		e.Priority = priority
+	case "driver-opt":
+		return readDriverOption(e, value)
 	default:
-		return fmt.Errorf("option %q is not supported (known: alias, interface_name, ip, ip6, mac-address)", key)
+		return fmt.Errorf("option %q is not supported (known: alias, driver-opt, gw-priority, interface_name, ip, ip6, mac-address)", key)
 	}
 	return nil
 }

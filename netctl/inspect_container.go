@@ -23,6 +23,7 @@ type containerObject struct {
 	HostnamePath    string
 	HostsPath       string
 	LogPath         string
+	AppArmorProfile string
 	Name            string
 	Driver          string
 	Platform        string
@@ -144,12 +145,17 @@ func (c containers) newObject(rec runner.Container) containerObject {
 	s := c.all().Store
 	id := rec.Config.ID
 	path, arguments := rec.Process.Entrypoint()
+	var asRun struct {
+		Process struct{ ApparmorProfile string }
+	}
+	_ = s.Spec(id, &asRun) // there is none before the first start
 	file := func(name string) string { return s.File(id, name) }
 	return containerObject{
 		ID: string(id), Id: string(id), Created: rec.Created, Path: path, Args: orNone(arguments),
 		State: newStateObject(rec.State), RestartCount: rec.State.Restarts, Image: cmp.Or(rec.ImageID, rec.Image), Name: rec.Name, Driver: "overlay", Platform: "linux",
 		ResolvConfPath: file("resolv.conf"), HostnamePath: file("hostname"), HostsPath: file("hosts"), LogPath: s.LogPath(id),
-		HostConfig: newHostConfigObject(rec), Mounts: c.mountObjects(rec), Config: newConfigObject(rec),
+		AppArmorProfile: asRun.Process.ApparmorProfile,
+		HostConfig:      newHostConfigObject(rec), Mounts: c.mountObjects(rec), Config: newConfigObject(rec),
 		NetworkSettings: newNetworkSettings(rec),
 	}
 }
@@ -281,7 +287,7 @@ func newNetworkSettings(rec runner.Container) networkSettingsObject {
 }
 
 func newEndpointObject(rec runner.Container, e runner.Endpoint) endpointObject {
-	o := endpointObject{Aliases: orNone(e.Aliases), DNSNames: orNone(e.Names), InterfaceName: e.IfName, MacAddress: e.MAC}
+	o := endpointObject{Aliases: orNone(e.Aliases), DNSNames: orNone(e.Names), InterfaceName: e.IfName, MacAddress: e.MAC, GwPriority: e.Priority}
 	a := rec.State.Network(e.Network)
 	if a == nil {
 		return o

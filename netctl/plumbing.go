@@ -1,6 +1,7 @@
 package netctl
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,6 +43,9 @@ func (p plumbing) Attach(ctx context.Context, container, netns string, endpoints
 	if len(endpoints) == 0 {
 		endpoints = []runner.Endpoint{{Network: network.None, IfName: "lo"}}
 	}
+	// The default route is that of the first one attached.
+	endpoints = slices.Clone(endpoints)
+	slices.SortStableFunc(endpoints, func(a, b runner.Endpoint) int { return cmp.Compare(b.Priority, a.Priority) })
 	var done []runner.Attached
 	for _, e := range endpoints {
 		a, err := p.attachOne(ctx, container, netns, e)
@@ -60,20 +64,22 @@ func (p plumbing) attachOne(ctx context.Context, container, netns string, e runn
 	if err != nil {
 		return runner.Attached{}, err
 	}
+	if n.List, err = withSysctls(n.List, e); err != nil {
+		return runner.Attached{}, err
+	}
 	list, err := p.host.Parse(n.List)
 	if err != nil {
 		return runner.Attached{}, err
 	}
-	const tries = 16
-	for try := 1; ; try++ {
-		ports, err := choosePorts(withHostIP(e.Ports, n.HostIP()))
+	for try := 0; ; try++ {
+		ports, err := choosePorts(withHostIP(e.Ports, n.HostIP()), try)
 		if err != nil {
 			return runner.Attached{}, err
 		}
 		call := callOf(container, netns, e, ports)
 		result, err := list.Add(ctx, call)
 		var failure *plugins.Error
-		if errors.As(err, &failure) && failure.Code == plugins.CodePort && anyFree(e.Ports) && try < tries {
+		if errors.As(err, &failure) && failure.Code == plugins.CodePort && try < tries(e.Ports) {
 			continue
 		}
 		if err != nil {
@@ -83,8 +89,19 @@ func (p plumbing) attachOne(ctx context.Context, container, netns string, e runn
 	}
 }
 
-func anyFree(ports []runner.PortSpec) bool {
-	return slices.ContainsFunc(ports, func(p runner.PortSpec) bool { return p.HostPort == 0 })
+// tries is how often another port may be chosen: 0 where each is given.
+func tries(ports []runner.PortSpec) int {
+	const anyPort = 16
+	n := 0
+	for _, p := range ports {
+		switch {
+		case p.HostPortEnd != 0:
+			n = max(n, int(p.HostPortEnd)-int(p.HostPort)+1)
+		case p.HostPort == 0:
+			n = max(n, anyPort)
+		}
+	}
+	return n
 }
 
 // callOf turns an endpoint into a plugin call.
@@ -176,6 +193,9 @@ func (p plumbing) detachOne(ctx context.Context, container, netns string, a runn
 	}
 	if err != nil {
 		return err
+	}
+	if u.List == nil {
+		return nil // the default network, which nobody has used yet
 	}
 	list, err := p.host.Parse(u.List)
 	if err != nil {

@@ -41,7 +41,7 @@ func (p plumbing) Preview(ctx context.Context, container string, endpoints []run
 		if err != nil {
 			return nil, err
 		}
-		ports, err := choosePorts(withHostIP(e.Ports, n.HostIP()))
+		ports, err := choosePorts(withHostIP(e.Ports, n.HostIP()), 0)
 		if err != nil {
 			return nil, err
 		}

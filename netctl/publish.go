@@ -14,7 +14,7 @@ import (
 //	[[HOST-IP:][HOST-PORT]:]CONTAINER-PORT[/PROTOCOL]
 //
 // Ports may be ranges of equal length; a host port that is missing or 0 stands
-// for any free one. The words of the errors are those docker users know.
+// for any free one, a range before a single port for the first free one of it. The words of the errors are those docker users know.
 func parsePublish(text string) ([]runner.PortSpec, error) {
 	rest, protocol, err := cutProtocol(text)
 	if err != nil {
@@ -33,6 +33,11 @@ func parsePublish(text string) ([]runner.PortSpec, error) {
 	if outside != "" {
 		if host, err = parsePortRange(outside); err != nil {
 			return nil, fmt.Errorf("invalid hostPort: %s", outside)
+		}
+		if container.len() == 1 && host.len() > 1 && host.first != 0 {
+			return []runner.PortSpec{{
+				Protocol: protocol, HostIP: ip, ContainerPort: container.first, HostPort: host.first, HostPortEnd: host.last,
+			}}, nil
 		}
 		if host.first != 0 && host.len() != container.len() {
 			return nil, fmt.Errorf("invalid ranges specified for container and host ports: %s and %s (they differ in length)", inside, outside)

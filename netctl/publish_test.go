@@ -36,6 +36,7 @@ func TestParsePublish(t *testing.T) {
 		"3000-3002":                 {port("", 0, 3000, "tcp"), port("", 0, 3001, "tcp"), port("", 0, 3002, "tcp")},
 		"127.0.0.1:53-54:53-54/udp": {port("127.0.0.1", 53, 53, "udp"), port("127.0.0.1", 54, 54, "udp")},
 		"65535:65535":               {port("", 65535, 65535, "tcp")},
+		"8000-8010:80/udp":          {{Protocol: "udp", HostPort: 8000, HostPortEnd: 8010, ContainerPort: 80}},
 	} {
 		got, err := parsePublish(text)
 		if err != nil || !slices.Equal(got, want) {

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/containerd/console"
 	"github.com/spf13/cobra"
@@ -41,6 +42,7 @@ func (c containers) run() *cobra.Command {
 		session sessionFlags
 		cidFile string
 		dryRun  bool
+		explain bool
 	)
 	cmd := &cobra.Command{
 		Use:   "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
@@ -54,7 +56,7 @@ func (c containers) run() *cobra.Command {
 			if dryRun {
 				return asRunFailure(c.preview(cmd.Context(), &flags, args))
 			}
-			return asRunFailure(c.runNew(cmd.Context(), &flags, session, cidFile, args))
+			return asRunFailure(c.runNew(cmd.Context(), &flags, session, cidFile, explain, args))
 		},
 	}
 	// Flags end at the first positional: the rest is the container's.
@@ -64,6 +66,7 @@ func (c containers) run() *cobra.Command {
 	flags.register(cmd.Flags())
 	cmd.Flags().StringVar(&cidFile, "cidfile", "", "write the ID to this file, which must not exist")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the commands that would give the container its networks, and do nothing")
+	cmd.Flags().BoolVar(&explain, "explain", false, "print the steps of the start and how long they took")
 	session.register(cmd.Flags())
 	c.completeRun(cmd)
 	return cmd
@@ -110,7 +113,8 @@ func asRunFailure(err error) error {
 	return &Error{Status: ExitUsage, Err: err}
 }
 
-func (c containers) runNew(ctx context.Context, f *containerFlags, session sessionFlags, cidFile string, args []string) error {
+func (c containers) runNew(ctx context.Context, f *containerFlags, session sessionFlags, cidFile string, explain bool, args []string) error {
+	steps := explanation{begun: time.Now()}
 	keys, err := parseDetachKeys(session.detachKeys)
 	if err != nil {
 		return usageError("--detach-keys: %w", err)
@@ -119,13 +123,26 @@ func (c containers) runNew(ctx context.Context, f *containerFlags, session sessi
 		return &Error{Status: ExitFailed, Err: errors.New("cannot attach stdin to a terminal-enabled container because stdin is not a terminal"), Hint: "leave out -t"}
 	}
 	all := c.all()
-	cfg, err := c.make(ctx, all, f, args)
+	var cfg *runner.Config
+	err = steps.step("read the flags; find image and networks; write the record", func() (err error) {
+		cfg, err = c.make(ctx, all, f, args)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	running, err := c.startNew(ctx, all, cfg, cidFile, !session.detach)
+	var running *lifecycle.Running
+	err = steps.step("make the network namespace; start the monitor and wait for its report", func() (err error) {
+		running, err = c.startNew(ctx, all, cfg, cidFile, !session.detach)
+		return err
+	})
 	if err != nil {
 		return err
+	}
+	if explain {
+		if err := steps.print(c.app.Stderr, running.Steps); err != nil {
+			return err
+		}
 	}
 	if session.detach {
 		_, err := fmt.Fprintln(c.app.Stdout, cfg.ID)

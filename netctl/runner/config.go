@@ -146,14 +146,15 @@ func (c *Config) AnonymousVolumes() []string {
 // Limits on resources. Zero means none, but for Pids, where it means the
 // default and -1 means none.
 type Limits struct {
-	Memory     int64    `json:"memory,omitempty"`     // bytes
-	MemorySwap int64    `json:"memorySwap,omitempty"` // bytes of memory and swap together, -1 unlimited; 0: as Memory
-	NanoCPUs   int64    `json:"nanoCPUs,omitempty"`   // 1e9 is one CPU
-	CPUShares  uint64   `json:"cpuShares,omitempty"`  // relative weight, 1024 is usual
-	CPUSet     string   `json:"cpuSet,omitempty"`     // as "0-2,7"
-	Pids       int64    `json:"pids,omitempty"`
-	ShmSize    int64    `json:"shmSize,omitempty"` // bytes of /dev/shm
-	Ulimits    []Ulimit `json:"ulimits,omitempty"`
+	Memory     int64         `json:"memory,omitempty"`     // bytes
+	MemorySwap int64         `json:"memorySwap,omitempty"` // bytes of memory and swap together, -1 unlimited; 0: as Memory
+	NanoCPUs   int64         `json:"nanoCPUs,omitempty"`   // 1e9 is one CPU
+	CPUShares  uint64        `json:"cpuShares,omitempty"`  // relative weight, 1024 is usual
+	CPUSet     string        `json:"cpuSet,omitempty"`     // as "0-2,7"
+	Pids       int64         `json:"pids,omitempty"`
+	ShmSize    int64         `json:"shmSize,omitempty"` // bytes of /dev/shm
+	Ulimits    []Ulimit      `json:"ulimits,omitempty"`
+	Devices    []DeviceLimit `json:"devices,omitempty"`
 }
 
 // Ulimit is one --ulimit.
@@ -168,6 +169,9 @@ type Security struct {
 	// Seccomp is "" for the default profile on the machine's own ABI, "compat"
 	// for all its ABIs, "unconfined", or a profile in docker's JSON form.
 	Seccomp string `json:"seccomp,omitempty"`
+	// AppArmor is a loaded profile's name, "unconfined", or "" for our own where
+	// the host has AppArmor.
+	AppArmor string `json:"appArmor,omitempty"`
 	// NewPrivileges allows set-user-ID programs to work (off by default).
 	NewPrivileges bool `json:"newPrivileges,omitempty"`
 }

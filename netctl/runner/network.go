@@ -18,16 +18,24 @@ type Endpoint struct {
 	IPs     []netip.Addr `json:"ips,omitempty"`
 	MAC     string       `json:"mac,omitempty"`
 	Ports   []PortSpec   `json:"ports,omitempty"`
+	// Priority: the endpoint with the highest carries the default route; of equal
+	// ones the first (docker's gw-priority).
+	Priority int `json:"priority,omitempty"`
+	// Sysctls of the interface, with IFNAME in place of its name.
+	Sysctls map[string]string `json:"sysctls,omitempty"`
 	// DNS are servers given with --dns, asked instead of the host's.
 	DNS []netip.Addr `json:"dns,omitempty"`
 }
 
 // PortSpec is one -p, already parsed.
 type PortSpec struct {
-	Protocol      string     `json:"protocol"`
-	HostIP        netip.Addr `json:"hostIP,omitzero"`
-	HostPort      uint16     `json:"hostPort"` // 0: any free one
-	ContainerPort uint16     `json:"containerPort"`
+	Protocol string     `json:"protocol"`
+	HostIP   netip.Addr `json:"hostIP,omitzero"`
+	HostPort uint16     `json:"hostPort"` // 0: any free one
+	// HostPortEnd, if not 0, is the last of a range that begins with HostPort: the
+	// first free one of it will do.
+	HostPortEnd   uint16 `json:"hostPortEnd,omitempty"`
+	ContainerPort uint16 `json:"containerPort"`
 }
 
 // Attached is what an Endpoint got.

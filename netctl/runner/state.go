@@ -103,8 +103,8 @@ func portsAgain(ports, last []PortSpec) []PortSpec {
 	}
 	out := slices.Clone(ports)
 	for i, p := range out {
-		if p.HostPort == 0 && p.ContainerPort == last[i].ContainerPort && p.Protocol == last[i].Protocol {
-			out[i].HostPort = last[i].HostPort
+		if (p.HostPort == 0 || p.HostPortEnd != 0) && p.ContainerPort == last[i].ContainerPort && p.Protocol == last[i].Protocol {
+			out[i].HostPort, out[i].HostPortEnd = last[i].HostPort, 0
 		}
 	}
 	return out

@@ -40,7 +40,13 @@ func (m *monitor) host() (spec.Host, error) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return spec.Host{}, err
 	}
+	profile, err := m.apparmor()
+	if err != nil {
+		return spec.Host{}, err
+	}
 	return spec.Host{
+		AppArmor:     profile,
+		Device:       runner.DeviceLimit.Number,
 		Root:         m.overlay.Merged,
 		Netns:        m.state.Netns,
 		User:         user,

@@ -15,17 +15,48 @@ const (
 	softFiles   = 1024
 )
 
-func resources(l runner.Limits, swapLimit bool) *specs.LinuxResources {
+func resources(l runner.Limits, h Host) (*specs.LinuxResources, error) {
 	r := &specs.LinuxResources{
 		// Everything is denied; the engine allows the usual nodes again.
 		Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}},
 		Pids:    pids(l.Pids),
-		Memory:  memory(l, swapLimit),
+		Memory:  memory(l, h.SwapLimit),
 	}
 	if l.NanoCPUs > 0 || l.CPUShares > 0 || l.CPUSet != "" {
 		r.CPU = cpu(l)
 	}
-	return r
+	var err error
+	r.BlockIO, err = blockIO(l.Devices, h.Device)
+	return r, err
+}
+
+// blockIO are the rates of devices: blkio.throttle.* or io.max.
+func blockIO(limits []runner.DeviceLimit, number func(runner.DeviceLimit) (runner.DeviceNumber, error)) (*specs.LinuxBlockIO, error) {
+	if len(limits) == 0 {
+		return nil, nil
+	}
+	b := &specs.LinuxBlockIO{}
+	for _, l := range limits {
+		n, err := number(l)
+		if err != nil {
+			return nil, err
+		}
+		for _, kind := range []struct {
+			rate uint64
+			into *[]specs.LinuxThrottleDevice
+		}{
+			{l.ReadBps, &b.ThrottleReadBpsDevice}, {l.WriteBps, &b.ThrottleWriteBpsDevice},
+			{l.ReadIOps, &b.ThrottleReadIOPSDevice}, {l.WriteIOps, &b.ThrottleWriteIOPSDevice},
+		} {
+			if kind.rate == 0 {
+				continue
+			}
+			d := specs.LinuxThrottleDevice{Rate: kind.rate}
+			d.Major, d.Minor = n.Major, n.Minor
+			*kind.into = append(*kind.into, d)
+		}
+	}
+	return b, nil
 }
 
 func pids(limit int64) *specs.LinuxPids {

@@ -35,6 +35,10 @@ type Host struct {
 	// MaxFiles is our own hard limit: raising it needs a capability one may not
 	// have, and then the container would not start at all.
 	MaxFiles uint64
+	// Device gives the number of a device that is limited.
+	Device func(runner.DeviceLimit) (runner.DeviceNumber, error)
+	// AppArmor is the loaded profile to run under, "" for none.
+	AppArmor string
 	// SwapLimit: the kernel can limit swap.
 	SwapLimit bool
 }
@@ -56,6 +60,10 @@ func Build(c *runner.Config, h Host) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	limits, err := resources(c.Limits, h)
+	if err != nil {
+		return nil, err
+	}
 	s := &specs.Spec{
 		Version:    specs.Version,
 		Root:       &specs.Root{Path: h.Root, Readonly: c.ReadOnlyRoot},
@@ -68,7 +76,7 @@ func Build(c *runner.Config, h Host) (*specs.Spec, error) {
 			Namespaces:    namespaces(h.Netns),
 			MaskedPaths:   append(maskedPaths(), h.Masked...),
 			ReadonlyPaths: readonlyPaths(),
-			Resources:     resources(c.Limits, h.SwapLimit),
+			Resources:     limits,
 			Sysctl:        sysctls(c),
 		},
 	}
@@ -127,6 +135,7 @@ func process(c *runner.Config, h Host, caps *specs.LinuxCapabilities) *specs.Pro
 		Cwd:             dir,
 		User:            specs.User{UID: h.User.UID, GID: h.User.GID, AdditionalGids: h.User.Groups, Umask: new(uint32(0o022))},
 		Capabilities:    caps,
+		ApparmorProfile: h.AppArmor,
 		NoNewPrivileges: !c.Security.NewPrivileges,
 		Rlimits:         rlimits(c.Limits.Ulimits, h.MaxFiles),
 		OOMScoreAdj:     new(int), // the monitor's own is -999 and would be inherited

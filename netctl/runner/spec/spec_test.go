@@ -62,6 +62,13 @@ func TestGoldens(t *testing.T) {
 			}
 			c.Sysctls = map[string]string{"net.core.somaxconn": "4096"}
 		},
+		"devices-apparmor": func(c *runner.Config, h *Host) {
+			h.AppArmor = "netctl-default"
+			h.Device = func(d runner.DeviceLimit) (runner.DeviceNumber, error) {
+				return runner.DeviceNumber{Major: 8, Minor: 16}, nil
+			}
+			c.Limits.Devices = []runner.DeviceLimit{{Path: "/dev/sdb", ReadBps: 1 << 20, WriteIOps: 10}}
+		},
 		"mounts": func(c *runner.Config, _ *Host) {
 			c.ReadOnlyRoot = true
 			c.Mounts = []runner.Mount{
