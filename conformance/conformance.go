@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -60,9 +61,19 @@ func Main(args []string) int {
 	return 0
 }
 
+// version is the one the program was built from: a release, or a commit.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return info.Main.Version
+}
+
 func command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "cni-conformance",
+		Version:       version(),
 		Short:         "Judge CNI plugins against the specification and what runtimes depend on",
 		SilenceErrors: true,
 		SilenceUsage:  true,

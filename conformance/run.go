@@ -172,7 +172,7 @@ func (p *plan) run(ctx context.Context, w io.Writer) error {
 	started := time.Now()
 	results := suite.Run(ctx, cases, p.workers, p.target.Self, terminal.Done)
 	stale := suite.Excuse(results, p.known)
-	doc := report.New(report.Run{Label: p.label, Command: p.command(), Profile: p.profile}, time.Since(started), subjects, results)
+	doc := report.New(report.Run{Suite: version(), Label: p.label, Command: p.command(), Profile: p.profile}, time.Since(started), subjects, results)
 	terminal.Failures(doc)
 	terminal.Known(doc)
 	if p.verbose {

@@ -36,6 +36,11 @@ type Process struct {
 // host's thread ends, so nothing outlives an interrupted run. It is put into a
 // process group of its own so that a limit ends its children as well.
 func (h *Host) Start(ctx context.Context, r protocol.Request) (*Process, error) {
+	return h.start(ctx, r, h.slack)
+}
+
+// start is Start with a measure for how much longer a limit is to be.
+func (h *Host) start(ctx context.Context, r protocol.Request, slack func(time.Duration) time.Duration) (*Process, error) {
 	p := &Process{ended: make(chan struct{})}
 	p.cmd = exec.CommandContext(ctx, r.Plugin, r.Args...)
 	p.cmd.Env = r.Environ()
@@ -56,7 +61,7 @@ func (h *Host) Start(ctx context.Context, r protocol.Request) (*Process, error) 
 	if limit == 0 {
 		limit = protocol.DefaultLimit
 	}
-	go p.watch(limit, h.slack)
+	go p.watch(limit, slack)
 	return p, nil
 }
 

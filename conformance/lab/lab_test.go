@@ -189,13 +189,12 @@ func TestDiff(t *testing.T) {
 
 func TestLimitEndsChildrenToo(t *testing.T) {
 	h := newHost(t)
-	started := time.Now()
 	reply, err := h.Call(context.Background(), protocol.Request{
-		Plugin: "/bin/sh", Args: []string{"-c", "sleep 30 & echo $!; sleep 30"}, Env: map[string]string{"PATH": os.Getenv("PATH")}, Limit: 300 * time.Millisecond,
+		Plugin: "/bin/sh", Args: []string{"-c", "sleep 3600 & echo $!; sleep 3600"}, Env: map[string]string{"PATH": os.Getenv("PATH")}, Limit: 300 * time.Millisecond,
 	})
 	must(t, err)
-	if !reply.TimedOut || reply.OK() || time.Since(started) > 5*time.Second {
-		t.Errorf("after %s: %s", time.Since(started), reply.Summary())
+	if !reply.TimedOut || reply.OK() {
+		t.Errorf("a plugin that hangs: %s", reply.Summary())
 	}
 	child := strings.TrimSpace(string(reply.Stdout))
 	err = Eventually(30*time.Second, func() error {
@@ -252,10 +251,14 @@ func TestUserContainer(t *testing.T) {
 	must(t, c.Kill())
 }
 
-// TestMain lets the test binary hold a namespace, as the program does.
+// TestMain lets the test binary hold a namespace and do nothing, as the
+// program does.
 func TestMain(m *testing.M) {
-	if os.Args[0] == PauseName {
+	switch os.Args[0] {
+	case PauseName:
 		time.Sleep(time.Minute)
+		return
+	case NothingName:
 		return
 	}
 	os.Exit(m.Run())

@@ -21,6 +21,7 @@ const Format = 1
 // Run is one run of the suite.
 type Run struct {
 	Format   int           `json:"format"`
+	Suite    string        `json:"suite"`   // version of the program
 	Label    string        `json:"label"`   // what was judged, in the words of whoever ran it
 	Command  string        `json:"command"` // repeats the run, without filter and subject
 	Profile  trial.Profile `json:"profile"`

@@ -29,8 +29,11 @@ func (t *Terminal) Begin(subjects []*trial.Subject, profile trial.Profile) {
 	}
 }
 
-// Done reports one more finished case. Where there is no terminal, one line in
-// ten parts of the run says that it is alive.
+// aLot is how many cases make people wonder whether a run is alive.
+const aLot = 100
+
+// Done reports one more finished case. Where there is no terminal, ten lines in
+// a long run say that it is alive.
 func (t *Terminal) Done(r suite.Result) {
 	t.done++
 	if r.Verdict == trial.Fail || r.Verdict == trial.Blocked && r.Reason != trial.Interrupted {
@@ -41,7 +44,7 @@ func (t *Terminal) Done(r suite.Result) {
 		fmt.Fprintf(t.W, "\r\033[K%d of %d, %d not passed   %s %s", t.done, t.Total, t.bad, r.Row.ID, r.Subject.Name)
 	case t.Live:
 		fmt.Fprint(t.W, "\r\033[K")
-	case t.done*10/t.Total > (t.done-1)*10/t.Total && r.Reason != trial.Interrupted:
+	case t.Total >= aLot && t.done*10/t.Total > (t.done-1)*10/t.Total && r.Reason != trial.Interrupted:
 		fmt.Fprintf(t.W, "%d of %d, %d not passed\n", t.done, t.Total, t.bad)
 	}
 }
