@@ -88,6 +88,9 @@ func (c networkCommands) runCreate(f createFlags, name string) error {
 	if network.HasDots(name) {
 		c.app.Log.Warn("a network name with dots can't be used as a single label in names", "network", name)
 	}
+	if !f.dryRun && isOverlay(f.driver) {
+		return c.createOverlay(request, f.ignore)
+	}
 	if f.dryRun {
 		planned, err := c.store().Plan(request)
 		if err == nil {

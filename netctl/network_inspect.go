@@ -1,6 +1,8 @@
 package netctl
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"math/big"
 	"net/netip"
@@ -30,6 +32,8 @@ type networkObject struct {
 	Options    map[string]string
 	Labels     map[string]string
 	Status     networkStatus
+	// Overlay is what overlayd says of the network: pools and owners.
+	Overlay json.RawMessage `json:",omitempty"`
 
 	// ID again, as docker's own templates spell it.
 	Id                string            `json:"-"`
@@ -116,7 +120,9 @@ func (c networkCommands) inspectAll(refs []string) ([]any, error) {
 			failures = append(failures, networkError(err))
 			continue
 		}
-		objects = append(objects, newNetworkObject(n, users[n.Name]))
+		object := newNetworkObject(n, users[n.Name])
+		object.Overlay = c.overlayPart(context.Background(), n)
+		objects = append(objects, object)
 	}
 	return objects, errors.Join(failures...)
 }

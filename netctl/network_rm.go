@@ -53,6 +53,9 @@ func (c networkCommands) removeAll(ctx context.Context, refs []string, force boo
 }
 
 func (c networkCommands) removeOne(ctx context.Context, n network.Network) error {
+	if isOverlay(n.Driver) {
+		return c.removeOverlay(ctx, n)
+	}
 	return c.store().Remove(n, func() error {
 		users, err := c.users()
 		if err != nil {

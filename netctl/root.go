@@ -52,6 +52,7 @@ list, which containerd, CRI-O and nerdctl can load too.`
 		&cobra.Group{ID: groupImages, Title: "Images:"})
 	networkCommands{app}.addTo(root)
 	root.AddCommand(dnsCommands{app}.group())
+	root.AddCommand(overlayCommands(app))
 	root.AddCommand(containerCommands(app)...)
 	root.AddCommand(imageCommands(app)...)
 	root.AddCommand(doctorCommand(app), topologyCommand(app), volumeCommands(app), systemCommands(app), versionCommand(app), infoCommand(app), eventsCommand(app), pruneRefusal())

@@ -34,7 +34,8 @@ type bridgeEntry struct {
 
 func bridgeDriver() driver {
 	return driver{
-		name: driverBridge,
+		name:    driverBridge,
+		bridged: true,
 		options: append(ruleOptions(), optMTU, optIsolate, optMetric, optNoDefault, optPeers,
 			optMasquerade, optHostIP, optIfPrefix, optBridge),
 		names:      true,

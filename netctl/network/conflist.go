@@ -143,7 +143,7 @@ func (n *Network) readPlugin(data []byte) error {
 	}
 	n.Driver = entry.Type
 	n.Device = entry.Master
-	if entry.Type == driverBridge {
+	if entry.Type == driverBridge || entry.Type == driverOverlay {
 		n.Device = entry.Bridge
 		if n.Device == "" {
 			n.Device = "cni0" // the reference plugin's default

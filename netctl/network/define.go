@@ -22,11 +22,11 @@ type host struct {
 // define chooses what the request leaves open. The request was checked.
 func (h host) define(r Request, d driver, s settings, id string) (definition, error) {
 	def := definition{Request: r, settings: s, id: id}
-	if def.device == "" && d.name == driverBridge {
+	if def.device == "" && d.bridged {
 		def.device = bridgeName(r.Name, id)
 	}
 	for _, other := range h.networks {
-		if d.name == driverBridge && other.Driver == driverBridge && other.Device == def.device {
+		if d.bridged && (other.Driver == driverBridge || other.Driver == driverOverlay) && other.Device == def.device {
 			return definition{}, fmt.Errorf("bridge %s already belongs to network %s", def.device, other.Name)
 		}
 	}
@@ -66,7 +66,11 @@ func (h host) subnets(r Request, d driver) ([]netip.Prefix, error) {
 	}
 	// As docker does: a v6 subnet alone doesn't stop the v4 one from being chosen.
 	if !r.NoIPv4 && !has(true) {
-		subnet, err := ipam.FreeIn(h.pools, taken)
+		pools := h.pools
+		if d.pools != nil {
+			pools = d.pools
+		}
+		subnet, err := ipam.FreeIn(pools, taken)
 		if err != nil {
 			return nil, err
 		}

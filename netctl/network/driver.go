@@ -21,6 +21,10 @@ type driver struct {
 	options []option
 	// names tells whether our resolver can serve such a network.
 	names bool
+	// bridged networks have a bridge on the host.
+	bridged bool
+	// pools are where subnets come from that nobody asked for; nil: the store's.
+	pools []ipam.Pool
 	// ownsSubnet is false where the subnet is that of the wire outside, which
 	// the host of course has a route to.
 	ownsSubnet bool
@@ -28,7 +32,7 @@ type driver struct {
 	entry      func(definition) any
 }
 
-func drivers() []driver { return []driver{bridgeDriver(), macvlanDriver()} }
+func drivers() []driver { return []driver{bridgeDriver(), macvlanDriver(), overlayDriver()} }
 
 // Drivers gives the names that --driver takes.
 func Drivers() []string {

@@ -20,6 +20,7 @@ type settings struct {
 	mode       string     // macvlan
 	hostIP     netip.Addr // where ports are published by default
 	ifNameHead string     // interface names in the container: eth gives eth0
+	poolBits   int        // overlay
 	ruleSettings
 }
 

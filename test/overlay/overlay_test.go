@@ -36,6 +36,7 @@ func staticWorld(t *testing.T, n int) *hosts.World {
 	}
 	for _, h := range w.Hosts {
 		h.Ready(n - 1)
+		awaitUsable(h, "blue", n)
 	}
 	return w
 }

@@ -69,7 +69,9 @@ func RemoveFence() error {
 		return fmt.Errorf("nftables: %w", err)
 	}
 	table := &nft.Table{Name: FenceTable, Family: nft.TableFamilyINet}
-	conn.AddTable(table)
+	if _, err := conn.ListTableOfFamily(FenceTable, nft.TableFamilyINet); err != nil {
+		return nil // the kernel's answer for one that is not there differs by version
+	}
 	conn.DelTable(table)
 	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("nftables: remove table %s: %w", FenceTable, err)

@@ -62,6 +62,9 @@ type Agent struct {
 	names  bell // this host's names may have changed
 	mirror bell // the networks of this host's containers may have changed
 
+	// saved is the identity that is on disk; the member loop's.
+	saved store.NodeID
+
 	mu    sync.Mutex
 	state state
 }
@@ -120,6 +123,11 @@ func New(cfg Config) (*Agent, error) {
 	}
 	s.self = store.Node{Schema: store.Schema, ID: s.memory.ID, Name: a.cfg.Name, Epoch: s.memory.Epoch}
 	view, found, err := loadSnapshot(a.dir)
+	if kind := cfg.Store.Kind(); s.memory.Kind != kind {
+		// Moved to another store: its cluster and revisions are others, this
+		// host and its pools are the same.
+		s.memory.Kind, s.memory.Cluster, view.Cluster, view.Revision = kind, "", store.Cluster{VNI: view.Cluster.VNI, Port: view.Cluster.Port}, 0
+	}
 	if err != nil {
 		a.log.Warn("starting without what was known before", "error", err)
 	}

@@ -47,6 +47,7 @@ func (a *Agent) serveControl(ctx context.Context, l net.Listener) error {
 	answer("POST /networks/{name}/ranges", func(r *http.Request) (any, error) { return nil, a.extendNetwork(r) })
 	answer("DELETE /networks/{name}", func(r *http.Request) (any, error) { return nil, a.removeNetwork(r.Context(), r.PathValue("name")) })
 	answer("POST /reclaim/{node}", func(r *http.Request) (any, error) { return a.reclaim(r.Context(), r.PathValue("node")) })
+	answer("POST /migrate", func(r *http.Request) (any, error) { return a.migrate(r) })
 	answer("POST /confirm", func(*http.Request) (any, error) { a.confirm(); return nil, nil })
 	answer("POST /leave", func(r *http.Request) (any, error) {
 		err := a.leave(r.Context())

@@ -76,13 +76,14 @@ func (a *Agent) writeDefinitions(p plan.Plan, keep bool) error {
 			continue // its containers must be able to leave
 		}
 		a.log.Info("network can't be used any more", "network", name)
-		errs = append(errs, os.Remove(have.path))
+		errs = append(errs, os.Remove(have.path), a.host.RemoveBridge(have.bridge))
 	}
 	return errors.Join(errs...)
 }
 
 type definition struct {
 	path    string
+	bridge  string
 	managed bool
 }
 
@@ -104,7 +105,7 @@ func (a *Agent) definitions() (map[string]definition, error) {
 		}
 		if json.Unmarshal(data, &list) == nil && list.Name != "" {
 			if _, earlier := found[list.Name]; !earlier {
-				found[list.Name] = definition{path, list.Managed == managed}
+				found[list.Name] = definition{path, plan.BridgeOf(store.Network{Name: list.Name, Definition: data}), list.Managed == managed}
 			}
 		}
 	}

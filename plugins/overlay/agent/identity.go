@@ -25,8 +25,10 @@ type memory struct {
 	Machine string          `json:"machine"`
 	Epoch   int64           `json:"epoch"`
 	Cluster store.ClusterID `json:"cluster,omitempty"`
-	Owned   []store.Claim   `json:"owned,omitempty"`
-	Lost    []store.Claim   `json:"lost,omitempty"`
+	// Kind is that of the store that Cluster is of.
+	Kind  string        `json:"kind,omitempty"`
+	Owned []store.Claim `json:"owned,omitempty"`
+	Lost  []store.Claim `json:"lost,omitempty"`
 }
 
 const memorySchema = 1

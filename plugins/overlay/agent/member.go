@@ -80,6 +80,11 @@ func (a *Agent) join(ctx context.Context) (store.Session, error) {
 	self := session.Self()
 	a.with(func(s *state) {
 		s.session, s.self = session, self
+		if self.ID != s.memory.ID {
+			// Somebody else has named this host; it keeps the name when the store
+			// is replaced by one that asks for it.
+			s.memory.ID = self.ID
+		}
 		if len(self.VTEP) > 0 && !slices.Contains(self.VTEP, s.local) {
 			s.local = self.VTEP[0]
 		}
@@ -250,7 +255,7 @@ func (a *Agent) own(now []store.Claim) error {
 		// In safe mode tokens are new ones for what is still ours.
 		same := func(c store.Claim) bool {
 			return slices.ContainsFunc(now, func(o store.Claim) bool {
-				return o.Network == c.Network && o.Pool == c.Pool && (o.Token == c.Token || s.safe)
+				return o.Network == c.Network && o.Pool == c.Pool && (o.Token == c.Token || c.Token == 0 || s.safe)
 			})
 		}
 		for _, c := range s.memory.Owned {
@@ -266,7 +271,7 @@ func (a *Agent) own(now []store.Claim) error {
 		if s.seen && s.live && s.view.Cluster.ID != "" {
 			cluster = s.view.Cluster.ID
 		}
-		changed = !slices.Equal(s.memory.Owned, now) || cluster != s.memory.Cluster || s.self.Epoch != s.memory.Epoch
+		changed = a.saved != s.memory.ID || !slices.Equal(s.memory.Owned, now) || cluster != s.memory.Cluster || s.self.Epoch != s.memory.Epoch
 		s.memory.Owned, s.memory.Cluster = slices.Clone(now), cluster
 		s.memory.Epoch = max(s.memory.Epoch, s.self.Epoch)
 		m = s.memory
@@ -275,6 +280,7 @@ func (a *Agent) own(now []store.Claim) error {
 		return nil
 	}
 	a.dirty.ring()
+	a.saved = m.ID
 	return m.save(a.dir)
 }
 

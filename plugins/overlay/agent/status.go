@@ -23,7 +23,7 @@ func (a *Agent) status(ctx context.Context) control.Status {
 	var st control.Status
 	a.with(func(s *state) {
 		st = control.Status{
-			Node: a.cfg.Name, ID: string(s.self.ID), VTEP: s.plan.Tunnel.Local, MTU: s.plan.MTU,
+			Node: a.cfg.Name, ID: string(s.self.ID), VTEP: s.local, MTU: s.plan.MTU,
 			Store: a.cfg.Store.Kind(), Cluster: string(s.view.Cluster.ID), Revision: int64(s.view.Revision),
 			Ready: s.ready, Degraded: s.degraded(), Safe: s.safe,
 			Networks: []control.Network{}, Peers: []control.Peer{},
@@ -43,7 +43,7 @@ func (a *Agent) status(ctx context.Context) control.Status {
 		for _, n := range s.view.Networks {
 			st.Networks = append(st.Networks, s.networkStatus(n, records))
 		}
-		for _, n := range plan.Peers(s.view, s.self.ID, s.plan.Tunnel.Local) {
+		for _, n := range plan.Peers(s.view, s.self.ID, s.local) {
 			p := s.peerStatus(n, alive)
 			if p.MTU != 0 && p.MTU < p.Full {
 				st.Problems = append(st.Problems, fmt.Sprintf("path MTU %d < %d to %s", p.MTU, p.Full, p.Name))
@@ -73,7 +73,7 @@ func (a *Agent) alive(ctx context.Context) map[store.NodeID]bool {
 }
 
 func (s *state) peerStatus(n store.Node, alive map[store.NodeID]bool) control.Peer {
-	vtep := plan.VTEP(n, s.plan.Tunnel.Local)
+	vtep := plan.VTEP(n, s.local)
 	p := control.Peer{Name: n.Name, ID: string(n.ID), VTEP: vtep}
 	if alive != nil {
 		is := alive[n.ID]

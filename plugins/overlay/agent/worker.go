@@ -112,7 +112,9 @@ func (a *Agent) reconcile(failing map[string]*retry) (writes int, err error) {
 	if !ok || err != nil {
 		return 0, err
 	}
+	a.with(func(s *state) { s.local = in.Local })
 	if len(in.View.Networks) == 0 {
+		a.with(func(s *state) { s.plan = plan.Plan{} })
 		return 0, a.dismantleIf(!keep)
 	}
 	p := plan.Make(in)
@@ -168,6 +170,7 @@ func (a *Agent) input() (in plan.Input, keep, ok bool, err error) {
 		if in.Local, err = a.tunnelAddress(in.View, in.Self); err != nil {
 			return in, keep, false, err
 		}
+		a.with(func(s *state) { in.Self = s.self.ID }) // a peers file names its hosts
 	}
 	if in.DeviceMTU, in.To, err = a.host.UnderlayMTU(in.Local); err != nil {
 		return in, keep, false, err

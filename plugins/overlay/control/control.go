@@ -174,6 +174,12 @@ func (c *Client) Reclaim(ctx context.Context, node string) (what string, err err
 	return what, c.call(ctx, http.MethodPost, "/reclaim/"+url.PathEscape(node), nil, &what)
 }
 
+// Migrate enters what the peers file says into the store that a settings file
+// names, and tells what it did.
+func (c *Client) Migrate(ctx context.Context, settings string) (did []string, err error) {
+	return did, c.call(ctx, http.MethodPost, "/migrate", settings, &did)
+}
+
 // Confirm ends the safe mode: what the store does not know of may be deleted.
 func (c *Client) Confirm(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/confirm", nil, nil)

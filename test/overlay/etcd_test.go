@@ -1,0 +1,180 @@
+package overlay
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/netctl/netctl/plugins/overlay/control"
+	"github.com/netctl/netctl/test/hosts"
+)
+
+// etcdWorld is n hosts with an etcd, network blue made on the first, and
+// everybody ready.
+func etcdWorld(t *testing.T, n int) (*hosts.World, *hosts.Etcd) {
+	t.Helper()
+	w := hosts.New(t, binaries, n)
+	e := w.StartEtcd()
+	for _, h := range w.Hosts {
+		h.StartWithEtcd()
+	}
+	for _, h := range w.Hosts {
+		h.Ready(n - 1)
+	}
+	w.Hosts[0].CreateNetwork("blue", "10.100.0.0/20")
+	for _, h := range w.Hosts {
+		awaitUsable(h, "blue", n)
+	}
+	return w, e
+}
+
+// awaitUsable waits until a host has a pool and the way to all others'.
+func awaitUsable(h *hosts.Host, network string, owners int) control.Network {
+	var found control.Network
+	h.Await("usable in network "+network, func(s control.Status) bool {
+		for _, n := range s.Networks {
+			if n.Name == network && len(n.Pools) > 0 && len(n.Owners) >= owners {
+				found = n
+				_, err := os.Stat(filepath.Join(h.ConfDir(), network+".conflist"))
+				return err == nil
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// TestANetworkMadeOnOneHostIsUsableOnAll, by every pair of three.
+func TestANetworkMadeOnOneHostIsUsableOnAll(t *testing.T) {
+	w, _ := etcdWorld(t, 3)
+	var all []*hosts.Container
+	for _, h := range w.Hosts {
+		all = append(all, h.Add("blue", "on-"+h.Name))
+	}
+	seen := map[netip.Prefix]bool{}
+	for _, c := range all {
+		pool := netip.PrefixFrom(c.Addr, 24).Masked()
+		if seen[pool] {
+			t.Errorf("two hosts give out addresses of %s", pool)
+		}
+		seen[pool] = true
+		for _, other := range all {
+			if c == other {
+				continue
+			}
+			if _, err := c.Await(other.Addr); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	// In use: not removed, by the name of the host where it is.
+	for _, c := range all[1:] {
+		must(t, c.Del())
+	}
+	err := w.Hosts[1].Control().Remove(t.Context(), "blue")
+	if err == nil || !strings.Contains(err.Error(), "network blue is in use: pools of it belong to a") {
+		t.Errorf("removed under a container's feet, or no good reason: %v", err)
+	}
+	must(t, all[0].Del())
+	must(t, w.Hosts[1].Control().Remove(t.Context(), "blue"))
+	for _, h := range w.Hosts {
+		h.Await("without networks", func(s control.Status) bool {
+			_, err := os.Stat(filepath.Join(h.ConfDir(), "blue.conflist"))
+			return len(s.Networks) == 0 && os.IsNotExist(err)
+		})
+		for _, command := range [][]string{{"ip", "link", "show", "netctl-overlay"}, {"nft", "list", "table", "inet", "netctl-overlay"}} {
+			deadline := time.Now().Add(hosts.Patience)
+			for h.NS.Run(command[0], command[1:]...) == nil {
+				if time.Now().After(deadline) {
+					t.Fatalf("on %s %v still shows something", h.Name, command)
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+		if left, _ := h.NS.Output("ip", "-o", "link", "show", "type", "bridge"); left != "" {
+			t.Errorf("a bridge is left on %s: %s", h.Name, left)
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestASecondPoolIsClaimedBeforeTheFirstIsFull fills a pool of six addresses.
+func TestASecondPoolIsClaimedBeforeTheFirstIsFull(t *testing.T) {
+	w := hosts.New(t, binaries, 2)
+	w.StartEtcd()
+	for _, h := range w.Hosts {
+		h.StartWithEtcd()
+	}
+	for _, h := range w.Hosts {
+		h.Ready(1)
+	}
+	a := w.Hosts[0]
+	must(t, a.TryCreateNetwork("small", 29, "10.102.0.0/27")) // four pools of five
+	awaitUsable(w.Hosts[1], "small", 2)
+	far := w.Hosts[1].Add("small")
+	var all []*hosts.Container
+	for range 9 {
+		var c *hosts.Container
+		deadline := time.Now().Add(hosts.Patience)
+		for {
+			var err error
+			if c, err = a.TryAdd("small"); err == nil {
+				break
+			}
+			if time.Now().After(deadline) || !strings.Contains(err.Error(), "no free address") {
+				t.Fatal(err)
+			}
+		}
+		all = append(all, c)
+	}
+	for _, c := range []*hosts.Container{all[0], all[8]} {
+		if _, err := c.Await(far.Addr); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := all[0].Reach(all[8].Addr, hosts.Patience); err != nil {
+		t.Errorf("between two pools of one host: %v", err)
+	}
+	// The range has four pools. When they are gone, it is explained.
+	s := a.Await("exhausted", func(s control.Status) bool {
+		return len(s.Networks) == 1 && (len(s.Networks[0].Pools) == 3 || s.Networks[0].Exhausted != "")
+	})
+	if n := s.Networks[0]; len(n.Pools) != 3 && !strings.Contains(n.Exhausted, "network small is exhausted: all 4 pools") {
+		t.Errorf("%+v", n)
+	}
+	must(t, a.Control().Extend(t.Context(), "small", netip.MustParsePrefix("10.102.1.0/27")))
+	a.Await("extended", func(s control.Status) bool { return s.Networks[0].Total == 8 })
+}
+
+// TestLeaving gives everything back; the others forget the host.
+func TestLeaving(t *testing.T) {
+	w, _ := etcdWorld(t, 2)
+	a, b := w.Hosts[0], w.Hosts[1]
+	c := b.Add("blue")
+	err := b.Control().Leave(context.Background())
+	if err == nil || !strings.Contains(err.Error(), "containers of this host are in network blue") {
+		t.Errorf("left with containers: %v", err)
+	}
+	must(t, c.Del())
+	must(t, b.Control().Leave(context.Background()))
+	<-b.Ended()
+	a.Await("alone", func(s control.Status) bool { return len(s.Peers) == 0 && len(s.Networks[0].Owners) == 1 })
+	if routes, _ := a.NS.Output("ip", "route", "show", "proto", "86"); strings.Contains(routes, "via") {
+		t.Errorf("a route to who left: %s", routes)
+	}
+	if shown, _ := b.NS.Output("ip", "route", "show", "proto", "86"); shown != "" {
+		t.Errorf("left behind: %s", shown)
+	}
+	b.StartWithEtcd()
+	a.Await("two again", func(s control.Status) bool { return len(s.Peers) == 1 })
+}

@@ -1,0 +1,348 @@
+package overlay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/netctl/netctl/plugins/overlay/control"
+	"github.com/netctl/netctl/test/hosts"
+)
+
+// Row 7: a restart with nothing changed writes nothing, neither to the routes
+// nor to the packet filter.
+func TestRestartWritesNothing(t *testing.T) {
+	w, _ := etcdWorld(t, 3)
+	a := w.Hosts[0]
+	a.Add("blue")
+	// A last pass may follow the container's own changes.
+	before := a.Await("settled", func(s control.Status) bool { return s.Passes.Writes > 0 })
+	monitor, err := hosts.Listen(a.NS)
+	must(t, err)
+	defer monitor.Close()
+	if _, err := monitor.Heard(); err != nil {
+		t.Fatal(err)
+	}
+	base, err := monitor.Heard()
+	must(t, err)
+	start := fmt.Sprint(base)
+	a.Stop()
+	a.StartWithEtcd()
+	after := a.Await("ready again", func(s control.Status) bool { return s.Ready && len(s.Peers) == 2 })
+	heard, err := monitor.Heard()
+	must(t, err)
+	if fmt.Sprint(heard) != start {
+		t.Errorf("before the restart the kernel had announced %s, after it %v", start, heard)
+	}
+	if after.Passes.Writes != 0 || after.ID != before.ID {
+		t.Errorf("writes after the restart: %+v (%s, was %s)", after.Passes, after.ID, before.ID)
+	}
+}
+
+// Row 9: overlayd killed at random moments costs no packet.
+func TestKilledAtRandomMomentsNothingIsLost(t *testing.T) {
+	w, _ := etcdWorld(t, 2)
+	a, b := w.Hosts[0], w.Hosts[1]
+	one, two := a.Add("blue"), b.Add("blue")
+	_, err := one.Await(two.Addr)
+	must(t, err)
+	p, err := one.Probe(two)
+	must(t, err)
+	for i := range kills() {
+		h := w.Hosts[i%2]
+		time.Sleep(rand.N(60 * time.Millisecond))
+		h.Kill()
+		h.StartWithEtcd()
+	}
+	for _, h := range w.Hosts {
+		h.Ready(1)
+	}
+	if lost, sent := p.End(); lost != 0 || sent < 10 {
+		t.Errorf("%d of %d probes lost", lost, sent)
+	}
+}
+
+// kills is the specification's number in the long run.
+func kills() int {
+	if long() {
+		return 50
+	}
+	return 8
+}
+
+// long tells whether everything is wanted (make test-overlay).
+func long() bool { return os.Getenv("OVERLAY_FULL") != "" }
+
+// Rows 10 and 11: what somebody deletes or alters is repaired, and traffic is
+// back.
+func TestDamageIsRepaired(t *testing.T) {
+	w := staticWorld(t, 2)
+	a, b := w.Hosts[0], w.Hosts[1]
+	one, two := a.Add("blue"), b.Add("blue")
+	for _, damage := range [][]string{
+		{"ip", "link", "del", "netctl-overlay"},
+		{"ip", "link", "set", "netctl-overlay", "down"},
+		{"ip", "link", "set", "netctl-overlay", "address", "02:00:00:00:00:01"},
+		{"ip", "route", "del", "10.100.2.0/24"},
+		{"ip", "route", "replace", "10.100.2.0/24", "via", "192.0.2.77"},
+		{"ip", "neigh", "flush", "dev", "netctl-overlay", "nud", "permanent"},
+		{"bridge", "fdb", "del", "02:56:c0:00:02:02", "dev", "netctl-overlay"},
+	} {
+		must(t, a.NS.Run(damage[0], damage[1:]...))
+		took, err := one.Await(two.Addr)
+		if err != nil {
+			t.Errorf("after %v: %v", damage, err)
+		}
+		t.Logf("%v: reachable after %v", damage, took.Round(time.Millisecond))
+		if err := errors.Join(two.Reach(one.Addr, hosts.Patience)); err != nil {
+			t.Errorf("after %v, the other way: %v", damage, err)
+		}
+	}
+}
+
+// Row 12: who left while overlayd was down is gone after its start.
+func TestWhoLeftMeanwhileIsForgotten(t *testing.T) {
+	w, _ := etcdWorld(t, 3)
+	a, c := w.Hosts[0], w.Hosts[2]
+	a.Stop()
+	must(t, c.Control().Leave(t.Context()))
+	<-c.Ended()
+	if shown, _ := a.NS.Output("bridge", "fdb", "show", "dev", "netctl-overlay"); !strings.Contains(shown, c.Addr.String()) {
+		t.Fatalf("the test has nothing to show: %s", shown)
+	}
+	a.StartWithEtcd()
+	a.Ready(1)
+	for _, command := range [][]string{{"bridge", "fdb", "show", "dev", "netctl-overlay"}, {"ip", "-6", "neigh", "show", "nud", "permanent"}, {"ip", "route"}} {
+		shown, err := a.NS.Output(command[0], command[1:]...)
+		must(t, err)
+		for _, stale := range []string{c.Addr.String(), "02:56:c0:00:02:03", "fe80::56:c0ff:fe00:203"} {
+			if strings.Contains(shown, stale) {
+				t.Errorf("%v still has %s:\n%s", command, stale, shown)
+			}
+		}
+	}
+}
+
+// Row 13: with etcd down containers come and go, traffic flows, overlayd starts
+// anew, and a host is rebooted. A host that comes new is known when etcd is back.
+func TestStoreDown(t *testing.T) {
+	w, e := etcdWorld(t, 2)
+	a, b := w.Hosts[0], w.Hosts[1]
+	two := b.Add("blue")
+	e.Kill()
+	b.Await("degraded", func(s control.Status) bool { return strings.Contains(s.Degraded, "store") })
+	if err := b.Status("blue"); err == nil || !strings.Contains(err.Error(), `"code":51`) && !strings.Contains(err.Error(), `"code": 51`) {
+		t.Errorf("STATUS says %v, want code 51", err)
+	}
+	one := a.Add("blue")
+	_, err := one.Await(two.Addr)
+	must(t, err)
+	a.Kill()
+	a.StartWithEtcd()
+	a.Await("at work", func(s control.Status) bool { return s.Passes.Count > 0 && len(s.Peers) == 1 })
+	must(t, one.Reach(two.Addr, hosts.Patience))
+	a.Reboot()
+	a.StartWithEtcd()
+	a.Await("at work after a reboot", func(s control.Status) bool { return s.Passes.Count > 0 && len(s.Peers) == 1 })
+	again := a.Add("blue")
+	if _, err := again.Await(two.Addr); err != nil {
+		t.Errorf("after a reboot without store: %v", err)
+	}
+	must(t, again.Del())
+	c := w.AddHost("c", netip.MustParseAddr("192.0.2.3"))
+	c.UseEtcd()
+	c.StartWithEtcd()
+	e.Run()
+	awaitUsable(c, "blue", 3)
+	three := c.Add("blue")
+	_, err = three.Await(two.Addr)
+	must(t, err)
+}
+
+// Row 19: a copied state directory and a tunnel address that somebody has are
+// refused by name.
+func TestDoublesAreRefused(t *testing.T) {
+	w, _ := etcdWorld(t, 1)
+	a := w.Hosts[0]
+	b := w.AddHost("b", netip.MustParseAddr("192.0.2.2"))
+	b.UseEtcd()
+	must(t, exec.Command("cp", "-r", a.DataDir(), b.DataDir()).Run())
+	b.StartWithEtcd()
+	b.Await("refused as a double", func(s control.Status) bool {
+		return strings.Contains(s.Degraded, "node identity") && strings.Contains(s.Degraded, "already taken by a")
+	})
+	b.Kill()
+	must(t, os.RemoveAll(b.DataDir()))
+	must(t, b.NS.Run("ip", "addr", "add", "192.0.2.1/32", "dev", "eth0"))
+	b.StartWithEtcd("--vtep", "192.0.2.1")
+	b.Await("refused for its address", func(s control.Status) bool {
+		return strings.Contains(s.Degraded, "tunnel address 192.0.2.1 is already taken by a")
+	})
+}
+
+// Row 22: the underlay's MTU shrinks while containers run, and a path that
+// silently drops large packets is found by probes.
+func TestMTU(t *testing.T) {
+	w := staticWorld(t, 2)
+	a, b := w.Hosts[0], w.Hosts[1]
+	one, two := a.Add("blue"), b.Add("blue")
+	_, err := one.Await(two.Addr)
+	must(t, err)
+	if got := mtuOf(t, one); got != "1450" {
+		t.Errorf("the container's MTU is %s, want 1450", got)
+	}
+	// Silent: the switch drops what is longer than 1404 bytes.
+	must(t, w.Switch.Run("nft", "-f", narrow(t)))
+	a.Await("aware of the narrow path", func(s control.Status) bool { return s.Peers[0].MTU == 1354 })
+	b.Await("aware of the narrow path", func(s control.Status) bool { return s.Peers[0].MTU == 1354 })
+	if shown, _ := a.NS.Output("ip", "route", "show", "10.100.2.0/24"); !strings.Contains(shown, "mtu 1354") {
+		t.Errorf("the route is %s, want mtu 1354", shown)
+	}
+	transfer(t, one, two)
+	must(t, w.Switch.Run("nft", "delete", "table", "bridge", "narrow"))
+	// The link itself.
+	must(t, a.NS.Run("ip", "link", "set", "eth0", "mtu", "1400"))
+	a.Await("lowered", func(s control.Status) bool { return s.MTU == 1350 })
+	deadline := time.Now().Add(hosts.Patience)
+	for mtuOf(t, one) != "1350" && time.Now().Before(deadline) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if got := mtuOf(t, one); got != "1350" {
+		t.Errorf("the running container's MTU is %s, want 1350", got)
+	}
+	transfer(t, one, two)
+}
+
+func narrow(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "rules")
+	must(t, os.WriteFile(path, []byte(`table bridge narrow {
+	chain forward { type filter hook forward priority 0; ether type ip ip length > 1404 drop; }
+}`), 0o600))
+	return path
+}
+
+func mtuOf(t *testing.T, c *hosts.Container) string {
+	t.Helper()
+	shown, err := c.NS.Output("ip", "-o", "link", "show", "eth0")
+	must(t, err)
+	_, rest, _ := strings.Cut(shown, " mtu ")
+	mtu, _, _ := strings.Cut(rest, " ")
+	return mtu
+}
+
+// transfer sends half a megabyte there and back.
+func transfer(t *testing.T, from, to *hosts.Container) {
+	t.Helper()
+	conn, err := from.Dial(to.Addr, hosts.Patience)
+	must(t, err)
+	defer conn.Close()
+	must(t, conn.SetDeadline(time.Now().Add(hosts.Patience)))
+	data := make([]byte, 512<<10)
+	go func() { _, _ = conn.Write(data) }()
+	for got := 0; got < len(data); {
+		n, err := conn.Read(data)
+		if err != nil {
+			t.Errorf("after %d of %d bytes: %v", got, len(data), err)
+			return
+		}
+		got += n
+	}
+}
+
+// Row 23: what nobody owns is refused at once, and does not get onto the wire.
+func TestUnassignedRangesAreRefused(t *testing.T) {
+	w := staticWorld(t, 2)
+	one := w.Hosts[0].Add("blue")
+	must(t, w.Switch.Run("nft", "add table bridge seen; add chain bridge seen all { type filter hook prerouting priority 0; }; add rule bridge seen all ip daddr 10.100.77.0/24 counter"))
+	_, err := one.Dial(netip.MustParseAddr("10.100.77.7"), hosts.Patience)
+	if !errors.Is(err, syscall.EHOSTUNREACH) && !errors.Is(err, syscall.ENETUNREACH) {
+		t.Errorf("dialling nobody: %v, want an unreachable error", err)
+	}
+	if shown, _ := w.Switch.Output("nft", "list", "chain", "bridge", "seen", "all"); !strings.Contains(shown, "packets 0") {
+		t.Errorf("on the wire: %s", shown)
+	}
+}
+
+// Row 27: from file to etcd, host by host, without a lost packet.
+func TestMigrationLosesNothing(t *testing.T) {
+	w := staticWorld(t, 2)
+	a, b := w.Hosts[0], w.Hosts[1]
+	one, two := a.Add("blue"), b.Add("blue")
+	_, err := one.Await(two.Addr)
+	must(t, err)
+	w.StartEtcd()
+	p, err := one.Probe(two)
+	must(t, err)
+	did, err := a.Control().Migrate(t.Context(), a.Settings())
+	must(t, err)
+	if len(did) != 3 {
+		t.Errorf("it did %q, want a network and two pools", did)
+	}
+	for _, h := range w.Hosts {
+		h.Stop()
+		h.StartWithEtcd()
+		s := h.Ready(1)
+		if s.Store != "etcd" || s.Degraded != "" {
+			t.Errorf("%s: %+v", h.Name, s)
+		}
+		h.Await("member", func(s control.Status) bool { return s.Degraded == "" && s.Peers[0].Alive != nil })
+	}
+	if n := awaitUsable(a, "blue", 2); fmt.Sprint(n.Pools) != "[10.100.1.0/24]" {
+		t.Errorf("renumbered: %+v", n)
+	}
+	if lost, sent := p.End(); lost != 0 || sent < 10 {
+		t.Errorf("%d of %d probes lost", lost, sent)
+	}
+}
+
+// Row 28: a container's name is known on another host, and gone after it.
+func TestNamesAcrossHosts(t *testing.T) {
+	for name, world := range map[string]func(*testing.T) *hosts.World{
+		"etcd":   func(t *testing.T) *hosts.World { w, _ := etcdWorld(t, 2); return w },
+		"static": func(t *testing.T) *hosts.World { return staticWorld(t, 2) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := world(t)
+			one := w.Hosts[0].Add("blue", "here")
+			two := w.Hosts[1].Add("blue", "there")
+			awaitName(t, one, "there", two.Addr.String())
+			awaitName(t, two, "here", one.Addr.String())
+			must(t, two.Del())
+			awaitName(t, one, "there", "")
+		})
+	}
+}
+
+// awaitName asks the container's resolver, its gateway, until it answers so.
+func awaitName(t *testing.T, c *hosts.Container, name, want string) {
+	t.Helper()
+	gateway := netip.PrefixFrom(c.Addr, 24).Masked().Addr().Next()
+	resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (conn net.Conn, err error) {
+		err = c.NS.Do(func() (err error) {
+			conn, err = (&net.Dialer{}).DialContext(ctx, network, netip.AddrPortFrom(gateway, 53).String())
+			return err
+		})
+		return conn, err
+	}}
+	var got []string
+	var err error
+	start := time.Now()
+	for time.Since(start) < hosts.Patience {
+		if got, err = resolver.LookupHost(t.Context(), name+".blue.netctl.internal."); strings.Join(got, " ") == want {
+			t.Logf("%s is %q after %v", name, want, time.Since(start).Round(time.Millisecond))
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Errorf("%s asked from %s: %v, %v; want %q", name, c.ID, got, err, want)
+}
