@@ -7,7 +7,7 @@ set -euo pipefail
 # command or file -> package
 declare -A needs=(
     [iptables]=iptables [ip6tables]=iptables [nft]=nftables [ip]=iproute2
-    [conntrack]=conntrack [curl]=curl [strace]=strace [gcc]=gcc [pkg-config]=pkg-config
+    [ethtool]=ethtool [conntrack]=conntrack [curl]=curl [strace]=strace [gcc]=gcc [pkg-config]=pkg-config
     [/usr/include/seccomp.h]=libseccomp-dev [/usr/bin/python3]=python3 [pgrep]=procps [etcd]=etcd-server [musl-gcc]=musl-tools [unshare]=util-linux
     [/bin/busybox]=busybox-static
 )

@@ -137,6 +137,13 @@ func (h *Host) Plug() error {
 		h.NS.Run("ip", "route", "add", "default", "via", "192.0.2.254"))
 }
 
+// RealFrames has packets leave the host as a real link would send them: inside
+// one machine super-packets cross the links in one piece otherwise, larger than
+// any MTU.
+func (h *Host) RealFrames() error {
+	return h.NS.Run("ethtool", "-K", "eth0", "tso", "off", "gso", "off", "tx-udp_tnl-segmentation", "off", "tx-udp_tnl-csum-segmentation", "off")
+}
+
 // Cut takes the host off the switch, Heal puts it back.
 func (h *Host) Cut() error  { return h.w.Switch.Run("ip", "link", "set", h.Port, "down") }
 func (h *Host) Heal() error { return h.w.Switch.Run("ip", "link", "set", h.Port, "up") }
