@@ -39,9 +39,13 @@ func (w *World) StartEtcd() *Etcd {
 }
 
 // UseEtcd has the host's overlayd use the server on the switch.
-func (h *Host) UseEtcd() {
+func (h *Host) UseEtcd() { h.UseEtcdWith(map[string]any{}) }
+
+// UseEtcdWith adds further settings of the store.
+func (h *Host) UseEtcdWith(more map[string]any) {
 	h.w.t.Helper()
-	data, err := json.Marshal(map[string]any{"etcd": map[string]any{"endpoints": []string{EtcdEndpoint}}})
+	more["endpoints"] = []string{EtcdEndpoint}
+	data, err := json.Marshal(map[string]any{"etcd": more})
 	h.w.must(err)
 	h.w.must(os.WriteFile(h.Settings(), data, 0o600))
 }

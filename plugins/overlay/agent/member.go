@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/netip"
 	"os"
@@ -249,21 +250,19 @@ func (a *Agent) restoreClaims(ctx context.Context, session store.Session, rememb
 
 // own makes these claims the host's, and those that it had besides lost.
 func (a *Agent) own(now []store.Claim) error {
+	var lost []store.Claim
+	a.with(func(s *state) { lost = s.lostAmong(now) })
+	for _, c := range lost {
+		a.log.Error("pool lost: containers in it keep their addresses and are cut off from other hosts", "network", c.Network, "pool", c.Pool)
+	}
+	// First of all nobody gets an address of theirs any more.
+	if err := a.withhold(lost); err != nil {
+		return err
+	}
 	var m memory
 	changed := false
 	a.with(func(s *state) {
-		// In safe mode tokens are new ones for what is still ours.
-		same := func(c store.Claim) bool {
-			return slices.ContainsFunc(now, func(o store.Claim) bool {
-				return o.Network == c.Network && o.Pool == c.Pool && (o.Token == c.Token || c.Token == 0 || s.safe)
-			})
-		}
-		for _, c := range s.memory.Owned {
-			if !same(c) {
-				a.log.Error("pool lost: containers in it keep their addresses and are cut off from other hosts", "network", c.Network, "pool", c.Pool)
-				s.memory.Lost = append(s.memory.Lost, c)
-			}
-		}
+		s.memory.Lost = append(s.memory.Lost, lost...)
 		s.memory.Lost = slices.DeleteFunc(s.memory.Lost, func(c store.Claim) bool {
 			return slices.ContainsFunc(now, func(o store.Claim) bool { return o.Network == c.Network && o.Pool == c.Pool && o.Token != 0 })
 		})
@@ -282,6 +281,39 @@ func (a *Agent) own(now []store.Claim) error {
 	a.dirty.ring()
 	a.saved = m.ID
 	return m.save(a.dir)
+}
+
+// lostAmong are the claims that the host believed to be its own and that are
+// not among these, or with another token: made anew by somebody. A claim of a
+// peers file has no token, and after the store went back in time what was
+// claimed again has a new one.
+func (s *state) lostAmong(now []store.Claim) []store.Claim {
+	return slices.DeleteFunc(slices.Clone(s.memory.Owned), func(c store.Claim) bool {
+		return slices.ContainsFunc(now, func(o store.Claim) bool {
+			return o.Network == c.Network && o.Pool == c.Pool && (o.Token == c.Token || c.Token == 0 || s.safe)
+		})
+	})
+}
+
+// withhold tells the plugin to give nothing out from lost pools, without
+// waiting for the worker.
+func (a *Agent) withhold(lost []store.Claim) error {
+	for _, c := range lost {
+		share, err := handover.Read(a.cfg.StateDir, c.Network)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		for i := range share.Pools {
+			share.Pools[i].Lost = share.Pools[i].Lost || share.Pools[i].Prefix == c.Pool
+		}
+		if err == nil {
+			_, err = handover.Write(a.cfg.StateDir, share)
+		}
+		if err != nil {
+			return fmt.Errorf("withhold pool %s of network %s: %w", c.Pool, c.Network, err)
+		}
+	}
+	return nil
 }
 
 func (a *Agent) sessionFile() string { return filepath.Join(a.cfg.StateDir, "overlay", "session") }
@@ -376,8 +408,7 @@ func (a *Agent) claimFor(ctx context.Context, session store.Session, n store.Net
 		claim, err := session.Claim(ctx, store.ClaimRequest{Network: n.Name, Is4: is4, Prefer: a.lastPool(n.Name, is4)})
 		var exhausted *store.ExhaustedError
 		if errors.As(err, &exhausted) {
-			a.with(func(s *state) { s.exhausted[n.Name] = err })
-			a.log.Error("no pool", "error", err)
+			a.noteExhausted(n.Name, err)
 			continue
 		}
 		if err != nil {
@@ -389,6 +420,16 @@ func (a *Agent) claimFor(ctx context.Context, session store.Session, n store.Net
 		}
 	}
 	return nil
+}
+
+// noteExhausted keeps the reason for status, and tells it once.
+func (a *Agent) noteExhausted(network string, err error) {
+	a.with(func(s *state) {
+		if before := s.exhausted[network]; before == nil || before.Error() != err.Error() {
+			a.log.Error("no pool", "error", err)
+		}
+		s.exhausted[network] = err
+	})
 }
 
 func (a *Agent) add(network string, claim store.Claim) error {

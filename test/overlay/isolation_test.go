@@ -1,0 +1,189 @@
+package overlay
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/netctl/netctl/plugins/overlay/control"
+	"github.com/netctl/netctl/test/hosts"
+	"github.com/netctl/netctl/test/netns"
+)
+
+// moment is how long a packet may take that must not arrive. One that has to
+// arrive gets as long as it needs.
+const moment = 700 * time.Millisecond
+
+// Row 24, networks: neither across hosts nor on one, unless both are open.
+func TestNetworksAreIsolated(t *testing.T) {
+	w, _ := etcdWorld(t, 2)
+	a, b := w.Hosts[0], w.Hosts[1]
+	a.CreateNetwork("red", "10.101.0.0/20")
+	awaitUsable(b, "red", 2)
+	blue, red, near := a.Add("blue"), b.Add("red"), a.Add("red")
+	if _, err := near.Await(red.Addr); err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []*hosts.Container{red, near} {
+		if err := blue.Reach(to.Addr, moment); err == nil {
+			t.Errorf("%s of network blue reached %s of network red", blue.ID, to.ID)
+		}
+	}
+	if err := red.Reach(blue.Addr, moment); err == nil {
+		t.Error("red reached blue")
+	}
+}
+
+// Row 24, strangers: only members are heard, and only with sources that are
+// theirs. The same packet from a member with a source of its pool arrives, so
+// the other two could.
+func TestForgedPacketsAreDropped(t *testing.T) {
+	w := staticWorld(t, 2)
+	a, b := w.Hosts[0], w.Hosts[1]
+	target := a.Add("blue")
+	var conn *net.UDPConn
+	must(t, target.NS.Do(func() (err error) {
+		conn, err = net.ListenUDP("udp", &net.UDPAddr{Port: 9})
+		return err
+	}))
+	defer conn.Close()
+	arrives := func(text string, wait time.Duration) bool {
+		buffer := make([]byte, 64)
+		for deadline := time.Now().Add(wait); time.Now().Before(deadline); {
+			must(t, conn.SetReadDeadline(deadline))
+			n, _, err := conn.ReadFrom(buffer)
+			if err == nil && string(buffer[:n]) == text {
+				return true
+			}
+		}
+		return false
+	}
+	member := netip.MustParseAddr("10.100.2.9")
+	forge := func(from *netns.Namespace, source netip.Addr, text string) {
+		must(t, from.Do(func() error {
+			out, err := net.Dial("udp", netip.AddrPortFrom(a.Addr, 4789).String())
+			if err != nil {
+				return err
+			}
+			defer out.Close()
+			_, err = out.Write(vxlan(1, tunnelMAC(a.Addr), source, target.Addr, text))
+			return err
+		}))
+	}
+	forge(b.NS, member, "genuine")
+	if !arrives("genuine", hosts.Patience) {
+		t.Fatal("the genuine packet does not arrive: the test proves nothing")
+	}
+	forge(w.Switch, member, "stranger")
+	if arrives("stranger", moment) {
+		t.Error("a tunnel packet from a stranger was delivered")
+	}
+	forge(b.NS, netip.MustParseAddr("10.100.1.9"), "own pool")
+	if arrives("own pool", moment) {
+		t.Error("a packet from a member with a source of our own pool was delivered")
+	}
+	forge(b.NS, netip.MustParseAddr("198.51.100.9"), "foreign source")
+	if arrives("foreign source", moment) {
+		t.Error("a packet with a foreign inner source was delivered")
+	}
+	// The wrong group.
+	must(t, b.NS.Do(func() error {
+		out, err := net.Dial("udp", netip.AddrPortFrom(a.Addr, 4789).String())
+		if err != nil {
+			return err
+		}
+		defer out.Close()
+		_, err = out.Write(vxlan(99, tunnelMAC(a.Addr), member, target.Addr, "other group"))
+		return err
+	}))
+	if arrives("other group", moment) {
+		t.Error("a packet of another network's group was delivered")
+	}
+}
+
+// tunnelMAC is derived from the tunnel's address (specification 5.3).
+func tunnelMAC(a netip.Addr) [6]byte {
+	b := a.As4()
+	return [6]byte{0x02, 0x56, b[0], b[1], b[2], b[3]}
+}
+
+// vxlan is a packet of the tunnel (VNI 1) with an Ethernet frame that holds a
+// UDP datagram to port 9.
+func vxlan(group uint16, to [6]byte, source, target netip.Addr, text string) []byte {
+	b := []byte{0x88, 0, byte(group >> 8), byte(group), 0, 0, 1, 0} // flags G and I, group, VNI
+	b = append(b, to[:]...)
+	b = append(b, 2, 0, 0, 0, 0, 9, 0x08, 0x00)
+	ip := make([]byte, 20)
+	ip[0], ip[8], ip[9] = 0x45, 64, 17
+	binary.BigEndian.PutUint16(ip[2:], uint16(28+len(text)))
+	copy(ip[12:], source.AsSlice())
+	copy(ip[16:], target.AsSlice())
+	var sum uint32
+	for i := 0; i < 20; i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(ip[i:]))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	binary.BigEndian.PutUint16(ip[10:], ^uint16(sum))
+	udp := []byte{0, 9, 0, 9, 0, byte(8 + len(text)), 0, 0}
+	return append(append(append(b, ip...), udp...), text...)
+}
+
+// Row 16: a host that was cut off from the store, and whose pool was reclaimed
+// and claimed by another, notices when it is back. Its container can't reach
+// other hosts any more, and the new owner is untouched.
+func TestALostPoolIsFenced(t *testing.T) {
+	w := hosts.New(t, binaries, 3)
+	w.StartEtcd()
+	for _, h := range w.Hosts {
+		h.UseEtcdWith(map[string]any{"sessionSeconds": 3})
+	}
+	a, b, c := w.Hosts[0], w.Hosts[1], w.Hosts[2]
+	a.StartWithEtcd()
+	b.StartWithEtcd()
+	a.Ready(1)
+	must(t, a.TryCreateNetwork("blue", 24, "10.100.0.0/23")) // two pools
+	awaitUsable(b, "blue", 2)
+	old := awaitUsable(a, "blue", 2).Pools[0]
+	stranded, other := a.Add("blue"), b.Add("blue")
+	_, err := stranded.Await(other.Addr)
+	must(t, err)
+	// The way to the store alone is cut; the data plane is not.
+	must(t, w.Switch.Run("nft", fmt.Sprintf("add table ip cut; add chain ip cut in { type filter hook input priority 0; }; add rule ip cut in ip saddr %s tcp dport 2379 drop", a.Addr)))
+	b.Await("a not alive", func(s control.Status) bool { return len(s.Peers) == 1 && s.Peers[0].Alive != nil && !*s.Peers[0].Alive })
+	what, err := b.Control().Reclaim(t.Context(), "a")
+	must(t, err)
+	if !strings.Contains(what, old.String()) {
+		t.Errorf("reclaimed %s, want %s", what, old)
+	}
+	c.StartWithEtcd()
+	if got := awaitUsable(c, "blue", 2).Pools[0]; got != old {
+		t.Fatalf("c has %s, want %s, which a still believes in", got, old)
+	}
+	owner := c.Add("blue")
+	must(t, w.Switch.Run("nft", "delete", "table", "ip", "cut"))
+	s := a.Await("aware of its loss", func(s control.Status) bool { return len(s.Networks) == 1 && len(s.Networks[0].Lost) > 0 })
+	if n := s.Networks[0]; len(n.Stranded) != 1 || n.Stranded[0] != stranded.ID || n.Exhausted == "" {
+		t.Errorf("status does not tell of the stranded container and the exhausted network: %+v", n)
+	}
+	if _, err := owner.Await(other.Addr); err != nil {
+		t.Errorf("the new owner's container: %v", err)
+	}
+	eventually(t, "the stranded container is cut off", func() bool { return stranded.Reach(other.Addr, moment) != nil })
+	if _, err := a.TryAdd("blue"); err == nil {
+		t.Error("an address of a lost pool was given out")
+	}
+	b.Await("the record of the winner", func(s control.Status) bool {
+		for _, o := range s.Networks[0].Owners {
+			if o.Node == "c" && len(o.Pools) == 1 && o.Pools[0] == old {
+				return true
+			}
+		}
+		return false
+	})
+}
