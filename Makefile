@@ -62,9 +62,9 @@ bench-ports: build reference ## published ports beside the reference portmap, 0 
 	$(GO) run ./bench/ports -ours $(BIN)/cni -reference $(BIN)/reference
 
 .PHONY: bench-dns
-bench-dns: build ## the resolver beside dnsmasq and the library's server
+bench-dns: build ## the resolver beside dnsmasq and the library's server; writes docs/dns.md (4 min)
 	@test/tools.sh dnsmasq=dnsmasq-base dnsperf=dnsperf
-	$(GO) test -run '^$$' -bench Peers -benchtime 1x ./dnsd
+	$(GO) test -run '^$$' -bench 'Peers$$|PeersLatency' -benchtime 1x -timeout 30m ./dnsd -peers.page ../docs/dns.md $(BENCH_DNS)
 
 .PHONY: test-kill
 test-kill: build ## kill ADD and DEL at every system call (long)

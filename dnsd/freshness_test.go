@@ -148,20 +148,19 @@ func TestUpdatesUnderLoad(t *testing.T) {
 	web := w.container("front", "web")
 	w.serve()
 	l := startLoad(t, web, 2000, patience)
-	for i := range 500 {
+	const cycles = 1000
+	for i := range cycles {
 		r := w.bare("front", fmt.Sprintf("10.88.%d.%d/16", 1+i/200, 1+i%200), fmt.Sprint("n", i))
 		if err := w.sync(w.put(r), "front"); err != nil {
 			t.Fatal(err)
 		}
-		if i%2 == 1 {
-			if err := w.sync(w.remove(r.Key), ""); err != nil {
-				t.Fatal(err)
-			}
+		if err := w.sync(w.remove(r.Key), ""); err != nil {
+			t.Fatal(err)
 		}
 	}
 	l.end()
 	if l.lost.Load() > 0 || l.wrong.Load() > 0 || l.asked.Load() < 100 {
-		t.Errorf("%d queries during 750 changes: %d lost, %d wrong", l.asked.Load(), l.lost.Load(), l.wrong.Load())
+		t.Errorf("%d queries during %d changes: %d lost, %d wrong", l.asked.Load(), 2*cycles, l.lost.Load(), l.wrong.Load())
 	}
 }
 

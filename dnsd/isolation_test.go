@@ -74,7 +74,15 @@ func TestInternal(t *testing.T) {
 	safe := w.container("vault", "safe")
 	key := w.container("vault", "key")
 	upstream := w.startUpstream("127.0.0.53")
-	w.setUpstream("127.0.0.53")
+	w.setUpstream("127.0.0.53", "192.0.2.53")
+	// The host has a way out, on which everything to port 53 is counted.
+	run(t, w.host, "ip link add wan type bridge")
+	run(t, w.host, "ip link set wan up")
+	run(t, w.host, "ip route add default dev wan")
+	for _, line := range []string{"add table inet watch", "add chain inet watch out { type filter hook output priority 0; }",
+		"add rule inet watch out ip daddr != 10.90.0.0/24 th dport 53 counter"} {
+		run(t, w.host, "nft "+line)
+	}
 	w.serve()
 
 	for _, name := range []string{"example.org", "intranet", "host.docker.internal", "1.2.0.192.in-addr.arpa", "nobody.netctl.internal"} {
@@ -93,6 +101,9 @@ func TestInternal(t *testing.T) {
 	}
 	if seen := upstream.names(); len(seen) > 0 {
 		t.Errorf("upstream was asked for %v", seen)
+	}
+	if out, err := w.host.Output("nft", "list", "table", "inet", "watch"); err != nil || !strings.Contains(out, "counter packets 0 bytes 0") {
+		t.Errorf("packets have left the host: %s, %v", out, err)
 	}
 
 	inside := new(fakeUpstream)

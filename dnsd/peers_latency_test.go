@@ -40,18 +40,22 @@ func BenchmarkPeersLatency(b *testing.B) {
 			lost[p.name] += missing
 		}
 	}
+	table := machine() + "\n\n| | queries | lost | p50 | p99 | p99.9 |\n|---|---|---|---|---|---|\n"
 	for _, p := range peers()[:2] {
 		l := all[p.name]
 		slices.Sort(l)
-		fmt.Printf("latency  %-8s %d queries  p50 %v  p99 %v  p99.9 %v  %d lost\n", p.name, len(l),
-			l[len(l)/2].Round(time.Microsecond), l[len(l)*99/100].Round(time.Microsecond), l[len(l)*999/1000].Round(time.Microsecond), lost[p.name])
+		at := func(permille int) time.Duration { return l[len(l)*permille/1000].Round(time.Microsecond) }
+		line := fmt.Sprintf("| %s | %d | %d | %v | %v | %v |\n", p.name, len(l), lost[p.name], at(500), at(990), at(999))
+		fmt.Print(line)
+		table += line
 	}
+	writePage(b, "latency", table)
 }
 
 // latency asks a server for a while and returns how long each answer took.
 func (w *world) latency(client *netns.Namespace, p peer) (took []time.Duration, lost int) {
 	w.t.Helper()
-	cmd := w.startPeer(client, p)
+	cmd := w.startPeer(client, p, *peerNames)
 	defer func() {
 		cmd.Process.Signal(syscall.SIGTERM)
 		cmd.Wait()

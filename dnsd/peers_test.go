@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,6 +26,8 @@ var (
 	peerLoopback = flag.Bool("peers.loopback", false, "ask from the host itself, not through a bridge")
 	peerOnly     = flag.String("peers.only", "", "measure this server alone")
 	peerNames    = flag.Int("peers.names", 1000, "names that are served")
+	peerMany     = flag.Int("peers.many", 10_000, "names that are served in a further measurement over UDP, 0 for none")
+	peerPage     = flag.String("peers.page", "", "write the tables into this page")
 )
 
 // peer is a server under measurement. command runs it in the foreground, on
@@ -67,51 +68,58 @@ type result struct {
 //
 //	go test -run '^$' -bench 'Peers$' -benchtime 1x ./dnsd
 func BenchmarkPeers(b *testing.B) {
-	w := peerWorld(b, *peerNames)
-	client := w.host
-	if !*peerLoopback {
-		client = namespace(b)
-		w.link(client)
-	}
-	for _, mode := range strings.Split(*peerModes, ",") {
-		results := map[string][]result{}
-		for range *peerRounds {
-			for _, p := range peers() {
-				if mode == "forward" && p.name == "floor" || *peerOnly != "" && p.name != *peerOnly {
-					continue
-				}
-				results[p.name] = append(results[p.name], w.measure(client, p, mode))
-			}
+	var rows []string
+	all := map[string]map[string][]result{}
+	measure := func(names int, modes ...string) {
+		w := peerWorld(b, names)
+		client := w.host
+		if !*peerLoopback {
+			client = namespace(b)
+			w.link(client)
 		}
-		report(mode, results)
+		for _, mode := range modes {
+			row := fmt.Sprintf("%s, %d names", mode, names)
+			rows = append(rows, row)
+			all[row] = w.compare(client, mode, names)
+			report(row, all[row])
+		}
 	}
+	measure(*peerNames, strings.Split(*peerModes, ",")...)
+	if *peerMany > 0 {
+		measure(*peerMany, "udp")
+	}
+	writePage(b, "cost", costTable(rows, all))
 }
 
-// report prints medians, and each server's processor time against dnsmasq's.
-func report(mode string, results map[string][]result) {
-	median := func(name string, of func(result) float64) float64 {
-		var list []float64
-		for _, r := range results[name] {
-			list = append(list, of(r))
+// compare measures every server in each round.
+func (w *world) compare(client *netns.Namespace, mode string, names int) map[string][]result {
+	results := map[string][]result{}
+	for range *peerRounds {
+		for _, p := range peers() {
+			if mode == "forward" && p.name == "floor" || *peerOnly != "" && p.name != *peerOnly {
+				continue
+			}
+			results[p.name] = append(results[p.name], w.measure(client, p, mode, names))
 		}
-		if len(list) == 0 {
-			return 0
-		}
-		slices.Sort(list)
-		return list[len(list)/2]
 	}
-	cpu := func(r result) float64 { return r.cpu }
+	return results
+}
+
+// report prints medians, and each server's processor time against the others'.
+func report(row string, results map[string][]result) {
+	cost := func(name string) float64 { return spreadOf(results[name], result.cost).median }
 	for _, p := range peers() {
 		if len(results[p.name]) == 0 {
 			continue
 		}
-		fmt.Printf("%-8s %-8s %9.0f q/s  %6.2f µs/query", mode, p.name, median(p.name, func(r result) float64 { return r.perSecond }), median(p.name, cpu))
+		c := spreadOf(results[p.name], result.cost)
+		fmt.Printf("%-20s %-8s %9.0f q/s  %6.2f (%.2f to %.2f) µs/query", row, p.name, spreadOf(results[p.name], result.rate).median, c.median, c.least, c.most)
 		for _, other := range []string{"floor", "dnsmasq"} {
-			if m := median(other, cpu); m > 0 {
-				fmt.Printf("  %5.2f x %s", median(p.name, cpu)/m, other)
+			if m := cost(other); m > 0 {
+				fmt.Printf("  %5.2f x %s", c.median/m, other)
 			}
 		}
-		fmt.Printf("  %5.2f %% lost\n", median(p.name, func(r result) float64 { return r.lost }))
+		fmt.Printf("  %5.2f %% lost\n", spreadOf(results[p.name], func(r result) float64 { return r.lost }).median)
 	}
 }
 
@@ -184,9 +192,9 @@ var (
 )
 
 // startPeer starts a server and returns when it answers.
-func (w *world) startPeer(client *netns.Namespace, p peer) *exec.Cmd {
+func (w *world) startPeer(client *netns.Namespace, p peer, names int) *exec.Cmd {
 	w.t.Helper()
-	cmd := w.background("0", p.command(w, *peerNames)...)
+	cmd := w.background("0", p.command(w, names)...)
 	awaitAnswer(w.t, path{from: client, transport: "udp", server: "10.0.0.1"}, "web1")
 	return cmd
 }
@@ -194,7 +202,7 @@ func (w *world) startPeer(client *netns.Namespace, p peer) *exec.Cmd {
 // awaitAnswer waits until a server answers a question.
 func awaitAnswer(t testing.TB, way path, name string) {
 	t.Helper()
-	for start := time.Now(); time.Since(start) < 5*time.Second; time.Sleep(20 * time.Millisecond) {
+	for start := time.Now(); time.Since(start) < patience; time.Sleep(20 * time.Millisecond) {
 		conn, err := way.dial()
 		if err != nil {
 			continue
@@ -213,9 +221,9 @@ func awaitAnswer(t testing.TB, way path, name string) {
 }
 
 // measure starts a server, asks it for a while, and ends it.
-func (w *world) measure(client *netns.Namespace, p peer, mode string) result {
+func (w *world) measure(client *netns.Namespace, p peer, mode string, names int) result {
 	w.t.Helper()
-	cmd := w.startPeer(client, p)
+	cmd := w.startPeer(client, p, names)
 	defer func() {
 		cmd.Process.Signal(syscall.SIGTERM)
 		cmd.Wait()

@@ -289,6 +289,9 @@ func (s *Set) adopt(l names.Listener, sockets inside.Sockets) (*listener, error)
 	if !isUDP || !isTCP {
 		return nil, errors.Join(errors.New("the sockets are not UDP and TCP"), udp.Close(), tcp.Close())
 	}
+	if err := prepareUDP(u); err != nil {
+		return nil, errors.Join(err, udp.Close(), tcp.Close())
+	}
 	return &listener{port: t.Addr().(*net.TCPAddr).AddrPort().Port(), udp: []*net.UDPConn{u}, tcp: s.tcpListener(l, t)}, nil
 }
 

@@ -2,6 +2,7 @@ package listen
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -63,11 +64,34 @@ func openUDP(ctx context.Context, l names.Listener, port uint16) (*net.UDPConn, 
 		return nil, err
 	}
 	conn := c.(*net.UDPConn)
-	if err := conn.SetReadBuffer(receiveBuffer); err != nil {
+	if err := prepareUDP(conn); err != nil {
 		conn.Close() //nolint:errcheck // the first error counts
-		return nil, fmt.Errorf("listen on %s: receive buffer: %w", l, err)
+		return nil, fmt.Errorf("listen on %s: %w", l, err)
 	}
 	return conn, nil
+}
+
+// prepareUDP sets what a bound UDP socket needs. Replies are never sent in
+// fragments, which could be forged (RFC 9715 section 3.1), and are short enough for
+// that; as a side effect the kernel need not think of an identification
+// for each packet.
+func prepareUDP(conn *net.UDPConn) error {
+	if err := conn.SetReadBuffer(receiveBuffer); err != nil {
+		return fmt.Errorf("receive buffer: %w", err)
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	level, option, value := unix.SOL_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE
+	if local, ok := conn.LocalAddr().(*net.UDPAddr); ok && local.IP.To4() == nil {
+		level, option, value = unix.SOL_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE
+	}
+	cerr := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, value) })
+	if err = errors.Join(cerr, err); err != nil {
+		return fmt.Errorf("no fragments: %w", err)
+	}
+	return nil
 }
 
 func openTCP(ctx context.Context, l names.Listener, port uint16) (*net.TCPListener, error) {
