@@ -65,6 +65,7 @@ bench-ports: build reference ## published ports beside the reference portmap, 0 
 bench-dns: build ## the resolver beside dnsmasq and the library's server; writes docs/dns.md (4 min)
 	@test/tools.sh dnsmasq=dnsmasq-base dnsperf=dnsperf
 	$(GO) test -run '^$$' -bench 'Peers$$|PeersLatency' -benchtime 1x -timeout 30m ./dnsd -peers.page ../docs/dns.md $(BENCH_DNS)
+	$(GO) test -run '^$$' -bench Inside -benchtime 1x ./plugins/internal/firewall
 
 .PHONY: test-kill
 test-kill: build ## kill ADD and DEL at every system call (long)

@@ -105,7 +105,7 @@ func ping(conn net.Conn, during time.Duration) (took []time.Duration, lost int) 
 		sent[uint16(i)] = time.Now()
 		conn.Write(msg)
 	}
-	conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 	<-done
 	return took, n - len(took)
 }

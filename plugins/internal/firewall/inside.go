@@ -14,7 +14,10 @@ import (
 )
 
 // insideTable is our table in the namespace of a container.
-const insideTable = "netctl-resolver"
+const (
+	insideTable = "netctl-resolver"
+	insideRules = 5
+)
 
 // LeadInside leads what a container asks at port 53 of one of its own
 // addresses to the port where our resolver is, in the namespace of the calling
@@ -33,6 +36,7 @@ func LeadInside(resolver netip.AddrPort) error {
 	conn.AddTable(table)
 	chain := conn.AddChain(&nft.Chain{Name: "output", Table: table, Type: nft.ChainTypeFilter,
 		Hooknum: nft.ChainHookOutput, Priority: nft.ChainPriorityRaw})
+	conn.AddRule(&nft.Rule{Table: table, Chain: chain, Exprs: leaveOthers()})
 	for _, p := range []wire.Protocol{wire.UDP, wire.TCP} {
 		conn.AddRule(&nft.Rule{Table: table, Chain: chain, Exprs: rewritePort(p, toServer, resolver.Addr(), wire.DNSPort, resolver.Port())})
 		conn.AddRule(&nft.Rule{Table: table, Chain: chain, Exprs: rewritePort(p, toClient, resolver.Addr(), resolver.Port(), wire.DNSPort)})
@@ -67,8 +71,8 @@ func CheckInside(resolver netip.AddrPort) error {
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("look for table %s: %w", insideTable, err)
 	}
-	if len(rules) < 4 {
-		return fmt.Errorf("port 53 of %s does not lead to %s: table ip %s has %d rules, want 4", resolver.Addr(), resolver, insideTable, len(rules))
+	if len(rules) < insideRules {
+		return fmt.Errorf("port 53 of %s does not lead to %s: table ip %s has %d rules, want %d", resolver.Addr(), resolver, insideTable, len(rules), insideRules)
 	}
 	return nil
 }
@@ -79,6 +83,7 @@ func InsideLines(container string, resolver netip.AddrPort) []string {
 	lines := []string{
 		in + "add table ip " + insideTable,
 		in + "add chain ip " + insideTable + " output '{ type filter hook output priority raw; }'",
+		in + "add rule ip " + insideTable + " output oif != lo accept",
 	}
 	for _, p := range []wire.Protocol{wire.UDP, wire.TCP} {
 		lines = append(lines,
@@ -86,6 +91,16 @@ func InsideLines(container string, resolver netip.AddrPort) []string {
 			fmt.Sprintf("%sadd rule ip %s output ip saddr %s %s sport %d notrack %s sport set %d", in, insideTable, resolver.Addr(), p, resolver.Port(), p, wire.DNSPort))
 	}
 	return lines
+}
+
+// leaveOthers lets all that does not stay in the container pass at once: it
+// costs that traffic one comparison. Lo is a namespace's first link.
+func leaveOthers() []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyOIF, Register: register(0)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: register(0), Data: binary.NativeEndian.AppendUint32(nil, 1)},
+		&expr.Verdict{Kind: expr.VerdictAccept},
+	}
 }
 
 // direction of a packet, by which of its addresses and ports are the server's.
