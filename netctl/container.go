@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -105,7 +106,7 @@ func (c containers) explain(err error, ref string) error {
 	case errors.As(err, &missing):
 		return &Error{Status: ExitFailed, Err: err, Hint: c.missingHint(ref)}
 	case errors.As(err, &start):
-		return &Error{Status: start.Status, Err: err}
+		return &Error{Status: start.Status, Err: c.withNames(err)}
 	case errors.Is(err, lifecycle.ErrRunning):
 		return &Error{
 			Status: ExitFailed,
@@ -117,6 +118,32 @@ func (c containers) explain(err error, ref string) error {
 	}
 	return err
 }
+
+// withNames puts names in the place of the IDs of our containers: plugins know
+// who holds a port or an address by ID alone.
+func (c containers) withNames(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := wholeID.ReplaceAllStringFunc(err.Error(), func(id string) string {
+		if rec, loadErr := c.all().Store.Load(runner.ID(id)); loadErr == nil {
+			return rec.Name
+		}
+		return id
+	})
+	return &worded{err, text}
+}
+
+var wholeID = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
+
+// worded is an error in other words.
+type worded struct {
+	err  error
+	text string
+}
+
+func (w *worded) Error() string { return w.text }
+func (w *worded) Unwrap() error { return w.err }
 
 // missingHint helps who meant a network.
 func (c containers) missingHint(ref string) string {

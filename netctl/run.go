@@ -175,7 +175,7 @@ func (c containers) startNew(ctx context.Context, all *lifecycle.Containers, cfg
 		err = errors.New("interrupted; nothing was left behind")
 	}
 	rec := runner.Container{Config: *cfg}
-	return nil, errors.Join(err, all.Remove(context.WithoutCancel(ctx), &rec, true))
+	return nil, errors.Join(c.withNames(err), all.Remove(context.WithoutCancel(ctx), &rec, true))
 }
 
 // session shows the container's output until it ends; its status becomes ours.

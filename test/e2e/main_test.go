@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 		for _, name := range []string{"netctl", "dnsd"} {
 			// As the Makefile builds it: the engine refuses to run without its
 			// system call filter.
-			out, err := exec.Command("go", "build", "-tags", "seccomp,netgo,osusergo", "-o", filepath.Join(dir, name), "../../cmd/"+name).CombinedOutput()
+			// Static, because --init runs it inside of any root file system.
+			out, err := exec.Command("go", "build", "-tags", "seccomp,netgo,osusergo", "-ldflags", "-linkmode external -extldflags -static", "-o", filepath.Join(dir, name), "../../cmd/"+name).CombinedOutput()
 			if err != nil {
 				panic(fmt.Sprintf("build %s: %v\n%s", name, err, out))
 			}
