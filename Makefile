@@ -42,6 +42,14 @@ lint: ## gofmt, vet, staticcheck
 demo: build ## show the main job in a private namespace
 	@test/demo.sh
 
+.PHONY: demo-overlay
+demo-overlay: build ## show one network over three hosts, with etcd and with a peers file
+	@test/demo-overlay.sh
+
+.PHONY: test-overlay
+test-overlay: build ## every row of the overlay's table of tests (long)
+	OVERLAY_FULL=1 $(GO) test -timeout 30m -v ./test/overlay ./plugins/overlay/...
+
 .PHONY: reference
 reference: ## build the reference plugins that benchmarks and calibration compare with
 	@mkdir -p $(BIN)/reference
@@ -86,6 +94,11 @@ test-model: tools ## ten minutes of random claims, reclaims and broken paths aga
 .PHONY: conformance
 conformance: build ## judge the reference plugins and ours, and write docs/conformance.md's table (10 minutes)
 	conformance/table.sh $(BIN)
+
+.PHONY: bench-overlay
+bench-overlay: build ## the overlay beside a raw VXLAN and bare netlink, interleaved
+	$(GO) test -run '^$$' -bench Mesh -benchtime 1x ./plugins/internal/kernel
+	$(GO) test -timeout 30m -run '^$$' -bench . -benchtime 1x -v ./test/overlay
 
 .PHONY: clean
 clean: ## remove what was built

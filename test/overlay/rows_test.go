@@ -362,3 +362,11 @@ func awaitName(t *testing.T, c *hosts.Container, name, want string) {
 	}
 	t.Errorf("%s asked from %s: %v, %v; want %q", name, c.ID, got, err, want)
 }
+
+// Each host learns how far the others are.
+func TestPeersAreHeard(t *testing.T) {
+	w, _ := etcdWorld(t, 2)
+	w.Hosts[0].Await("hearing its peer", func(s control.Status) bool {
+		return len(s.Peers) == 1 && !s.Peers[0].Heard.IsZero() && s.Peers[0].MTU == 1450
+	})
+}

@@ -18,17 +18,15 @@ func (w *fenceWriter) rules(f wire.Fence) {
 }
 
 // arriving looks at the source of every packet, before anything else is done
-// with it: it must be one that can come this way.
+// with it: it must be one that can come this way. The usual cases leave first.
 func (w *fenceWriter) arriving(f wire.Fence) {
 	raw := w.hook("prerouting", nft.ChainHookPrerouting, *nft.ChainPriorityRaw)
-	w.add(raw, iif("lo"), leaves())             // iifname lo return
+	tunnel := w.chain("from-tunnel")
 	w.add(raw, w.iifIn(fenceBridges), leaves()) // iifname @bridges return
+	w.add(raw, iif(f.Device), jumps(tunnel))
+	w.add(raw, iif("lo"), leaves())
 	for _, v := range []family{ipv4, ipv6} {
-		// iifname TUNNEL ip saddr != @peers drop
-		w.add(raw, iif(f.Device), source(v), w.notIn(fencePeers+v.digit()), drops())
-	}
-	w.add(raw, iif(f.Device), leaves())
-	for _, v := range []family{ipv4, ipv6} {
+		w.add(tunnel, source(v), w.in(fencePeers+v.digit()), accepts()) // ip saddr @peers accept
 		if f.Direct != "" {
 			// iifname UNDERLAY meta mark set ip saddr map @groups: breaks off where
 			// there is no such pool.
@@ -37,6 +35,7 @@ func (w *fenceWriter) arriving(f wire.Fence) {
 		// ip saddr @ranges drop
 		w.add(raw, source(v), w.in(fenceRanges+v.digit()), drops())
 	}
+	w.add(tunnel, drops())
 }
 
 // forwarded guards the source of what leaves, marks it with its network's
@@ -155,6 +154,9 @@ func portOf(protocol byte, port uint16) []expr.Any {
 	return append(meta(expr.MetaKeyL4PROTO, 0), equal(false, []byte{protocol}),
 		portToRegister(0), equal(false, binary.BigEndian.AppendUint16(nil, port)))
 }
+
+// accepts ends this table's say in this hook, no more.
+func accepts() []expr.Any { return []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}} }
 
 func leaves() []expr.Any { return []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}} }
 func drops() []expr.Any  { return []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}} }

@@ -51,8 +51,7 @@ func TestAFenceIsWrittenOnce(t *testing.T) {
 			}
 			for _, want := range []string{
 				"10.100.2.0-10.100.4.255", // joined
-				`iifname "netctl-overlay" ip saddr != @peers4 drop`,
-				`iifname "netctl-overlay" ip6 saddr != @peers6 drop`,
+				`iifname "netctl-overlay" jump from-tunnel`, "ip saddr @peers4 accept", "ip6 saddr @peers6 accept",
 				"udp dport 4789 ip saddr != @members4 drop", "udp dport 4790 ip6 saddr != @members6 drop",
 				"meta mark . oifname != @admit drop", "meta mark set iifname map @leaving",
 				`oifname "netctl-overlay" ip saddr != @own4 drop`,

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -24,6 +25,8 @@ const (
 type meshObject interface {
 	replace(*meshDevice) request
 	remove(*meshDevice) request
+	// order is what objects of one kind are sorted by.
+	order() []byte
 	fmt.Stringer
 }
 
@@ -194,7 +197,9 @@ func differences(want, have *meshState) (set, remove []meshObject) {
 	return set, remove
 }
 
-// fresh are the objects that are wanted and not there, or not like that.
+// fresh are the objects that are wanted and not there, or not like that, in
+// order: a routing table that is filled at random is rebuilt more often, each
+// time with a wait for all CPUs.
 func fresh[K comparable, O interface {
 	comparable
 	meshObject
@@ -205,6 +210,7 @@ func fresh[K comparable, O interface {
 			result = append(result, object)
 		}
 	}
+	slices.SortFunc(result, func(a, b meshObject) int { return bytes.Compare(a.order(), b.order()) })
 	return result
 }
 

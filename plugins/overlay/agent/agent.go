@@ -91,6 +91,8 @@ type state struct {
 	peers  map[netip.Addr]*Path
 	passes passes
 	ready  bool
+	// joined: what this host owns has been verified since the start.
+	joined bool
 	// left: the host gives everything back, and nothing is taken any more.
 	left bool
 	// exhausted are the networks for which no pool could be had, and why.

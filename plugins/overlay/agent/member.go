@@ -94,6 +94,8 @@ func (a *Agent) join(ctx context.Context) (store.Session, error) {
 		_ = session.Close(context.WithoutCancel(ctx), true)
 		return nil, err
 	}
+	a.with(func(s *state) { s.joined = true })
+	a.dirty.ring()
 	a.trouble(nil)
 	return session, nil
 }

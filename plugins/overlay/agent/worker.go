@@ -89,6 +89,8 @@ func nextDue(failing map[string]*retry) time.Duration {
 // pass looks at everything once and writes what is different.
 func (a *Agent) pass(failing map[string]*retry) {
 	start := time.Now()
+	joined := false
+	a.with(func(s *state) { joined = s.joined })
 	writes, err := a.reconcile(failing)
 	a.with(func(s *state) {
 		p := &s.passes
@@ -98,7 +100,7 @@ func (a *Agent) pass(failing map[string]*retry) {
 			if p.Err == nil || p.Err.Error() != err.Error() {
 				a.log.Error("the overlay is not as it should be", "error", err)
 			}
-		} else if s.live && !s.ready {
+		} else if s.live && joined && !s.ready {
 			s.ready = true
 			a.log.Info("ready", "peers", len(s.plan.Mesh.Peers), "took", p.Last)
 		}
