@@ -15,8 +15,9 @@ import (
 //	POSTROUTING -> MASQUERADE -> MASQ-<network>
 //	INPUT       -> INPUT      -> DNS
 //	FORWARD     -> FORWARD    -> ADMIN                 the administrator's own rules
-//	                          -> INGRESS -> IN-<network>     packets that leave by its bridge
-//	                          -> EGRESS  -> OUT-<network> -> ISOLATE   packets that came by it
+//	                          -> GUARD -> IN-<network>     packets to its members
+//	                                   -> OUT-<network> -> ISOLATE   packets from them
+//	                          -> INGRESS, EGRESS -> ISOLATE          see forwardRules
 var (
 	hookPrerouting  = chain{nat, "PREROUTING", true}
 	hookOutput      = chain{nat, "OUTPUT", true}
@@ -32,6 +33,7 @@ var (
 	chainDNS     = chain{filter, "DNS", false}
 	chainForward = chain{filter, "FORWARD", false}
 	chainAdmin   = chain{filter, "ADMIN", false}
+	chainGuard   = chain{filter, "GUARD", false}
 	chainIngress = chain{filter, "INGRESS", false}
 	chainEgress  = chain{filter, "EGRESS", false}
 	chainIsolate = chain{filter, "ISOLATE", false}

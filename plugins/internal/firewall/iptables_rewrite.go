@@ -198,7 +198,7 @@ func (d *difference) additions(s *script) {
 			continue
 		}
 		command := "-A " + iptablesChain(p.chain)
-		if p.comment == layout && !isTreeJump(p) {
+		if p.ahead || p.comment == layout && !isTreeJump(p) {
 			position[p.chain]++
 			command = fmt.Sprintf("-I %s %d", iptablesChain(p.chain), position[p.chain])
 		}

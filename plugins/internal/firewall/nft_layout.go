@@ -20,8 +20,10 @@ const (
 	nftPublishAny = "publish-any"
 	nftRanges     = "publish-ranges"
 	// The chains of bridges, by the device a packet leaves or came by.
-	nftIngress = "ingress"
-	nftEgress  = "egress"
+	nftGuardIngress = "guard-ingress"
+	nftGuardEgress  = "guard-egress"
+	nftIngress      = "ingress"
+	nftEgress       = "egress"
 	// A receipt for each attachment that publishes: see receipt.
 	nftAttachments = "attachments"
 )
@@ -80,13 +82,13 @@ func nftWanted(f family, r Rules) nftWant {
 // nftBase is what all networks of the host share.
 func nftBase(f family) (w nftWant) {
 	for _, p := range baseRules(f) {
-		switch {
-		case p.do.action == jump && p.do.chain == chainIngress:
-			p.do = verdict{action: dispatchOut, chain: set(nftIngress)}
-		case p.do.action == jump && p.do.chain == chainEgress:
-			p.do = verdict{action: dispatchIn, chain: set(nftEgress)}
+		dispatched := dispatches(p.do.chain)
+		if len(dispatched) == 0 {
+			w.add(nftChain(p.chain), p.rule)
 		}
-		w.add(nftChain(p.chain), p.rule)
+		for _, p.do = range dispatched {
+			w.add(nftChain(p.chain), p.rule)
+		}
 	}
 	for _, name := range []string{nftPublish, nftPublishAny, nftRanges} {
 		w.add(nftChain(chainPublish), rule{do: verdict{action: dnatMap, chain: set(name)}, comment: layout})
@@ -94,35 +96,67 @@ func nftBase(f family) (w nftWant) {
 	return w
 }
 
-// addNetwork places a network's rules. The jumps to its chains become map
-// elements, keyed by the bridge. Two networks can share a bridge; then they
-// share the chains, each rule with its owner's comment. The chain of the
-// masquerade rules is the marker.
+// dispatches are the look-ups by device that stand for a jump to a chain in
+// which networks have rules for their bridges.
+func dispatches(c chain) []verdict {
+	out, in := verdict{action: dispatchOut}, verdict{action: dispatchIn}
+	switch c {
+	case chainGuard:
+		out.chain, in.chain = set(nftGuardIngress), set(nftGuardEgress)
+		return []verdict{out, in}
+	case chainIngress:
+		out.chain = set(nftIngress)
+		return []verdict{out}
+	case chainEgress:
+		in.chain = set(nftEgress)
+		return []verdict{in}
+	}
+	return nil
+}
+
+// addNetwork places a network's rules. Those in chains that are dispatched to
+// go to a chain of their bridge, which networks on the same bridge share, each
+// rule with its owner's comment. The chain of the masquerade rules is the
+// marker.
 func (w *nftWant) addNetwork(all []placed, marker string) {
 	w.markers = append(w.markers, marker)
-	names := map[chain]string{}
+	masq := chain{}
 	for _, p := range all {
-		switch p.chain {
-		case chainIngress:
-			names[p.do.chain] = "in-" + p.out.name
-			w.addDispatch(nftIngress, p.out.name, names[p.do.chain], p.comment)
-		case chainEgress:
-			names[p.do.chain] = "out-" + p.in.name
-			w.addDispatch(nftEgress, p.in.name, names[p.do.chain], p.comment)
-		case chainMasquerade:
-			names[p.do.chain] = marker
+		switch {
+		case len(dispatches(p.chain)) > 0:
+			w.addDispatched(p)
+		case p.chain == chainMasquerade:
+			masq = p.do.chain
 			p.do.chain = chain{name: marker}
 			w.add(nftChain(p.chain), p.rule)
+		case p.chain == masq:
+			w.add(marker, p.rule)
 		default:
-			name := names[p.chain]
-			if name == "" {
-				name = nftChain(p.chain)
-			}
-			w.add(name, p.rule)
+			w.add(nftChain(p.chain), p.rule)
 		}
 	}
 	if !slices.Contains(w.chains, marker) { // a network without subnets
 		w.add(marker, rule{do: verdict{action: leave}, comment: all[0].comment})
+	}
+}
+
+// addDispatched places a rule into the chain of its bridge. Packets to the
+// bridge and from it have chains of their own.
+func (w *nftWant) addDispatched(p placed) {
+	for _, d := range dispatches(p.chain) {
+		name, device := "to-", p.out
+		if d.action == dispatchIn {
+			name, device = "from-", p.in
+		}
+		if device.name == "" || device.not {
+			continue
+		}
+		if p.chain == chainGuard {
+			name = "guard-" + name
+		}
+		w.addDispatch(d.chain.name, device.name, name+device.name, p.comment)
+		w.add(name+device.name, p.rule)
+		return
 	}
 }
 

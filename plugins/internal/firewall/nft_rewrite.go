@@ -203,15 +203,27 @@ func (d *nftDifference) prune(wanted map[block][]rule) error {
 
 func (d *nftDifference) pruneChain(name string) error {
 	var err error
-	if device, found := strings.CutPrefix(name, "in-"); found {
-		err = d.writer.deleteElements([]element{{set: nftIngress, key: deviceKey(device)}})
-	} else if device, found := strings.CutPrefix(name, "out-"); found {
-		err = d.writer.deleteElements([]element{{set: nftEgress, key: deviceKey(device)}})
-	} else if !strings.HasPrefix(name, "masq-") {
+	dispatch, device := dispatchTo(name)
+	switch {
+	case dispatch != "":
+		err = d.writer.deleteElements([]element{{set: dispatch, key: deviceKey(device)}})
+	case !strings.HasPrefix(name, "in-") && !strings.HasPrefix(name, "out-") && !strings.HasPrefix(name, "masq-"):
 		return nil
 	}
 	d.writer.conn.DelChain(d.writer.chain(name))
 	return err
+}
+
+// dispatchTo reads the map, and the device in it, that leads to a chain.
+func dispatchTo(name string) (dispatch, device string) {
+	for _, d := range []struct{ prefix, set string }{
+		{"guard-to-", nftGuardIngress}, {"guard-from-", nftGuardEgress}, {"to-", nftIngress}, {"from-", nftEgress},
+	} {
+		if device, found := strings.CutPrefix(name, d.prefix); found {
+			return d.set, device
+		}
+	}
+	return "", ""
 }
 
 // uniqueElements leaves out what is wanted twice.

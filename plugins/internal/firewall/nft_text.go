@@ -120,7 +120,7 @@ func nftElement(f family, e element) string {
 	switch e.set {
 	case nftAttachments:
 		return fmt.Sprintf("%s comment %q", deviceText(e.key), e.comment)
-	case nftIngress, nftEgress:
+	case nftGuardIngress, nftGuardEgress, nftIngress, nftEgress:
 		return fmt.Sprintf("%s comment %q : jump %s", deviceText(e.key), e.comment, e.chain)
 	case nftRanges:
 		first, last := f.keyText(e.key), f.keyText(e.until)
@@ -177,6 +177,8 @@ func nftSets(f family) []declaration {
 		{nftPublish, fmt.Sprintf("map { type %s . %s : %s . inet_service; }", address, port, address)},
 		{nftPublishAny, fmt.Sprintf("map { type %s : %s . inet_service; }", port, address)},
 		{nftRanges, fmt.Sprintf("map { type %s . %s : %s; flags interval; }", address, port, address)},
+		{nftGuardIngress, "map { type ifname : verdict; }"},
+		{nftGuardEgress, "map { type ifname : verdict; }"},
 		{nftIngress, "map { type ifname : verdict; }"},
 		{nftEgress, "map { type ifname : verdict; }"},
 		{nftAttachments, "set { type ifname; }"},

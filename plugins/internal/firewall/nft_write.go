@@ -40,9 +40,10 @@ func (w *nftWriter) declareSets() map[string]*nft.Set {
 		{Name: nftPublish, IsMap: true, KeyType: hostPorts, DataType: place, Concatenation: true},
 		{Name: nftPublishAny, IsMap: true, KeyType: ports, DataType: place, Concatenation: true},
 		{Name: nftRanges, IsMap: true, KeyType: hostPorts, DataType: address, Concatenation: true, Interval: true},
-		{Name: nftIngress, IsMap: true, KeyType: device, DataType: nft.TypeVerdict, KeyByteOrder: binaryutil.NativeEndian},
-		{Name: nftEgress, IsMap: true, KeyType: device, DataType: nft.TypeVerdict, KeyByteOrder: binaryutil.NativeEndian},
 		{Name: nftAttachments, KeyType: device, KeyByteOrder: binaryutil.NativeEndian},
+	}
+	for _, name := range []string{nftGuardIngress, nftGuardEgress, nftIngress, nftEgress} {
+		all = append(all, &nft.Set{Name: name, IsMap: true, KeyType: device, DataType: nft.TypeVerdict, KeyByteOrder: binaryutil.NativeEndian})
 	}
 	sets := map[string]*nft.Set{}
 	for i, s := range all {
@@ -80,18 +81,23 @@ func (w *nftWriter) create() error {
 
 func (w *nftWriter) chain(name string) *nft.Chain { return &nft.Chain{Table: w.table, Name: name} }
 
-// addBlock adds an owner's rules to a chain: the shared ones ahead of all
-// others, because they may be missing when the others are not.
+// addBlock adds an owner's rules to a chain: the shared ones and those that go
+// ahead before all others, because they may be missing when the others are not.
 func (w *nftWriter) addBlock(b block, rules []rule) {
-	add := w.conn.AddRule
-	if b.comment == layout {
-		add = w.conn.InsertRule
-		rules = slices.Clone(rules)
-		slices.Reverse(rules)
+	add := func(to func(*nft.Rule) *nft.Rule, r rule) {
+		to(&nft.Rule{Table: w.table, Chain: w.chain(b.chain), Exprs: exprs(w.family, r),
+			UserData: userdata.AppendString(nil, userdata.TypeComment, r.comment)})
+	}
+	isAhead := func(r rule) bool { return r.ahead || b.comment == layout }
+	for _, r := range slices.Backward(rules) {
+		if isAhead(r) {
+			add(w.conn.InsertRule, r)
+		}
 	}
 	for _, r := range rules {
-		add(&nft.Rule{Table: w.table, Chain: w.chain(b.chain), Exprs: exprs(w.family, r),
-			UserData: userdata.AppendString(nil, userdata.TypeComment, r.comment)})
+		if !isAhead(r) {
+			add(w.conn.AddRule, r)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ func baseRules(f family) []placed {
 		hookInput.holds(rule{do: to(chainInput)}),
 		chainForward.holds(
 			rule{do: to(chainAdmin)},
+			rule{do: to(chainGuard)},
 			rule{do: to(chainIngress)},
 			rule{do: to(chainEgress)}),
 		// Replies to 127.0.0.1 come back through a bridge, so the kernel must
@@ -64,7 +65,7 @@ func networkRules(f family, p wire.NetworkPolicy) []placed {
 	if p.IsZero() || (len(f.prefixes(p.Subnets)) == 0 && len(f.servers(p.DNS)) == 0) {
 		return nil
 	}
-	all := slices.Concat(masqueradeRules(f, p), ingressRules(f, p), egressRules(p), resolverRules(f, p))
+	all := slices.Concat(masqueradeRules(f, p), forwardRules(f, p), resolverRules(f, p))
 	for i := range all {
 		all[i].comment = policyComment(p)
 	}
@@ -144,87 +145,6 @@ func hide(as []netip.Addr) verdict {
 		return verdict{action: masquerade}
 	}
 	return verdict{action: snat, to: as[0]}
-}
-
-// ingressRules decide about packets that are forwarded to the bridge.
-func ingressRules(f family, p wire.NetworkPolicy) []placed {
-	if !p.Filters() || p.Bridge == "" {
-		return nil
-	}
-	own, _, _ := ofNetwork(p.Network)
-	pass := verdict{action: leave}
-	if p.Forward {
-		pass.action = accept
-	}
-	members := rule{in: device{name: p.Bridge}, do: verdict{action: leave}}
-	var body []rule
-	if p.Trunk != "" {
-		inside := pass
-		if p.Internal {
-			inside.action = accept
-		}
-		body = []rule{{in: device{name: p.Trunk}, do: inside}}
-	}
-	if p.Internal {
-		body = append(body, members, rule{do: verdict{action: drop}})
-	} else {
-		answers := rule{state: stateMatch{connState: established | related}, do: pass}
-		body = append(append(body, answers, members), publishedRules(f, p, pass)...)
-	}
-	return slices.Concat(chainIngress.holds(rule{out: device{name: p.Bridge}, do: to(own)}), own.holds(body...),
-		isolateRules(p))
-}
-
-// publishedRules let connections to published ports in, from where they may
-// come.
-func publishedRules(f family, p wire.NetworkPolicy, pass verdict) []rule {
-	published := stateMatch{connState: translated}
-	if !p.Confines() {
-		return []rule{{state: published, do: pass}}
-	}
-	var body []rule
-	for _, from := range f.prefixes(p.PublishFrom) {
-		body = append(body, rule{src: within(from), state: published, do: pass})
-	}
-	for _, on := range p.PublishOn {
-		body = append(body, rule{in: device{name: on}, state: published, do: pass})
-	}
-	return append(body, rule{state: published, do: verdict{action: drop}})
-}
-
-// isolateRules close the network to other isolated ones. The two stages
-// (everything that leaves an isolated bridge goes to ISOLATE, which drops what
-// would enter another) keep the number of rules linear in the networks.
-func isolateRules(p wire.NetworkPolicy) []placed {
-	if !p.Isolate {
-		return nil
-	}
-	return chainIsolate.holds(rule{out: device{name: p.Bridge}, do: verdict{action: drop}})
-}
-
-// egressRules decide about packets that come from the bridge.
-func egressRules(p wire.NetworkPolicy) []placed {
-	if !p.Filters() || p.Bridge == "" {
-		return nil
-	}
-	_, own, _ := ofNetwork(p.Network)
-	var body []rule
-	if p.Internal && p.Trunk != "" {
-		body = append(body, rule{out: device{name: p.Trunk}, do: verdict{action: accept}})
-	}
-	if p.Internal {
-		body = append(body, rule{out: other(p.Bridge), do: verdict{action: drop}})
-	}
-	if p.Isolate {
-		body = append(body, rule{out: other(p.Bridge), do: to(chainIsolate)})
-	}
-	if p.Forward {
-		body = append(body, rule{do: verdict{action: accept}})
-	}
-	if len(body) == 0 {
-		return nil
-	}
-	return slices.Concat(chainEgress.holds(rule{in: device{name: p.Bridge}, do: to(own)}), own.holds(body...))
 }
 
 // resolverRules keep the way to our resolver open: past the host's own INPUT

@@ -25,7 +25,7 @@ func TestRestore(t *testing.T) {
 		"for t in iptables ip6tables; do $t -F FORWARD; $t -t nat -F PREROUTING; done",
 		"nft flush ruleset",
 		"for t in ip ip6; do nft delete table $t netctl 2>/dev/null || true; done",
-		"nft flush chain ip netctl in-br1 2>/dev/null || iptables -F NETCTL-IN-net1",
+		"nft flush chain ip netctl to-br1 2>/dev/null || iptables -F NETCTL-INGRESS",
 		"nft flush map ip netctl publish-any 2>/dev/null || iptables -t nat -F NETCTL-TCP-8080-8095",
 	}
 	overMechanisms(t, func(t *testing.T, b Backend) {

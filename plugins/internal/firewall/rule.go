@@ -20,6 +20,8 @@ type rule struct {
 	// any (see Translatable).
 	words string
 	do    verdict
+	// ahead puts the rule before others' in a chain that networks share.
+	ahead bool
 	// comment names the owner and, for everything that can change, the
 	// content: two rules with the same chain, verdict and comment are equal.
 	comment string
