@@ -75,6 +75,16 @@ bench-dns: build ## the resolver beside dnsmasq and the library's server; writes
 	$(GO) test -run '^$$' -bench 'Peers$$|PeersLatency' -benchtime 1x -timeout 30m ./dnsd -peers.page ../docs/dns.md $(BENCH_DNS)
 	$(GO) test -run '^$$' -bench Inside -benchtime 1x ./plugins/internal/firewall
 
+.PHONY: bench-run
+bench-run: build ## a whole `netctl run --rm` beside runc, crun and podman; memory of a monitor; residue
+	@test/tools.sh runc=runc crun=crun podman=podman busybox=busybox-static /usr/lib/cni/bridge=containernetworking-plugins
+	$(GO) build -o $(BIN)/bench-run ./bench/run
+	unshare -m bench/run/one-hierarchy.sh $(BIN)/bench-run -bin $(BIN)
+
+.PHONY: test-chaos
+test-chaos: build ## kill -9 of commands, monitors and the resolver in 200 lifecycles (long)
+	NETCTL_TEST_LIFECYCLES=200 $(GO) test -timeout 1h -run KillsInLifecycles -v ./test/e2e
+
 .PHONY: test-kill
 test-kill: build ## kill ADD and DEL at every system call (long)
 	NETCTL_TEST_KILLS=100000 $(GO) test -timeout 4h -run Killed ./plugins

@@ -43,12 +43,19 @@ func containerCommands(app *App) []*cobra.Command {
 // runMonitor is the other program in this binary: the parent process of one
 // container. Main runs it before anything else if monitor.Requested says so.
 func runMonitor(args []string) int {
-	app := &App{Stderr: os.Stderr}
-	newRoot(app, os.Getenv) // reads the environment into app
+	app := appOfMonitor(os.Getenv)
 	return monitor.Main(args, func(log *slog.Logger) runner.Networks {
 		app.Log = log
 		return newPlumbing(app)
 	})
+}
+
+// appOfMonitor reads what monitorEnv has set.
+func appOfMonitor(getenv func(string) string) *App {
+	return &App{
+		StateDir: getenv("NETCTL_STATE_DIR"), DataDir: getenv("NETCTL_DATA_DIR"), ConfDir: getenv("NETCTL_CONF_DIR"),
+		CNIPath: cniPath(getenv("NETCTL_CNI_PATH")), Firewall: getenv("NETCTL_FIREWALL"), Stderr: os.Stderr,
+	}
 }
 
 // all opens the containers of the app's directories.
@@ -64,7 +71,7 @@ func (c containers) all() *lifecycle.Containers {
 // monitorEnv is a monitor's whole environment: what it needs to find the same
 // directories as this command, and nothing of the user's.
 func monitorEnv(app *App) []string {
-	return []string{
+	env := []string{
 		"PATH=" + os.Getenv("PATH"),
 		"NETCTL_STATE_DIR=" + app.StateDir,
 		"NETCTL_DATA_DIR=" + app.DataDir,
@@ -72,6 +79,13 @@ func monitorEnv(app *App) []string {
 		"NETCTL_CNI_PATH=" + strings.Join(app.CNIPath, string(os.PathListSeparator)),
 		"NETCTL_FIREWALL=" + app.Firewall,
 	}
+	// For whoever looks for a mistake in a monitor: the Go runtime's own.
+	for _, name := range []string{"GODEBUG", "GOTRACEBACK", "GORACE"} {
+		if value, given := os.LookupEnv(name); given {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
 }
 
 // each does something to every named container, goes on after a failure, and

@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	if args := os.Args[1:]; monitor.Requested(args) {
 		os.Exit(monitor.Main(args, func(*slog.Logger) runner.Networks { return loopback{os.Getenv("TEST_ATTACHMENTS")} }))
 	}
+	// By default the race detector has each process sleep for a second before it
+	// ends; monitors and their children too.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	os.Exit(m.Run())
 }
 
@@ -112,7 +115,7 @@ func containersAt(state, data, attachments string) *lifecycle.Containers {
 	return &lifecycle.Containers{
 		Store:      store.Open(state, data),
 		Networks:   loopback{attachments},
-		MonitorEnv: []string{"PATH=" + os.Getenv("PATH"), "TEST_ATTACHMENTS=" + attachments},
+		MonitorEnv: []string{"PATH=" + os.Getenv("PATH"), "GORACE=" + os.Getenv("GORACE"), "TEST_ATTACHMENTS=" + attachments},
 		Log:        slog.New(slog.DiscardHandler),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -29,9 +30,20 @@ func (m *monitor) run(ctx context.Context) error {
 		return err
 	}
 	m.reporter.started(m.trace.all())
+	time.AfterFunc(settled, slim)
 	how, err := m.live(ctx, s, process)
 	m.end(how)
 	return err
+}
+
+// settled is when the start's garbage has come to rest.
+const settled = 500 * time.Millisecond
+
+// slim gives back what the start needed, once: a monitor lives for days beside
+// many others and does little. Nobody waits for this.
+func slim() {
+	debug.SetGCPercent(25)
+	debug.FreeOSMemory()
 }
 
 // start brings the program to life. What it has made when it fails is released

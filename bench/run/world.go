@@ -1,0 +1,219 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/netctl/netctl/test/netns"
+)
+
+// world is a private host: a network namespace, directories, and a root file
+// system with nothing but busybox in it.
+type world struct {
+	bin, dir, root string
+	host           *netns.Namespace
+}
+
+func newWorld(bin string) (*world, error) {
+	host, err := netns.New()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "netctl-bench-")
+	if err != nil {
+		return nil, errors.Join(err, host.Close())
+	}
+	w := &world{bin: bin, dir: dir, root: filepath.Join(dir, "root"), host: host}
+	if err := w.makeRoot(); err != nil {
+		w.close()
+		return nil, err
+	}
+	if _, err := w.netctl("network", "create", "bench", "--subnet", "10.99.0.0/16"); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// makeRoot makes the root file system, from the static busybox.
+func (w *world) makeRoot() error {
+	for _, d := range []string{"bin", "proc", "dev", "sys", "etc", "tmp", "run", "var"} {
+		if err := os.MkdirAll(filepath.Join(w.root, d), 0o755); err != nil {
+			return err
+		}
+	}
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		return err
+	}
+	data, err := os.ReadFile(busybox)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(w.root, "bin/busybox"), data, 0o755); err != nil {
+		return err
+	}
+	return errors.Join(os.Symlink("busybox", filepath.Join(w.root, "bin/true")), os.Symlink("busybox", filepath.Join(w.root, "bin/sleep")))
+}
+
+func (w *world) close() {
+	if out, err := w.netctl("ps", "-aq"); err == nil {
+		for _, id := range strings.Fields(out) {
+			_, _ = w.netctl("rm", "-f", id)
+		}
+	}
+	_, _ = w.netctl("network", "rm", "bench")
+	_ = unix.Unmount(filepath.Join(w.dir, "podman/overlay"), unix.MNT_DETACH)
+	_ = os.RemoveAll(w.dir)
+	_ = w.host.Close()
+}
+
+// env is the environment of every peer: directories of this run's own.
+func (w *world) env() []string {
+	return append(os.Environ(), "NETCTL_STATE_DIR="+w.dir+"/state", "NETCTL_DATA_DIR="+w.dir+"/data", "NETCTL_CONF_DIR="+w.dir+"/net.d")
+}
+
+// execute runs a command on the private host.
+func (w *world) execute(args ...string) (string, error) {
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = w.env()
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := w.host.Do(cmd.Run); err != nil {
+		return "", fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(errs.String()))
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+func (w *world) netctl(args ...string) (string, error) {
+	return w.execute(append([]string{filepath.Join(w.bin, "netctl")}, args...)...)
+}
+
+// bundle makes what runc and crun want: netctl's own specification of the same
+// container, with the directory as root and without what belongs to netctl.
+func (w *world) bundle() (string, error) {
+	id, err := w.netctl("run", "-d", "--network", "none", "--rootfs", w.root, "--", "/bin/sleep", "100")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _, _ = w.netctl("rm", "-f", id) }()
+	data, err := os.ReadFile(filepath.Join(w.dir, "data/c", id, "spec.json"))
+	if err != nil {
+		return "", err
+	}
+	var s specs.Spec
+	if err := json.Unmarshal(data, &s); err != nil {
+		return "", err
+	}
+	s.Version = "1.0.2" // Debian's crun knows no later one
+	s.Root.Path, s.Process.Args, s.Linux.CgroupsPath = w.root, []string{"/bin/true"}, ""
+	for i, ns := range s.Linux.Namespaces {
+		if ns.Type == specs.NetworkNamespace {
+			s.Linux.Namespaces[i].Path = ""
+		}
+	}
+	var mounts []specs.Mount
+	for _, m := range s.Mounts {
+		if m.Type != "bind" {
+			mounts = append(mounts, m)
+		}
+	}
+	s.Mounts = mounts
+	if data, err = json.Marshal(s); err != nil {
+		return "", err
+	}
+	dir := filepath.Join(w.dir, "bundle")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	return dir, os.WriteFile(filepath.Join(dir, "config.json"), data, 0o644)
+}
+
+// monitorMemory is what one monitor has of its own, in bytes, while its container
+// runs on the bridge.
+func (w *world) monitorMemory() (int64, error) {
+	id, err := w.netctl("run", "-d", "--network", "bench", "--rootfs", w.root, "--", "/bin/sleep", "100")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _, _ = w.netctl("rm", "-f", id) }()
+	pid, err := w.netctl("inspect", "-f", "{{.State.Pid}}", id)
+	if err != nil {
+		return 0, err
+	}
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	// The monitor is the parent: the fourth field, after a name in parentheses.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	rollup, err := os.ReadFile("/proc/" + fields[1] + "/smaps_rollup")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(rollup)) {
+		if rest, ok := strings.CutPrefix(line, "Private_Dirty:"); ok {
+			kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			return kb * 1024, err
+		}
+	}
+	return 0, errors.New("no Private_Dirty in smaps_rollup")
+}
+
+// leftAfter runs and removes so many containers and counts what is there that
+// was not before: cgroups, mounts, links, files, processes.
+func (w *world) leftAfter(n int) (int, error) {
+	if _, err := w.netctl("run", "--rm", "--network", "bench", "--rootfs", w.root, "--", "/bin/true"); err != nil {
+		return 0, err
+	}
+	before, err := w.traces()
+	if err != nil {
+		return 0, err
+	}
+	for range n / 2 {
+		if _, err := w.netctl("run", "--rm", "--network", "bench", "--rootfs", w.root, "--", "/bin/true"); err != nil {
+			return 0, err
+		}
+		id, err := w.netctl("run", "-d", "--network", "bench", "-p", "80", "--rootfs", w.root, "--", "/bin/sleep", "100")
+		if err != nil {
+			return 0, err
+		}
+		if _, err := w.netctl("rm", "-f", "-v", id); err != nil {
+			return 0, err
+		}
+	}
+	after, err := w.traces()
+	if err != nil {
+		return 0, err
+	}
+	left := 0
+	for line := range after {
+		if !before[line] {
+			fmt.Println("left:", line)
+			left++
+		}
+	}
+	return left, nil
+}
+
+// traces are the names of all that netctl can leave.
+func (w *world) traces() (map[string]bool, error) {
+	all := map[string]bool{}
+	script := `find "$0"/state "$0"/data -mindepth 2; ls -d /sys/fs/cgroup/netctl/* /sys/fs/cgroup/*/netctl/* 2>/dev/null;
+		grep "$0" /proc/self/mountinfo | cut -d' ' -f5; ip -o link | cut -d: -f2; pgrep -af "netctl monitor $0"; true`
+	out, err := w.execute("sh", "-c", script, w.dir)
+	for line := range strings.Lines(out) {
+		all[strings.TrimSpace(line)] = true
+	}
+	return all, err
+}
