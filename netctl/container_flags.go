@@ -59,7 +59,7 @@ func (f *containerFlags) registerProgram(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.user, "user", "u", "", "UID[:GID] or names of the container's own")
 	flags.Var(&f.entrypoint, "entrypoint", "program that is given the command as arguments")
 	flags.StringVar(&f.stopSignal, "stop-signal", "", "what 'stop' sends first (default SIGTERM)")
-	flags.StringArrayVar(&f.labels, "label", nil, "label, as KEY=VALUE")
+	flags.StringArrayVarP(&f.labels, "label", "l", nil, "label, as KEY=VALUE")
 	flags.StringArrayVar(&f.capAdd, "cap-add", nil, "capability to add, or ALL")
 	flags.StringArrayVar(&f.capDrop, "cap-drop", nil, "capability to take away, or ALL")
 	flags.StringArrayVar(&f.securityOptions, "security-opt", nil, "seccomp=unconfined|compat|FILE, apparmor=PROFILE|unconfined, no-new-privileges[=false]")

@@ -40,9 +40,9 @@ func (r containerRow) Label(key string) string { return r.labels[key] }
 
 type listFlags struct {
 	listing
-	all, latest, full bool
-	last              int
-	filters           []string
+	all, latest, full, size bool
+	last                    int
+	filters                 []string
 }
 
 // list is `ps`, by this and further names.
@@ -64,7 +64,8 @@ func (c containers) list(name string, aliases ...string) *cobra.Command {
 	flags.StringVar(&f.Format, "format", "", "'table', 'table TEMPLATE', 'json' (an object a line) or a Go template")
 	flags.StringArrayVarP(&f.filters, "filter", "f", nil, "KEY=VALUE, by "+strings.Join(containerFilters(), ", "))
 	flags.IntVarP(&f.last, "last", "n", -1, "the last so many, whatever their state")
-	flags.BoolVar(&f.latest, "latest", false, "the last one, whatever its state")
+	flags.BoolVarP(&f.size, "size", "s", false, "what their own changes and logs take on disk")
+	flags.BoolVarP(&f.latest, "latest", "l", false, "the last one, whatever its state")
 	networkCommands(c).completeFilter(cmd, containerFilters())
 	return cmd
 }
@@ -88,10 +89,17 @@ func (c containers) showList(ctx context.Context, f listFlags) error {
 		chosen = slices.DeleteFunc(chosen, func(rec runner.Container) bool { return !rec.State.Status.Active() })
 	}
 	f.Columns = []string{"ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"}
+	if f.size {
+		f.Columns = append(f.Columns, "Size")
+	}
 	now := time.Now()
 	var rows []containerRow
 	for _, rec := range chosen {
-		rows = append(rows, newContainerRow(rec, f.full, now))
+		row := newContainerRow(rec, f.full, now)
+		if f.size {
+			row.Size = units.HumanSize(float64(c.all().Store.Usage(rec.Config.ID)))
+		}
+		rows = append(rows, row)
 	}
 	return show(c.app.Stdout, f.listing, rows)
 }
