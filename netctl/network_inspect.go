@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/big"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,6 +33,9 @@ type networkObject struct {
 	Options    map[string]string
 	Labels     map[string]string
 	Status     networkStatus
+	// Resolver are the gateways at which names are answered at another port
+	// than 53, because another server of the host has that; rules lead there.
+	Resolver []string `json:",omitempty"`
 	// Overlay is what overlayd says of the network: pools and owners.
 	Overlay json.RawMessage `json:",omitempty"`
 
@@ -139,6 +143,11 @@ func newNetworkObject(n network.Network, users []user) networkObject {
 	}
 	for _, u := range users {
 		o.Containers[u.ID] = newUserObject(n, u)
+		for _, r := range u.Redirects {
+			if at := r.String(); !slices.Contains(o.Resolver, at) {
+				o.Resolver = append(o.Resolver, at)
+			}
+		}
 	}
 	for _, s := range n.Subnets() {
 		o.addSubnet(n, s, users)

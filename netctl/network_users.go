@@ -20,10 +20,12 @@ import (
 // A user is a container that is attached to a network, or is configured to be
 // when it starts. Containers of other runtimes have an ID only.
 type user struct {
-	ID, Name  string
-	Status    runner.Status // "" for containers of other runtimes
-	IfName    string
-	MAC       string
+	ID, Name string
+	Status   runner.Status // "" for containers of other runtimes
+	IfName   string
+	MAC      string
+	// Redirects are the gateways at which the resolver has another port than 53.
+	Redirects []netip.AddrPort
 	Addresses []netip.Prefix
 }
 
@@ -57,7 +59,7 @@ func (c networkCommands) users() (map[string][]user, error) {
 	attached := map[string]bool{}
 	for _, r := range records {
 		attached[r.Network+"/"+r.Container] = true
-		u := user{ID: r.Container, IfName: r.IfName}
+		u := user{ID: r.Container, IfName: r.IfName, Redirects: r.Redirects}
 		if container, ours := byID[r.Container]; ours {
 			u.Name, u.Status = container.Name, container.State.Status
 			if a := container.State.Network(r.Network); a != nil {

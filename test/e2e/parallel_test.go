@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-// TestParallelRuns starts 32 containers at the same time: each gets an address
-// of its own, its name is answered on the first question, and nothing is left
-// when all are removed at once.
+// TestParallelRuns starts 50 containers at the same time: each gets an address
+// of its own, and its name is answered on the first question. Then it removes
+// them at the same time: none is answered once it is gone, and nothing is left.
 func TestParallelRuns(t *testing.T) {
-	const n = 32
+	const n = 50
 	h := newHost(t)
 	h.netctl("create", "net", "--subnet", "10.88.0.0/16")
 	h.netctl("run", "-d", "--name", "asker", "--network", "net", "host", "sleep", "300")
@@ -40,7 +40,14 @@ func TestParallelRuns(t *testing.T) {
 	if len(seen) != n {
 		t.Errorf("%d addresses for %d containers", len(seen), n)
 	}
-	h.netctl(append([]string{"rm", "-f", "asker"}, ids...)...)
+	each(n, func(i int) {
+		name := fmt.Sprintf("web%d", i)
+		h.netctl("rm", "-f", name)
+		if out, _, status := h.try("exec", "asker", "getent", "ahostsv4", name+".net.netctl.internal"); status != 2 {
+			t.Errorf("%s is gone and its name leads to %q (status %d)", name, out, status)
+		}
+	})
+	h.netctl("rm", "-f", "asker")
 	h.netctl("network", "rm", "net")
 	if left := h.residue(); len(left) > 0 {
 		t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
