@@ -13,7 +13,7 @@ export GOFLAGS := $(GOFLAGS) -tags=seccomp,netgo,osusergo
 
 .PHONY: help
 help: ## print the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: tools
 tools: ## install the Debian packages that build, tests and demo need
@@ -63,6 +63,7 @@ reference: ## build the reference plugins that benchmarks and calibration compar
 .PHONY: bench
 bench: build reference ## ADD and DEL beside the reference plugins, netavark and the floor (12 minutes; BENCH=-quick)
 	@test/tools.sh /usr/lib/podman/netavark=netavark
+	$(GO) run ./bench/ipam -page docs/performance.md $(BENCH)
 	$(GO) run ./bench/attach -page docs/performance.md $(BENCH)
 
 .PHONY: bench-ports
@@ -92,6 +93,10 @@ test-kill: build ## kill ADD and DEL at every system call (long)
 .PHONY: test-crowd
 test-crowd: build ## 50 parallel ADDs and DELs of each mode, three rounds (long)
 	NETCTL_TEST_CROWD=50x3 $(GO) test -race -timeout 1h -run Crowd ./plugins
+
+.PHONY: test-2000
+test-2000: build ## 2,000 containers on one network of one host (long)
+	NETCTL_TEST_CONTAINERS=2000 $(GO) test -v -timeout 1h -run ManyContainers ./plugins
 
 .PHONY: test-conformance
 test-conformance: build ## every row of the conformance suite on the reference plugins (long)

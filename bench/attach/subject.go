@@ -74,6 +74,7 @@ const (
 	chainIptables = "netctl chained, iptables"
 	chainNftables = "netctl chained, nftables"
 	inProcess     = "netctl run, in process"
+	warm          = "the same, not the process's first"
 	floorName     = "floor"
 	port          = "bridge, masquerade, one port"
 )
@@ -92,6 +93,7 @@ func implementations(o options) []implementation {
 		{name: chainIptables, group: port, open: chainOf(o.ours, "iptables", withoutPorts, chainedPortmap)},
 		{name: chainNftables, group: port, open: chainOf(o.ours, "nftables", withoutPorts, chainedPortmap)},
 		{name: inProcess, group: port, kinds: kinds{levels: true}, open: openWorker("list", fresh)},
+		{name: warm, group: port, open: openWorker("list", lasting)},
 		{name: floorName, group: port, kinds: everything, open: openWorker("floor", lasting)},
 		{name: "reference, no masquerade", group: "bridge only", open: chainOf(o.reference, "", referencePlain)},
 		{name: "netctl, no masquerade", group: "bridge only", open: chainOf(o.ours, "nftables", plain)},

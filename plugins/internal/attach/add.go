@@ -123,7 +123,11 @@ func (a *Attacher) add(ctx context.Context, p *plan, host *kernel.Host, containe
 		return nil, err
 	}
 	defer bridges.Close()
-	if err := realize(host, container, p.wiring, u); err != nil {
+	err = a.realize(p, host, container, u)
+	if errors.Is(err, kernel.ErrBridgeFull) {
+		return nil, cni.Errorf(cni.CodeKernel, "%w", err).WithHint("remove a container or another port of the bridge; with a port to spare the next containers share one")
+	}
+	if err != nil {
 		return nil, cni.Wrap(cni.CodeKernel, err)
 	}
 	if err := a.checkGateways(p, host); err != nil {
@@ -143,7 +147,8 @@ func (a *Attacher) add(ctx context.Context, p *plan, host *kernel.Host, containe
 }
 
 // realize has the kernel do its part of a Wiring.
-func realize(host *kernel.Host, container *kernel.Container, w wire.Wiring, u *undo) error {
+func (a *Attacher) realize(p *plan, host *kernel.Host, container *kernel.Container, u *undo) error {
+	w := p.wiring
 	if w.Shared.Bridge != nil {
 		if err := host.EnsureBridge(*w.Shared.Bridge); err != nil {
 			return err
@@ -159,6 +164,9 @@ func realize(host *kernel.Host, container *kernel.Container, w wire.Wiring, u *u
 	}
 	if w.Owned.Link != nil {
 		err := host.CreateLink(container, w.Owned.Link)
+		if errors.Is(err, kernel.ErrBridgeFull) {
+			err = a.createBehind(p, host, container, u)
+		}
 		if errors.Is(err, kernel.ErrLinkExists) {
 			return cni.Wrap(cni.CodeExists, err) // somebody else's: it stays
 		}

@@ -31,6 +31,8 @@ type plan struct {
 	// inside are the resolver's sockets in the container, or none; its port is
 	// set where another attachment has made them.
 	inside inside.Sockets
+	// behind means that the link has no end on the host; see createBehind.
+	behind bool
 	// generation of the ledger that holds the record.
 	generation uint64
 }

@@ -88,7 +88,7 @@ func (p *plan) hostLinks() []string {
 	if b := p.wiring.Shared.Bridge; b != nil {
 		names = append(names, b.Name)
 	}
-	if veth, ok := p.wiring.Owned.Link.(wire.Veth); ok {
+	if veth, ok := p.wiring.Owned.Link.(wire.Veth); ok && !p.behind {
 		names = append(names, veth.Host)
 	}
 	return names

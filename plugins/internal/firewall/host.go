@@ -15,16 +15,22 @@ import (
 // using it.
 func Sysctls(r Rules) []wire.Sysctl {
 	var all []wire.Sysctl
-	if len(wanted(ipv4, r)) > 0 {
+	if r.concern(ipv4) {
 		all = append(all, wire.Sysctl{Path: "net/ipv4/ip_forward", Value: "1"})
 	}
-	if len(wanted(ipv6, r)) > 0 {
+	if r.concern(ipv6) {
 		all = append(all, wire.Sysctl{Path: "net/ipv6/conf/all/forwarding", Value: "1"})
 	}
 	if r.Network.Bridge != "" && fromLocalhost(ipv4, r) {
 		all = append(all, wire.Sysctl{Path: "net/ipv4/conf/" + r.Network.Bridge + "/route_localnet", Value: "1"})
 	}
 	return all
+}
+
+// concern tells whether there is any rule in a family.
+func (r Rules) concern(f family) bool {
+	p := r.Network
+	return !p.IsZero() && len(f.prefixes(p.Subnets))+len(f.addrs(p.DNS)) > 0 || len(f.publish(r.Publish)) > 0
 }
 
 // A LocalRoute delivers a prefix to the host itself when it arrives by a

@@ -84,7 +84,11 @@ func (h *Host) makeBridge(want wire.Bridge) (*netlink.Bridge, error) {
 // ignoreAdvertisements keeps a link of the host from taking routes and
 // addresses from router advertisements, which a container could send.
 func ignoreAdvertisements(name string) error {
-	err := setSysctl(wire.Sysctl{Path: "net/ipv6/conf/" + name + "/accept_ra", Value: "0"})
+	s := wire.Sysctl{Path: "net/ipv6/conf/" + name + "/accept_ra", Value: "0"}
+	err := writeSysctl(s.Path, s.Value) // it is new: no need to read first
+	if unwritable(err) {
+		err = setSysctl(s)
+	}
 	if noIPv6(err) {
 		return nil
 	}
@@ -191,5 +195,6 @@ func (h *Host) RemoveBridge(name string) error {
 	if err := h.link.LinkDel(link); err != nil && !absent(err) {
 		return fmt.Errorf("delete bridge %s: %w", name, err)
 	}
-	return nil
+	port, _ := wire.Uplink(name)
+	return h.DeleteLink(port)
 }

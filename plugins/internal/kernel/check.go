@@ -44,7 +44,9 @@ func (h *Host) checkLink(c *Container, owned wire.Owned) error {
 	var err error
 	switch link := owned.Link.(type) {
 	case wire.Veth:
-		err = h.checkPort(link)
+		if err = h.checkPort(link); absent(err) && link.Bridge != "" && h.takesMore(link) {
+			err = h.checkBehind(c, link)
+		}
 	case wire.Macvlan:
 		err = h.checkMacvlan(c, link)
 	}

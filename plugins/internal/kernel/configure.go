@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -24,7 +25,10 @@ func (c *Container) Configure(owned wire.Owned) error {
 	if err != nil {
 		return err
 	}
-	if err := c.setSysctls(owned.Sysctls); err != nil {
+	files := slices.DeleteFunc(slices.Clone(owned.Sysctls), func(s wire.Sysctl) bool {
+		return setDevconf(link.index, link.Name, s) != nil // address does these
+	})
+	if err := c.setSysctls(files); err != nil {
 		return err
 	}
 	if owned.DetectDuplicates {
@@ -38,7 +42,6 @@ func (c *Container) begin(owned wire.Owned) (Interface, error) {
 	name := owned.Link.ContainerName()
 	requests := []*nl.NetlinkRequest{getLink(name)}
 	if owned.Loopback {
-		const loopback = 1 // LOOPBACK_IFINDEX of linux/net.h
 		requests = append(requests, setUp(loopback, ""))
 	}
 	replies, err := c.rt.exchange(requests...)
@@ -55,34 +58,30 @@ func (c *Container) begin(owned wire.Owned) (Interface, error) {
 	return link, nil
 }
 
-// address gives a link its addresses and routes and brings it up. The flags
-// are for IPv6 addresses: the ledger gave them to nobody else on a link that
-// is ours alone, and detection would keep them tentative for one to two seconds.
+// address gives a link those of its parameters that netlink can set, its
+// addresses and routes, and brings it up. The flags are for IPv6 addresses: the
+// ledger gave them to nobody else on a link that is ours alone, and detection
+// would keep them tentative for one to two seconds.
 func (c *Container) address(link netlink.Link, owned wire.Owned, flags uint32) error {
 	index, name := link.Attrs().Index, link.Attrs().Name
-	var requests []*nl.NetlinkRequest
+	var steps steps
+	for _, s := range owned.Sysctls {
+		if r := setDevconf(index, name, s); r != nil {
+			steps.add(r, "set sysctl %s", s)
+		}
+	}
 	for _, a := range owned.Addresses {
 		if a.Prefix.Addr().Is4() {
-			requests = append(requests, addAddress(index, a.Prefix, 0))
+			steps.add(addAddress(index, a.Prefix, 0), "add address %s to %s", a.Prefix, name)
 		} else {
-			requests = append(requests, addAddress(index, a.Prefix, flags))
+			steps.add(addAddress(index, a.Prefix, flags), "add address %s to %s", a.Prefix, name)
 		}
 	}
 	if owned.Link.Up() {
-		requests = append(requests, setUp(index, ""))
+		steps.add(setUp(index, ""), "bring %s up in %s", name, c.Path)
 	}
-	replies, err := c.rt.exchange(requests...)
-	if err != nil {
+	if err := steps.do(c.rt); err != nil {
 		return err
-	}
-	for i, r := range replies {
-		switch {
-		case r.err == nil:
-		case i < len(owned.Addresses):
-			return fmt.Errorf("add address %s to %s: %w", owned.Addresses[i].Prefix, name, r.err)
-		default:
-			return fmt.Errorf("bring %s up in %s: %w", name, c.Path, r.err)
-		}
 	}
 	return c.addRoutes(link, owned.Routes)
 }

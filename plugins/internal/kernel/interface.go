@@ -17,12 +17,15 @@ type Interface struct {
 	MAC  net.HardwareAddr
 	MTU  int
 
-	index, master int
-	flags         uint32
-	promiscuous   int
-	kind          string // "bridge", "veth"
-	alias         string
-	vlanFiltering bool // of a bridge
+	index, master, parent int
+	flags                 uint32
+	promiscuous           int
+	kind                  string // "bridge", "veth"
+	alias                 string
+	vlanFiltering         bool              // of a bridge
+	port                  int               // its number among the bridge's, 0 if it is none
+	conf4                 map[uint16]uint32 // parameters by their number, see devconf
+	deaf                  bool              // accept_ra is 0
 }
 
 // skipStatistics is RTEXT_FILTER_SKIP_STATS of linux/rtnetlink.h.
@@ -91,6 +94,10 @@ func parseLink(data []byte) (Interface, error) {
 			i.MTU = number(a.Value)
 		case unix.IFLA_MASTER:
 			i.master = number(a.Value)
+		case unix.IFLA_AF_SPEC:
+			i.readConf(a.Value)
+		case unix.IFLA_LINK:
+			i.parent = number(a.Value)
 		case unix.IFLA_PROMISCUITY:
 			i.promiscuous = number(a.Value)
 		case unix.IFLA_IFALIAS:
@@ -98,8 +105,20 @@ func parseLink(data []byte) (Interface, error) {
 		}
 	}
 	i.kind = unix.ByteSliceToString(nested(attributes, unix.IFLA_LINKINFO, nl.IFLA_INFO_KIND))
+	i.readPort(nested(attributes, unix.IFLA_LINKINFO, nl.IFLA_INFO_SLAVE_DATA))
 	i.readBridge(nested(attributes, unix.IFLA_LINKINFO, nl.IFLA_INFO_DATA))
 	return i, nil
+}
+
+// readPort decodes what a bridge says of its port.
+func (i *Interface) readPort(data []byte) {
+	const portNumber = 18 // IFLA_BRPORT_NO of linux/if_link.h
+	attributes, _ := nl.ParseRouteAttr(data)
+	for _, a := range attributes {
+		if a.Attr.Type&nlaType == portNumber && len(a.Value) == 2 {
+			i.port = int(binary.NativeEndian.Uint16(a.Value))
+		}
+	}
 }
 
 func (i *Interface) readBridge(data []byte) {

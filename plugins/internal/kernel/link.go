@@ -35,9 +35,12 @@ func (h *Host) CreateLink(c *Container, link wire.Link) error {
 // DeleteLink removes an interface of the container; one that is not there is
 // no error.
 func (c *Container) DeleteLink(name string) error {
-	link, err := c.link.LinkByName(name)
+	found, err := c.rt.look(name)
 	if err == nil {
-		err = c.link.LinkDel(link)
+		err = c.do(func() error { return vanish(found[0].index, 0) })
+	}
+	if errors.Is(err, errMissed) {
+		err = c.link.LinkDel(found[0].device())
 	}
 	return deleted(name, err)
 }

@@ -1,18 +1,21 @@
 package kernel
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
+	"slices"
 )
+
+// loopback is the index of lo in every namespace, LOOPBACK_IFINDEX of
+// linux/net.h.
+const loopback = 1
 
 // LoopbackUp brings lo up.
 func (c *Container) LoopbackUp() error {
-	lo, err := c.link.LinkByName("lo")
-	if err == nil && lo.Attrs().RawFlags&unix.IFF_UP == 0 {
-		err = c.link.LinkSetUp(lo)
+	replies, err := c.rt.exchange(setUp(loopback, ""))
+	if err == nil {
+		err = replies[0].err
 	}
 	if err != nil {
 		return fmt.Errorf("bring lo up in %s: %w", c.Path, err)
@@ -34,11 +37,11 @@ func (c *Container) LoopbackDown() error {
 
 // LoopbackCheck returns an error if lo is down.
 func (c *Container) LoopbackCheck() error {
-	lo, err := c.link.LinkByName("lo")
+	lo, err := c.rt.look("lo")
 	if err != nil {
-		return fmt.Errorf("look for lo in %s: %w", c.Path, err)
+		return fmt.Errorf("in %s: %w", c.Path, err)
 	}
-	if lo.Attrs().RawFlags&unix.IFF_UP == 0 {
+	if !lo[0].up() {
 		return fmt.Errorf("lo in %s is down", c.Path)
 	}
 	return nil
@@ -46,19 +49,10 @@ func (c *Container) LoopbackCheck() error {
 
 // LoopbackAddresses lists lo's addresses, IPv4 first.
 func (c *Container) LoopbackAddresses() ([]netip.Prefix, error) {
-	lo, err := c.link.LinkByName("lo")
+	addresses, err := c.rt.addresses(loopback)
 	if err != nil {
-		return nil, fmt.Errorf("look for lo in %s: %w", c.Path, err)
+		return nil, fmt.Errorf("list addresses of lo in %s: %w", c.Path, err)
 	}
-	var result []netip.Prefix
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		addresses, err := c.link.AddrList(lo, family)
-		if err != nil {
-			return nil, fmt.Errorf("list addresses of lo in %s: %w", c.Path, err)
-		}
-		for _, a := range addresses {
-			result = append(result, prefixOf(a.IPNet))
-		}
-	}
-	return result, nil
+	slices.SortStableFunc(addresses, func(a, b netip.Prefix) int { return cmp.Compare(a.Addr().BitLen(), b.Addr().BitLen()) })
+	return addresses, nil
 }

@@ -15,8 +15,9 @@ import (
 // maxPorts is the number of ports a bridge can have (BR_MAX_PORTS less one).
 const maxPorts = 1023
 
-// errBridgeFull tells what the kernel's "exchange full" means.
-var errBridgeFull = fmt.Errorf("all %d ports are in use", maxPorts)
+// ErrBridgeFull tells what the kernel's "exchange full" means. Another container
+// can be attached by CreateBehind, if the bridge has an uplink.
+var ErrBridgeFull = fmt.Errorf("all %d ports are in use", maxPorts)
 
 // setPort sets what a bridge port needs beyond its master and flags.
 func (h *Host) setPort(want wire.Veth) error {
@@ -187,14 +188,15 @@ func (h *Host) Ready(link wire.Link) error {
 		_, err := findParent(h.link, l.Parent)
 		return err
 	case wire.Veth:
-		return h.hasFreePort(l.Bridge)
+		return h.hasFreePort(l)
 	}
 	return nil
 }
 
-// hasFreePort tells whether a bridge takes another port. One that is not there
-// yet does.
-func (h *Host) hasFreePort(name string) error {
+// hasFreePort tells whether a bridge takes another port, or another container
+// behind its uplink. One that is not there yet does.
+func (h *Host) hasFreePort(want wire.Veth) error {
+	name := want.Bridge
 	if name == "" {
 		return nil
 	}
@@ -215,8 +217,18 @@ func (h *Host) hasFreePort(name string) error {
 			ports++
 		}
 	}
-	if ports >= maxPorts {
-		return fmt.Errorf("bridge %s: %w", name, errBridgeFull)
+	if ports >= maxPorts && !h.takesMore(want) {
+		return fmt.Errorf("bridge %s: %w", name, ErrBridgeFull)
 	}
 	return nil
+}
+
+// takesMore tells whether a full bridge takes a container behind its uplink.
+func (h *Host) takesMore(want wire.Veth) bool {
+	if !want.VLANs.IsZero() || want.OwnMACOnly {
+		return false
+	}
+	port, parent := wire.Uplink(want.Bridge)
+	_, err := h.rt.look(port, parent)
+	return err == nil
 }

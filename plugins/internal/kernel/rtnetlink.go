@@ -152,3 +152,27 @@ func errorOf(m syscall.NetlinkMessage) error {
 	}
 	return errno
 }
+
+// steps are requests that go together, each with what it is for.
+type steps struct {
+	requests []*nl.NetlinkRequest
+	what     []string
+}
+
+func (s *steps) add(r *nl.NetlinkRequest, format string, args ...any) {
+	s.requests, s.what = append(s.requests, r), append(s.what, fmt.Sprintf(format, args...))
+}
+
+// do returns the error of the first step that failed.
+func (s *steps) do(c *conn) error {
+	replies, err := c.exchange(s.requests...)
+	if err != nil {
+		return err
+	}
+	for i, r := range replies {
+		if r.err != nil {
+			return fmt.Errorf("%s: %w", s.what[i], r.err)
+		}
+	}
+	return nil
+}

@@ -15,7 +15,15 @@ import (
 )
 
 // SetSysctls sets parameters of the host's namespace.
-func (h *Host) SetSysctls(sysctls []wire.Sysctl) error { return setAvailable(sysctls) }
+func (h *Host) SetSysctls(sysctls []wire.Sysctl) error {
+	var different []wire.Sysctl
+	for _, s := range sysctls {
+		if have, known := h.rt.current(s.Path); !known || have != s.Value {
+			different = append(different, s)
+		}
+	}
+	return setAvailable(different)
+}
 
 // setSysctls sets parameters of the container's namespace.
 func (c *Container) setSysctls(sysctls []wire.Sysctl) error {

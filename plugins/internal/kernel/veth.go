@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
@@ -12,15 +13,20 @@ import (
 
 // createVeth makes the pair, and reads the host's end back.
 func (h *Host) createVeth(c *Container, want wire.Veth) error {
-	master, inherited := 0, 0
+	bridge := &netlink.Bridge{} // none
 	if want.Bridge != "" {
-		bridge, err := h.findBridge(want.Bridge)
-		if err != nil {
+		var err error
+		if bridge, err = h.findBridge(want.Bridge); err != nil {
 			return err
 		}
-		master, inherited = bridge.Index, bridge.MTU
 	}
-	requests := []*nl.NetlinkRequest{newVeth(c, want, master, h.mtu(want.MTU, inherited))}
+	if bridge.Alias == aliasFull {
+		return fmt.Errorf("attach to bridge %s: %w", want.Bridge, ErrBridgeFull)
+	}
+	requests := []*nl.NetlinkRequest{
+		newVeth(c, want, bridge.Index, h.mtu(want.MTU, bridge.MTU)),
+		getLink(want.Host),
+	}
 	if want.Hairpin || want.Isolated {
 		requests = append(requests, setPortFlags(want))
 	}
@@ -31,10 +37,16 @@ func (h *Host) createVeth(c *Container, want wire.Veth) error {
 	if err := replies[0].err; err != nil {
 		return h.explainVeth(c, want, err)
 	}
-	if len(replies) > 1 && replies[1].err != nil {
-		return fmt.Errorf("set hairpin mode or isolation of port %s: %w", want.Host, replies[1].err)
+	if len(replies) > 2 && replies[2].err != nil {
+		return fmt.Errorf("set hairpin mode or isolation of port %s: %w", want.Host, replies[2].err)
 	}
-	err = ignoreAdvertisements(want.Host)
+	made, err := replies[1].link()
+	if err != nil {
+		return fmt.Errorf("look for %s: %w", want.Host, err)
+	}
+	if !made.deaf {
+		err = ignoreAdvertisements(want.Host)
+	}
 	if errors.Is(err, unix.EROFS) && want.Bridge != "" {
 		// In a nested container /proc/sys may be read-only. What arrives at
 		// the port of a bridge is the bridge's anyway, never the port's own.
@@ -43,7 +55,10 @@ func (h *Host) createVeth(c *Container, want wire.Veth) error {
 	if err != nil {
 		return err
 	}
-	return h.setPort(want)
+	if err := h.setPort(want); err != nil {
+		return err
+	}
+	return h.foresee(bridge, made, want)
 }
 
 // newVeth is one request for the whole pair: the host's end up, and a port of
@@ -102,7 +117,7 @@ func (h *Host) explainVeth(c *Container, want wire.Veth, err error) error {
 		}
 		return fmt.Errorf("%s on the host: %w", want.Host, ErrLinkExists)
 	case errors.Is(err, unix.EXFULL), errors.Is(err, unix.E2BIG):
-		return fmt.Errorf("attach to bridge %s: %w", want.Bridge, errBridgeFull)
+		return fmt.Errorf("attach to bridge %s: %w", want.Bridge, ErrBridgeFull)
 	}
 	return fmt.Errorf("make pair %s (host) and %s (container): %w", want.Host, want.Container, err)
 }

@@ -104,3 +104,10 @@ const (
 	VethPrefix = "veth"
 	IfbPrefix  = "bwp"
 )
+
+// Uplink names the pair of links by which more containers are attached to a
+// bridge than it has ports: its port of the bridge, and the containers' parent.
+func Uplink(bridge string) (port, parent string) {
+	const length = 11
+	return "nupl" + hash(length, bridge), "npar" + hash(length, bridge)
+}

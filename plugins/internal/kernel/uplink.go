@@ -1,0 +1,188 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/netctl/netctl/plugins/internal/wire"
+)
+
+// A bridge of the kernel has 1,023 ports (BR_PORT_BITS; moby#44973). Containers
+// beyond share one: its uplink, a pair of links, one end a port of the bridge,
+// the other the parent of macvlan interfaces in the containers. To everybody
+// they are on the same segment: same subnet, same gateway, and all that the
+// host does with their packets it does at the bridge, so that no rule knows
+// the difference. (Another bridge behind the first would be one more place at
+// which br_netfilter shows bridged packets to the host's rules, which then
+// translate and drop what is not theirs yet.)
+//
+// The uplink takes a port while there still are some, and the bridge's alias
+// tells how far things are, so that a small network pays nothing: the alias is
+// read with the bridge itself.
+const (
+	// uplinkFrom is the number of the port whose user makes the uplink. Ports
+	// are numbered from 1, the lowest free one is given; what is left is for
+	// those that are under way at the same time.
+	uplinkFrom = 960
+
+	aliasUplink = "netctl: has an uplink"
+	aliasFull   = "netctl: full, containers are attached behind the uplink"
+)
+
+// foresee makes the uplink if a container has got one of the last ports. Where
+// there is none left for the uplink, all stays as it is: the next container is
+// refused.
+func (h *Host) foresee(bridge *netlink.Bridge, made Interface, want wire.Veth) error {
+	if made.port < uplinkFrom || bridge.Alias == aliasUplink || !want.VLANs.IsZero() {
+		return nil
+	}
+	err := h.ensureUplink(bridge, want)
+	if errors.Is(err, unix.EXFULL) {
+		return nil
+	}
+	return err
+}
+
+// ensureUplink makes the pair, or puts the port of one that is there back into
+// the bridge.
+func (h *Host) ensureUplink(bridge *netlink.Bridge, want wire.Veth) error {
+	port, parent := wire.Uplink(bridge.Name)
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU, attrs.MasterIndex = port, bridge.MTU, bridge.Index
+	veth := netlink.NewVeth(attrs)
+	veth.PeerName, veth.PeerMTU = parent, uint32(bridge.MTU)
+	err := h.link.LinkAdd(veth)
+	if errors.Is(err, unix.EEXIST) {
+		err = h.rejoin(port, bridge)
+	}
+	if err != nil {
+		_ = h.DeleteLink(port) // the library makes it first, and then a port
+		return fmt.Errorf("make uplink %s of bridge %s: %w", port, bridge.Name, err)
+	}
+	if err := h.silence(parent); err != nil {
+		return err
+	}
+	if want.Isolated || want.Hairpin {
+		// As every other port of the network: two containers behind the uplink
+		// talk through it by way of each other's published ports.
+		flags := wire.Veth{Host: port, Isolated: want.Isolated, Hairpin: want.Hairpin}
+		replies, err := h.rt.exchange(setPortFlags(flags))
+		if err == nil {
+			err = replies[0].err
+		}
+		if err != nil {
+			return fmt.Errorf("set flags of uplink %s: %w", port, err)
+		}
+	}
+	for _, name := range []string{port, parent} {
+		if err := h.setUp(name); err != nil {
+			return err
+		}
+	}
+	return h.mark(bridge, aliasUplink)
+}
+
+func (h *Host) rejoin(port string, bridge *netlink.Bridge) error {
+	found, err := h.rt.look(port)
+	if err != nil || found[0].master == bridge.Index {
+		return err
+	}
+	return h.link.LinkSetMaster(found[0].device(), bridge)
+}
+
+// silence keeps the host itself off the parent: it would answer ARP for its
+// own addresses there too, and the containers would take it for their gateway.
+func (h *Host) silence(parent string) error {
+	return setAvailable([]wire.Sysctl{
+		{Path: "net/ipv6/conf/" + parent + "/disable_ipv6", Value: "1"},
+		{Path: "net/ipv4/conf/" + parent + "/arp_ignore", Value: "8"}, // answer nothing
+	})
+}
+
+func (h *Host) setUp(name string) error {
+	replies, err := h.rt.exchange(setUp(0, name))
+	if err == nil {
+		err = replies[0].err
+	}
+	if err != nil {
+		return fmt.Errorf("bring %s up: %w", name, err)
+	}
+	return nil
+}
+
+// mark writes the bridge's alias, unless somebody else has written one.
+func (h *Host) mark(bridge *netlink.Bridge, alias string) error {
+	if have := bridge.Alias; have != "" && have != aliasUplink && have != aliasFull {
+		return nil
+	}
+	if err := h.link.LinkSetAlias(bridge, alias); err != nil {
+		return fmt.Errorf("set alias of bridge %s: %w", bridge.Name, err)
+	}
+	return nil
+}
+
+// CreateBehind makes the container's end of a link for which CreateLink found
+// no port: behind the bridge's uplink, without an end on the host.
+func (h *Host) CreateBehind(c *Container, want wire.Veth) error {
+	switch {
+	case !want.VLANs.IsZero():
+		return fmt.Errorf("attach to bridge %s: %w, and a container with a VLAN can't share one", want.Bridge, ErrBridgeFull)
+	case want.OwnMACOnly:
+		return fmt.Errorf("attach to bridge %s: %w, and a container with macspoofchk can't share one", want.Bridge, ErrBridgeFull)
+	}
+	bridge, err := h.findBridge(want.Bridge)
+	if err != nil {
+		return err
+	}
+	_, name := wire.Uplink(want.Bridge)
+	parent, err := h.rt.look(name)
+	if absent(err) {
+		return fmt.Errorf("attach to bridge %s: %w", want.Bridge, ErrBridgeFull)
+	}
+	if err != nil {
+		return err
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.ParentIndex, attrs.MTU = want.Container, parent[0].index, h.mtu(want.MTU, bridge.MTU)
+	attrs.Namespace = netlink.NsFd(int(c.ns))
+	if want.MAC.IsValid() {
+		attrs.HardwareAddr = want.MAC.Net()
+	}
+	mode := netlink.MACVLAN_MODE_BRIDGE
+	if want.Isolated {
+		mode = netlink.MACVLAN_MODE_PRIVATE
+	}
+	err = h.link.LinkAdd(&netlink.Macvlan{LinkAttrs: attrs, Mode: mode})
+	switch {
+	case errors.Is(err, unix.EEXIST):
+		return fmt.Errorf("%s in %s: %w", want.Container, c.Path, ErrLinkExists)
+	case err != nil:
+		return fmt.Errorf("make %s behind uplink %s of bridge %s: %w", want.Container, name, want.Bridge, err)
+	}
+	return h.mark(bridge, aliasFull)
+}
+
+// checkBehind tells whether the container is attached behind the uplink.
+func (h *Host) checkBehind(c *Container, want wire.Veth) error {
+	port, name := wire.Uplink(want.Bridge)
+	uplink, err := h.rt.look(port, name, want.Bridge)
+	if err != nil {
+		return err
+	}
+	inside, err := c.rt.look(want.Container)
+	if err != nil {
+		return fmt.Errorf("in %s: %w", c.Path, err)
+	}
+	switch {
+	case inside[0].kind != "macvlan" || inside[0].parent != uplink[1].index:
+		return fmt.Errorf("interface %s in %s is not attached to bridge %s: %w", want.Container, c.Path, want.Bridge, unix.ENODEV)
+	case uplink[0].master != uplink[2].index:
+		return fmt.Errorf("uplink %s is not a port of bridge %s", port, want.Bridge)
+	case !uplink[0].up() || !uplink[1].up():
+		return fmt.Errorf("uplink %s of bridge %s is down", port, want.Bridge)
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package plugins_test
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/netctl/netctl/test/netns"
+)
+
+// TestManyContainersOnOneNetwork attaches them eight at a time, over the limit
+// of the bridge's ports, has each reach the gateway and another one, and takes
+// all away. NETCTL_TEST_CONTAINERS is their number (`make test-2000`); by
+// default there are few, and all but the last ports are taken already.
+func TestManyContainersOnOneNetwork(t *testing.T) {
+	n, parallel := 40, 8
+	if text := os.Getenv("NETCTL_TEST_CONTAINERS"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := newHost(t)
+	if n < 1024 {
+		on(t, h.ns, "ip link add br0 type bridge")
+		h.ports(1, 1000)
+	}
+	namespaces := make([]*netns.Namespace, n)
+	for i := range namespaces {
+		namespaces[i] = h.container()
+	}
+	each := func(what string, fn func(int) error) {
+		t.Helper()
+		var g errgroup.Group
+		g.SetLimit(parallel)
+		for i := range n {
+			g.Go(func() error { return fn(i) })
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	run := func(verb string) func(int) error {
+		return func(i int) error {
+			a := h.run(bridgeCall(verb, fmt.Sprintf("c%d", i), namespaces[i], "1.1.0", ""))
+			if a.status != 0 {
+				return fmt.Errorf("container %d: %s%s", i, a.out, a.stderr)
+			}
+			return nil
+		}
+	}
+	addresses := make([]string, n)
+	each("ADD", run("ADD"))
+	each("serve", func(i int) error {
+		out, err := namespaces[i].Output("ip", "-4", "-o", "addr", "show", "eth0")
+		if err != nil {
+			return err
+		}
+		addresses[i], _, _ = strings.Cut(strings.Fields(out)[3], "/")
+		serve(t, namespaces[i], ":80", fmt.Sprint(i))
+		return nil
+	})
+	behind := 0
+	for i := range namespaces {
+		if out, err := namespaces[i].Output("ip", "-d", "link", "show", "eth0"); err != nil {
+			t.Fatal(err)
+		} else if strings.Contains(out, "macvlan") {
+			behind++
+		}
+	}
+	t.Logf("%d containers, %d of them behind the uplink", n, behind)
+	if behind == 0 || behind == n {
+		t.Errorf("%d of %d containers are behind the uplink: want some", behind, n)
+	}
+	serve(t, h.ns, "10.88.0.1:90", "gateway")
+	each("reach", func(i int) error {
+		peer := (i + n/2) % n
+		for address, want := range map[string]string{"10.88.0.1:90": "gateway", addresses[peer] + ":80": fmt.Sprint(peer)} {
+			if got, err := ask(namespaces[i], address); err != nil || got != want {
+				return fmt.Errorf("container %d to %s: %q, want %q (%v)", i, address, got, want, err)
+			}
+		}
+		return nil
+	})
+	h.must(call{verb: "STATUS", plugin: "bridge", conf: bridgeConf("1.1.0", "")})
+	each("DEL", run("DEL"))
+	each("eth0 is gone", func(i int) error {
+		if err := namespaces[i].Run("ip", "link", "show", "eth0"); err == nil {
+			return fmt.Errorf("container %d has eth0 after DEL", i)
+		}
+		return nil
+	})
+	h.wantClean()
+}
