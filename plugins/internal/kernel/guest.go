@@ -57,6 +57,9 @@ func (h *Host) Join(port wire.Veth) error {
 	if err := h.ensureUp(link); err != nil {
 		return err
 	}
+	if err := h.setFlags(port); err != nil {
+		return err
+	}
 	return h.setPort(port)
 }
 

@@ -65,17 +65,10 @@ func (h *Host) ensureUplink(bridge *netlink.Bridge, want wire.Veth) error {
 	if err := h.silence(parent); err != nil {
 		return err
 	}
-	if want.Isolated || want.Hairpin {
-		// As every other port of the network: two containers behind the uplink
-		// talk through it by way of each other's published ports.
-		flags := wire.Veth{Host: port, Isolated: want.Isolated, Hairpin: want.Hairpin}
-		replies, err := h.rt.exchange(setPortFlags(flags))
-		if err == nil {
-			err = replies[0].err
-		}
-		if err != nil {
-			return fmt.Errorf("set flags of uplink %s: %w", port, err)
-		}
+	// As every other port of the network: two containers behind the uplink
+	// talk through it by way of each other's published ports.
+	if err := h.setFlags(wire.Veth{Host: port, Isolated: want.Isolated, Hairpin: want.Hairpin}); err != nil {
+		return err
 	}
 	for _, name := range []string{port, parent} {
 		if err := h.setUp(name); err != nil {

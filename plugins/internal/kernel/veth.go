@@ -89,6 +89,21 @@ func newVeth(c *Container, want wire.Veth, master, mtu int) *nl.NetlinkRequest {
 	return r
 }
 
+// setFlags sets the flags of a port that is there already.
+func (h *Host) setFlags(want wire.Veth) error {
+	if !want.Hairpin && !want.Isolated {
+		return nil
+	}
+	replies, err := h.rt.exchange(setPortFlags(want))
+	if err == nil {
+		err = replies[0].err
+	}
+	if err != nil {
+		return fmt.Errorf("set hairpin mode or isolation of port %s: %w", want.Host, err)
+	}
+	return nil
+}
+
 // setPortFlags changes the port by the name of the link, so that it can travel
 // with the request that makes it.
 func setPortFlags(want wire.Veth) *nl.NetlinkRequest {
