@@ -29,8 +29,7 @@ func Sysctls(r Rules) []wire.Sysctl {
 
 // concern tells whether there is any rule in a family.
 func (r Rules) concern(f family) bool {
-	p := r.Network
-	return !p.IsZero() && len(f.prefixes(p.Subnets))+len(f.addrs(p.DNS)) > 0 || len(f.publish(r.Publish)) > 0
+	return f.concerns(r.Network) || len(f.publish(r.Publish)) > 0
 }
 
 // A LocalRoute delivers a prefix to the host itself when it arrives by a

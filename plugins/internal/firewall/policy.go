@@ -60,9 +60,14 @@ func port53(do verdict) []rule {
 	return ofResolver(rule{do: do}, wire.DNSPort)
 }
 
+// concerns tells whether a policy asks for anything in a family.
+func (f family) concerns(p wire.NetworkPolicy) bool {
+	return !p.IsZero() && len(f.prefixes(p.Subnets))+len(f.servers(p.DNS)) > 0
+}
+
 // networkRules are what one network asks for, in one family.
 func networkRules(f family, p wire.NetworkPolicy) []placed {
-	if p.IsZero() || (len(f.prefixes(p.Subnets)) == 0 && len(f.servers(p.DNS)) == 0) {
+	if !f.concerns(p) {
 		return nil
 	}
 	all := slices.Concat(masqueradeRules(f, p), forwardRules(f, p), resolverRules(f, p))
