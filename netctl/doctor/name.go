@@ -74,10 +74,47 @@ func nameKnown(ctx context.Context, c *Case) (*Finding, error) {
 		return nil, nil
 	case c.Peer != nil:
 		return &Finding{fmt.Sprintf("the resolver does not know the name %s", name), "netctl restart " + c.Peer.Name}, nil
-	case errors.Is(err, ErrNoName):
+	case errors.Is(err, ErrNoName), looksLikeAContainer(c):
 		return unknownName(c), nil
 	}
 	return upstream(ctx, c)
+}
+
+// looksLikeAContainer: a name without a dot that is nearly a container's is a
+// slip, whatever the world's name servers do.
+func looksLikeAContainer(c *Case) bool {
+	return !strings.Contains(c.Name, ".") && len(near(c)) > 0
+}
+
+// near are the containers whose name begins like the one asked for, or is one
+// letter away from it.
+func near(c *Case) []string {
+	var names []string
+	for _, other := range c.All {
+		if strings.HasPrefix(other.Name, c.Name) || strings.HasPrefix(c.Name, other.Name) || oneLetterApart(other.Name, c.Name) {
+			names = append(names, other.Name)
+		}
+	}
+	return names
+}
+
+// oneLetterApart: a letter is wrong, missing or too much.
+func oneLetterApart(a, b string) bool {
+	if len(a) < len(b) {
+		a, b = b, a
+	}
+	if len(a)-len(b) > 1 {
+		return false
+	}
+	i := 0
+	for i < len(b) && a[i] == b[i] {
+		i++
+	}
+	rest := b[i:]
+	if len(a) == len(b) && i < len(b) {
+		rest = b[i+1:]
+	}
+	return a[min(i+1, len(a)):] == rest
 }
 
 func (c *Container) has(addresses []netip.Addr) bool {
@@ -92,14 +129,8 @@ func (c *Container) has(addresses []netip.Addr) bool {
 }
 
 func unknownName(c *Case) *Finding {
-	var near []string
-	for _, other := range c.All {
-		if strings.HasPrefix(other.Name, c.Name) || strings.HasPrefix(c.Name, other.Name) {
-			near = append(near, other.Name)
-		}
-	}
-	if len(near) > 0 {
-		return &Finding{fmt.Sprintf("there is no container, and no host anywhere, of the name %s", c.Name), "did you mean " + strings.Join(near, ", ") + "?"}
+	if names := near(c); len(names) > 0 {
+		return &Finding{fmt.Sprintf("there is no container of the name %s", c.Name), "did you mean " + strings.Join(names, " or ") + "?"}
 	}
 	return &Finding{fmt.Sprintf("there is no container, and no host anywhere, of the name %s", c.Name), "netctl ps --format '{{.Names}}'"}
 }

@@ -207,6 +207,17 @@ func sickHosts() []sick {
 			[]string{"app", "--to", "db"}, `questions of app to the resolver at 10\.77\.0\.1 are dropped by iptables chain INPUT, rule: -p udp .*--dport 53 -j DROP`, `^iptables -t filter -D INPUT`, true},
 		{"upstream dead", func(h *host) { pair(h) },
 			[]string{"app", "--to", "example.org"}, `the host's (name server does not answer|/etc/resolv.conf names no server)`, `resolv\.conf|nameserver`, false},
+		{"name mistyped", pair, []string{"app", "--to", "dd"}, `there is no container of the name dd`, `did you mean db\?`, false},
+		{"killed for memory", func(h *host) {
+			_, _, _ = h.try("run", "-d", "--name", "web", "--memory", "16m", "host", "/usr/bin/python3", "-c", "x = 'x' * (1 << 30)")
+			_, _, _ = h.try("wait", "web")
+		}, []string{"web"}, `web was killed because it used more memory than it may`, `--memory`, false},
+		{"again and again", func(h *host) {
+			h.netctl("run", "-d", "--name", "web", "--restart", "always", "host", "sh", "-c", "exit 7")
+			for deadline := time.Now().Add(30 * time.Second); h.netctl("inspect", "-f", "{{.State.Status}}", "web") != "restarting" && time.Now().Before(deadline); {
+				time.Sleep(20 * time.Millisecond)
+			}
+		}, []string{"web"}, `web ends again and again \(status 7`, `^netctl logs web$`, false},
 		{"internal", func(h *host) {
 			h.outside(1500)
 			h.netctl("create", "net", "--subnet", "10.77.0.0/24", "--internal")
