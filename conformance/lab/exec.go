@@ -36,7 +36,7 @@ type Process struct {
 // host's thread ends, so nothing outlives an interrupted run. It is put into a
 // process group of its own so that a limit ends its children as well.
 func (h *Host) Start(ctx context.Context, r protocol.Request) (*Process, error) {
-	return h.start(ctx, r, h.slack)
+	return h.start(ctx, r, h.Slack)
 }
 
 // start is Start with a measure for how much longer a limit is to be.

@@ -41,9 +41,9 @@ func Stretched(limit, startup time.Duration) time.Duration {
 	return time.Duration(float64(limit) * min(max(factor, 1), mostStretch))
 }
 
-// slack is how much longer than limit to wait now that limit is over: nothing,
-// unless the machine is busy. The slowest of three controls counts.
-func (h *Host) slack(limit time.Duration) time.Duration {
+// Slack is how much longer than limit to wait now: nothing, unless the machine
+// is busy. The slowest of three controls counts.
+func (h *Host) Slack(limit time.Duration) time.Duration {
 	var slowest time.Duration
 	for range 3 {
 		slowest = max(slowest, h.Startup())
@@ -59,7 +59,7 @@ func (h *Host) Eventually(limit time.Duration, try func() error) error {
 	if err == nil {
 		return nil
 	}
-	if more := h.slack(limit); more > 0 {
+	if more := h.Slack(limit); more > 0 {
 		return Eventually(more, try)
 	}
 	return err

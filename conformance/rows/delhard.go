@@ -189,7 +189,7 @@ func delFlushesUDP(t *trial.T) {
 	serve(t, a.Container.Netns, trial.ContainerPort)
 	port := uint16(trial.HostPort(a.Number))
 	to := netip.AddrPortFrom(hostAddr(false), port)
-	if err := reaches(t.Host.Outside, "udp", to, a.Container.Netns); err != nil {
+	if err := t.Host.Eventually(settling, func() error { return reaches(t.Host.Outside, "udp", to, a.Container.Netns) }); err != nil {
 		t.Block("the mapping does not work: %v", err)
 	}
 	tracked := func() []string {

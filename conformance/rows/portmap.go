@@ -140,7 +140,8 @@ func mappingHostIP(t *trial.T) {
 	t.Expect(err == nil, "the mapping is reached at "+second.Addr().String(), "%v", err)
 	for _, v6 := range []bool{false, true} {
 		to := netip.AddrPortFrom(hostAddr(v6), 20500)
-		t.Expect(reaches(t.Host.Outside, "tcp", to, a.Container.Netns) != nil, "the mapping is not reached at "+to.String(), "it is")
+		err := t.Host.Eventually(lab.Patience, func() error { return reaches(t.Host.Outside, "tcp", to, a.Container.Netns) })
+		t.Expect(err != nil, "the mapping is not reached at "+to.String(), "it is")
 	}
 }
 
