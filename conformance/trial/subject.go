@@ -35,8 +35,15 @@ func (s *Subject) Latest() string {
 	return s.Conf.String("cniVersion")
 }
 
-// Declares reports whether the configuration switches a capability on.
-func (s *Subject) Declares(capability string) bool { return s.Conf.Bool("capabilities." + capability) }
+// Declares reports whether the configuration switches a capability on. An IPAM
+// plugin is given the configuration of the plugin that delegates to it, whose
+// other capabilities are not its own.
+func (s *Subject) Declares(capability string) bool {
+	if s.Kind == IPAM && !slices.Contains([]string{"ips", "ipRanges"}, capability) {
+		return false
+	}
+	return s.Conf.Bool("capabilities." + capability)
+}
 
 // Fits reports whether a row of the given scope concerns the subject.
 func (s *Subject) Fits(scope Kind) bool { return s.Kind&scope != 0 }

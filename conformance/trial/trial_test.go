@@ -55,3 +55,14 @@ func TestShrunk(t *testing.T) {
 		t.Error("a configuration without ranges can be shrunk")
 	}
 }
+
+// TestDeclares: what a bridge can do is not asked of its IPAM plugin.
+func TestDeclares(t *testing.T) {
+	conf := Subject{}.Conf.With("capabilities", map[string]any{"ips": true, "portMappings": true, "mac": false})
+	for capability, want := range map[string][2]bool{"ips": {true, true}, "portMappings": {true, false}, "mac": {false, false}, "dns": {false, false}} {
+		bridge, ipam := &Subject{Kind: Interface | Delegating, Conf: conf}, &Subject{Kind: IPAM, Conf: conf}
+		if got := [2]bool{bridge.Declares(capability), ipam.Declares(capability)}; got != want {
+			t.Errorf("%s: %v, want %v", capability, got, want)
+		}
+	}
+}
