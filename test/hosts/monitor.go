@@ -2,7 +2,6 @@ package hosts
 
 import (
 	"fmt"
-	"sync"
 	"syscall"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 // A Monitor hears of every change of links, addresses, routes, neighbours, FDB
 // entries and packet filter in a namespace, as `ip monitor` and `nft monitor` do.
 type Monitor struct {
-	mu    sync.Mutex
 	heard map[string]int
 	fds   []int
 }
