@@ -187,3 +187,25 @@ func TestALostPoolIsFenced(t *testing.T) {
 		return false
 	})
 }
+
+// TestAClosedForwardChainLetsTheOverlayPass: on hosts whose own firewall drops
+// what is forwarded (Docker's, ufw's), and on internal networks.
+func TestAClosedForwardChainLetsTheOverlayPass(t *testing.T) {
+	w := hosts.New(t, binaries, 2)
+	f := w.Peers()
+	f.Networks[0].Definition = []byte(`{"cniVersion":"1.1.0","plugins":[{"type":"overlay","bridge":"nb-inner","isGateway":true,"isDefaultGateway":true,
+		"internal":true,"isolate":true,"ipam":{"type":"netctl-ipam"},"capabilities":{}}]}`)
+	w.WritePeers(f)
+	for _, h := range w.Hosts {
+		must(t, h.NS.Run("nft", "add table inet hostfw; add chain inet hostfw closed { type filter hook forward priority 0; policy drop; }"))
+		h.Start("--peers", h.PeersFile())
+	}
+	for _, h := range w.Hosts {
+		h.Ready(1)
+		awaitUsable(h, "blue", 2)
+	}
+	one, two := w.Hosts[0].Add("blue"), w.Hosts[1].Add("blue")
+	if _, err := one.Await(two.Addr); err != nil {
+		t.Error(err)
+	}
+}

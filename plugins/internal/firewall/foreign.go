@@ -142,9 +142,9 @@ func (c foreignChain) openings(p wire.NetworkPolicy) []rule {
 	case p.Bridge == "" || c.hook == *nft.ChainHookForward && !p.Forward:
 		return nil
 	case c.hook == *nft.ChainHookForward && p.Internal:
-		return []rule{{in: from, out: into, do: pass}}
+		return append(trunkOpenings(p), rule{in: from, out: into, do: pass})
 	case c.hook == *nft.ChainHookForward:
-		return append([]rule{{in: from, do: pass}},
+		return append(append(trunkOpenings(p), rule{in: from, do: pass}),
 			c.split(rule{out: into, state: stateMatch{connState: established | related | translated}, do: pass})...)
 	}
 	var all []rule
@@ -159,6 +159,16 @@ func (c foreignChain) openings(p wire.NetworkPolicy) []rule {
 		}
 	}
 	return all
+}
+
+// trunkOpenings let what stays inside a network pass between its bridge and the
+// device that leads to its other hosts.
+func trunkOpenings(p wire.NetworkPolicy) []rule {
+	if p.Trunk == "" {
+		return nil
+	}
+	bridge, trunk, pass := device{name: p.Bridge}, device{name: p.Trunk}, verdict{action: accept}
+	return []rule{{in: trunk, out: bridge, do: pass}, {in: bridge, out: trunk, do: pass}}
 }
 
 func (c foreignChain) split(r rule) []rule {
