@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"slices"
 
 	"github.com/netctl/netctl/ipam"
 	"github.com/netctl/netctl/plugins/bridge"
@@ -109,8 +110,26 @@ func (c config) Wire(at wire.Attachment, grant attach.Grant) (wire.Wiring, error
 		w.Owned.Link = veth
 	}
 	c.policy(&w.Shared.Network)
+	w.Owned.Routes = append(w.Owned.Routes, c.inward(w.Owned)...)
 	w.Owned.Sysctls = append(w.Owned.Sysctls, probing)
 	return w, nil
+}
+
+// inward are the ways to the network's containers on other hosts, where no
+// default route leads there already (internal networks).
+func (c config) inward(o wire.Owned) []wire.Route {
+	var routes []wire.Route
+	gateways := attach.Grant{Addresses: o.Addresses}
+	for _, r := range c.share.Inside {
+		via := gateways.Gateway(r.Addr().Is4())
+		covered := slices.ContainsFunc(o.Routes, func(have wire.Route) bool {
+			return have.To.Addr().Is4() == r.Addr().Is4() && have.To.Bits() <= r.Bits() && have.To.Contains(r.Addr())
+		})
+		if via.IsValid() && !covered {
+			routes = append(routes, wire.Route{To: r, Via: via})
+		}
+	}
+	return routes
 }
 
 // probing has TCP find out by itself what fits where nobody reports a packet

@@ -139,7 +139,7 @@ func (c foreignChain) openings(p wire.NetworkPolicy) []rule {
 	pass := verdict{action: accept}
 	from, into := device{name: p.Bridge}, device{name: p.Bridge}
 	switch {
-	case p.Bridge == "" || c.hook == *nft.ChainHookForward && !p.Forward:
+	case p.Bridge == "" || c.hook == *nft.ChainHookForward && !p.Forward && p.Trunk == "":
 		return nil
 	case c.hook == *nft.ChainHookForward && p.Internal:
 		return append(trunkOpenings(p), rule{in: from, out: into, do: pass})

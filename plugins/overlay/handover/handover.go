@@ -34,6 +34,8 @@ type Network struct {
 	MTU int `json:"mtu"`
 	// Pools of this host, in the order in which they are used up.
 	Pools []Pool `json:"pools"`
+	// Inside are the network's own ranges: all its containers, on whatever host.
+	Inside []netip.Prefix `json:"inside"`
 	// Ranges are those of all overlay networks: what goes there is never
 	// masqueraded.
 	Ranges []netip.Prefix `json:"ranges"`

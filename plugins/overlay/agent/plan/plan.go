@@ -130,7 +130,7 @@ func (in Input) floor(mtu int) int {
 
 // addNetwork refuses what nobody has, and hands the host's share over.
 func (in Input) addNetwork(p *Plan, n store.Network) {
-	share := handover.Network{Network: n.Name, Group: n.Group, MTU: p.MTU, Degraded: in.Degraded, Ranges: in.ranges()}
+	share := handover.Network{Network: n.Name, Group: n.Group, MTU: p.MTU, Degraded: in.Degraded, Inside: n.Ranges, Ranges: in.ranges()}
 	for _, c := range in.Owned {
 		if c.Network == n.Name {
 			share.Pools = append(share.Pools, handover.Pool{Prefix: c.Pool})
