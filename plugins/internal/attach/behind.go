@@ -9,7 +9,7 @@ import (
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
 
-// createBehind attaches a container for which the bridge has no port left (see
+// createBehind attaches a container for which the bridge has no port (see
 // kernel/uplink.go). The ledger learns first that the link has no end on the
 // host, so that DEL finds it whenever we are killed.
 func (a *Attacher) createBehind(p *plan, host *kernel.Host, container *kernel.Container, u *undo) error {
@@ -26,7 +26,7 @@ func (a *Attacher) createBehind(p *plan, host *kernel.Host, container *kernel.Co
 	if err := host.CreateBehind(container, want); err != nil {
 		return cni.Wrap(cni.CodeKernel, err)
 	}
-	a.Log.Info("bridge is full, attached behind its uplink", "bridge", want.Bridge, "container", p.at.Container)
+	a.Log.Info("attached behind the uplink of the bridge", "bridge", want.Bridge, "container", p.at.Container)
 	u.push("link behind the uplink", func(context.Context) error { return container.DeleteLink(want.Container) })
 	return nil
 }

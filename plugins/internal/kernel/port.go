@@ -225,7 +225,7 @@ func (h *Host) hasFreePort(want wire.Veth) error {
 
 // takesMore tells whether a full bridge takes a container behind its uplink.
 func (h *Host) takesMore(want wire.Veth) bool {
-	if !want.VLANs.IsZero() || want.OwnMACOnly {
+	if !canShare(want) {
 		return false
 	}
 	port, parent := wire.Uplink(want.Bridge)

@@ -10,33 +10,36 @@ import (
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
 
-// A bridge of the kernel has 1,023 ports (BR_PORT_BITS; moby#44973). Containers
-// beyond share one: its uplink, a pair of links, one end a port of the bridge,
-// the other the parent of macvlan interfaces in the containers. To everybody
-// they are on the same segment: same subnet, same gateway, and all that the
-// host does with their packets it does at the bridge, so that no rule knows
-// the difference. (Another bridge behind the first would be one more place at
+// A bridge of the kernel has 1,023 ports (BR_PORT_BITS; moby#44973). And before
+// that it becomes deaf: a broadcast is queued once for each port, a processor
+// has room for 1,000 packets (net.core.netdev_max_backlog), and the answer to
+// an ARP request finds the queue full of copies of the request. So containers
+// beyond 900 share one port: the bridge's uplink, a pair of links, one end
+// a port of the bridge, the other the parent of macvlan interfaces in the
+// containers. To everybody they are on the same segment: same subnet, same
+// gateway, and all that the host does with their packets it does at the bridge,
+// so that no rule knows the difference. (Another bridge behind the first would be one more place at
 // which br_netfilter shows bridged packets to the host's rules, which then
 // translate and drop what is not theirs yet.)
 //
-// The uplink takes a port while there still are some, and the bridge's alias
-// tells how far things are, so that a small network pays nothing: the alias is
-// read with the bridge itself.
+// The bridge's alias tells that it has an uplink, so that a small network pays
+// nothing: the alias is read with the bridge itself.
 const (
 	// uplinkFrom is the number of the port whose user makes the uplink. Ports
-	// are numbered from 1, the lowest free one is given; what is left is for
-	// those that are under way at the same time.
-	uplinkFrom = 960
+	// are numbered from 1, and the lowest free one is given.
+	uplinkFrom = 900
 
-	aliasUplink = "netctl: has an uplink"
-	aliasFull   = "netctl: full, containers are attached behind the uplink"
+	aliasUplink = "netctl: more containers are attached behind the uplink"
 )
+
+// canShare tells whether a container needs no port of its own.
+func canShare(want wire.Veth) bool { return want.VLANs.IsZero() && !want.OwnMACOnly }
 
 // foresee makes the uplink if a container has got one of the last ports. Where
 // there is none left for the uplink, all stays as it is: the next container is
 // refused.
 func (h *Host) foresee(bridge *netlink.Bridge, made Interface, want wire.Veth) error {
-	if made.port < uplinkFrom || bridge.Alias == aliasUplink || !want.VLANs.IsZero() {
+	if made.port < uplinkFrom || bridge.Alias == aliasUplink || !canShare(want) {
 		return nil
 	}
 	err := h.ensureUplink(bridge, want)
@@ -75,7 +78,7 @@ func (h *Host) ensureUplink(bridge *netlink.Bridge, want wire.Veth) error {
 			return err
 		}
 	}
-	return h.mark(bridge, aliasUplink)
+	return h.mark(bridge)
 }
 
 func (h *Host) rejoin(port string, bridge *netlink.Bridge) error {
@@ -106,12 +109,13 @@ func (h *Host) setUp(name string) error {
 	return nil
 }
 
-// mark writes the bridge's alias, unless somebody else has written one.
-func (h *Host) mark(bridge *netlink.Bridge, alias string) error {
-	if have := bridge.Alias; have != "" && have != aliasUplink && have != aliasFull {
+// mark writes the bridge's alias, unless somebody else has written one: then
+// the uplink is used only when the kernel says that there is no port left.
+func (h *Host) mark(bridge *netlink.Bridge) error {
+	if bridge.Alias != "" {
 		return nil
 	}
-	if err := h.link.LinkSetAlias(bridge, alias); err != nil {
+	if err := h.link.LinkSetAlias(bridge, aliasUplink); err != nil {
 		return fmt.Errorf("set alias of bridge %s: %w", bridge.Name, err)
 	}
 	return nil
@@ -132,7 +136,12 @@ func (h *Host) CreateBehind(c *Container, want wire.Veth) error {
 	}
 	_, name := wire.Uplink(want.Bridge)
 	parent, err := h.rt.look(name)
-	if absent(err) {
+	if absent(err) { // not made yet, or somebody has taken it away
+		if err = h.ensureUplink(bridge, want); err == nil {
+			parent, err = h.rt.look(name)
+		}
+	}
+	if errors.Is(err, unix.EXFULL) {
 		return fmt.Errorf("attach to bridge %s: %w", want.Bridge, ErrBridgeFull)
 	}
 	if err != nil {
@@ -155,7 +164,7 @@ func (h *Host) CreateBehind(c *Container, want wire.Veth) error {
 	case err != nil:
 		return fmt.Errorf("make %s behind uplink %s of bridge %s: %w", want.Container, name, want.Bridge, err)
 	}
-	return h.mark(bridge, aliasFull)
+	return nil
 }
 
 // checkBehind tells whether the container is attached behind the uplink.

@@ -20,7 +20,7 @@ func (h *Host) createVeth(c *Container, want wire.Veth) error {
 			return err
 		}
 	}
-	if bridge.Alias == aliasFull {
+	if bridge.Alias == aliasUplink && canShare(want) {
 		return fmt.Errorf("attach to bridge %s: %w", want.Bridge, ErrBridgeFull)
 	}
 	requests := []*nl.NetlinkRequest{
