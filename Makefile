@@ -63,7 +63,7 @@ reference: ## build the reference plugins that benchmarks and calibration compar
 .PHONY: bench
 bench: build reference ## ADD and DEL beside the reference plugins, netavark and the floor (12 minutes; BENCH=-quick)
 	@test/tools.sh /usr/lib/podman/netavark=netavark
-	$(GO) run ./bench/ipam -page docs/performance.md $(BENCH)
+	$(GO) run ./bench/ipam -page docs/performance.md $(BENCH_IPAM)
 	$(GO) run ./bench/attach -page docs/performance.md $(BENCH)
 
 .PHONY: bench-ports
