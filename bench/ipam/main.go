@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -108,6 +109,7 @@ func measure(p pool, ours, reference string, n int) (map[string]times, error) {
 			return nil, fmt.Errorf("%s: fill: %w", s.name(), err)
 		}
 	}
+	runtime.GC()     // what filling left is nobody's cost
 	const warmUp = 1 // our host-local reads the reference's files once
 	for i := range warmUp + n {
 		for _, s := range stores {
