@@ -264,7 +264,7 @@ func transfer(t *testing.T, from, to *hosts.Container) {
 	defer conn.Close()
 	must(t, conn.SetDeadline(time.Now().Add(hosts.Patience)))
 	data := make([]byte, 512<<10)
-	go func() { _, _ = conn.Write(data) }()
+	go func() { _, _ = conn.Write(make([]byte, len(data))) }()
 	for got := 0; got < len(data); {
 		n, err := conn.Read(data)
 		if err != nil {
