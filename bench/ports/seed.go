@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os/exec"
 	"regexp"
 	"strings"
 
@@ -27,7 +28,7 @@ func seedIPTables(w *world, from, to int) error {
 		fmt.Fprintf(&rules, "-A CNI-HOSTPORT-DNAT -p tcp -m comment --comment \"dnat name: \\\"bench\\\" id: \\\"%s\\\"\" -m multiport --dports %d -j %s\n",
 			c.id, c.hostPort, chain)
 	}
-	return w.host.Run("sh", "-ec", "iptables-restore --noflush <<'RULES'\n*nat\n"+chains.String()+rules.String()+"COMMIT\nRULES\n")
+	return w.feed("*nat\n"+chains.String()+rules.String()+"COMMIT\n", "iptables-restore", "--noflush")
 }
 
 // seedNFTables is seedIPTables for the other mechanism.
@@ -40,7 +41,19 @@ func seedNFTables(w *world, from, to int) error {
 			fmt.Fprintf(&rules, "add rule ip cni_hostport masquerading ip saddr %s ip daddr %s masquerade comment %q\n", source, c.address, c.id)
 		}
 	}
-	return w.host.Run("sh", "-ec", "nft -f - <<'RULES'\n"+rules.String()+"RULES\n")
+	return w.feed(rules.String(), "nft", "-f", "-")
+}
+
+// feed runs a program on the host with that standard input.
+func (w *world) feed(input, name string, args ...string) error {
+	return w.host.Do(func() error {
+		cmd := exec.Command(name, args...)
+		cmd.Stdin = strings.NewReader(input)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", name, err, out)
+		}
+		return nil
+	})
 }
 
 // verifySeeds compares a host on which the reference attached three containers
