@@ -204,6 +204,23 @@ func (c *container) veth(id, bridge, ifName string) {
 	run(w.t, w.host, link)
 	run(w.t, w.host, fmt.Sprintf("ip link set %s master %s up", id, bridge))
 	run(w.t, c.Namespace, "ip link set "+ifName+" up")
+	w.awaitCarrier(w.host, bridge)
+	w.awaitCarrier(c.Namespace, ifName)
+}
+
+// awaitCarrier waits until a link is in use: the kernel drops what is sent by it
+// before, and on a busy machine takes its time to notice the other end.
+func (w *world) awaitCarrier(n *netns.Namespace, link string) {
+	w.t.Helper()
+	for start := time.Now(); ; time.Sleep(time.Millisecond) {
+		out, err := n.Output("ip", "-o", "link", "show", "dev", link)
+		if err == nil && strings.Contains(out, " state UP ") {
+			return
+		}
+		if time.Since(start) > patience {
+			w.t.Fatalf("link %s has no carrier: %s, %v", link, out, err)
+		}
+	}
 }
 
 // nth is an address of a subnet.

@@ -25,7 +25,7 @@ func TestEditsEqualRebuild(t *testing.T) {
 		dump string
 	}
 	var old []kept
-	for gen := uint64(1); gen < 30; gen++ {
+	for gen := uint64(1); gen < 20; gen++ {
 		d := ledger.Delta{Generation: gen}
 		for range 1 + rnd.IntN(4) {
 			r := randomRecord(rnd)
