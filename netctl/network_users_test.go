@@ -87,7 +87,7 @@ func TestNetworkInUse(t *testing.T) {
 	status, _, stderr := h.netctl("network", "rm", "my-bridge")
 	want := "Error: network my-bridge is in use by: container of another runtime (999999999999, attached), " +
 		"db (" + db[:12] + ", exited), web (" + web[:12] + ", running)\n" +
-		"hint: remove the containers first: netctl rm -f CONTAINER\n"
+		"hint: disconnect them first with 'netctl network disconnect -f my-bridge CONTAINER', or remove them with 'netctl rm -f'\n"
 	if status != ExitInUse || stderr != want {
 		t.Errorf("status %d\n%swant\n%s", status, stderr, want)
 	}
