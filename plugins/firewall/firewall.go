@@ -6,6 +6,7 @@ package firewall
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/netctl/netctl/plugins/internal/attach"
 	"github.com/netctl/netctl/plugins/internal/cni"
@@ -33,18 +34,23 @@ const (
 	isolated   = "isolated"
 )
 
-// config holds the reference plugin's keys (spec cni 2.4). firewalldZone has
-// no meaning here: our rules let the container's traffic pass beside
-// firewalld's, and its zones are not touched.
+// trusted is firewalld's zone that lets everything pass.
+const trusted = "trusted"
+
+// config holds the reference plugin's keys (spec cni 2.4).
 type config struct {
 	Backend       string `json:"backend"`
 	IngressPolicy string `json:"ingressPolicy"`
+	AdminChain    string `json:"iptablesAdminChainName"`
+	// Zone can only be firewalld's default one, which lets everything pass:
+	// our rules do that beside firewalld's, whose zones are not touched.
+	Zone string `json:"firewalldZone"`
 
 	previous attach.Previous
 }
 
 func parse(req *cni.Request) (attach.Conf, error) {
-	c := config{IngressPolicy: open}
+	c := config{IngressPolicy: open, AdminChain: "CNI-ADMIN", Zone: trusted}
 	if err := req.Decode(&c); err != nil {
 		return nil, err
 	}
@@ -53,6 +59,10 @@ func parse(req *cni.Request) (attach.Conf, error) {
 		return nil, fmt.Errorf("key backend: invalid value %q: want iptables, nftables or firewalld", c.Backend)
 	case !slices.Contains([]string{"", open, sameBridge, isolated}, c.IngressPolicy):
 		return nil, fmt.Errorf("key ingressPolicy: invalid value %q: want open, same-bridge or isolated", c.IngressPolicy)
+	case !isChainName(c.AdminChain):
+		return nil, fmt.Errorf("key iptablesAdminChainName: invalid value %q: want 1 to 28 letters, digits, '-' and '_'", c.AdminChain)
+	case c.Backend == "firewalld" && c.Zone != trusted:
+		return nil, cni.Errorf(cni.CodeUnsupported, "key firewalldZone: value %q is not supported: want %q, or backend iptables and rules of your own in chain %s", c.Zone, trusted, c.AdminChain)
 	}
 	var err error
 	c.previous, err = attach.ReadPrevious(req)
@@ -60,6 +70,13 @@ func parse(req *cni.Request) (attach.Conf, error) {
 		err = cni.Errorf(cni.CodeConfig, "key prevResult: the first interface is not one of the host: want the bridge or the host's end of the link")
 	}
 	return c, err
+}
+
+// isChainName tells a name that needs no quoting, of the length that iptables
+// keeps (XT_EXTENSION_MAXNAMELEN).
+func isChainName(name string) bool {
+	return len(name) >= 1 && len(name) <= 28 && name[0] != '-' &&
+		strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
 }
 
 // Firewall is the mechanism that the configuration names.
@@ -80,6 +97,8 @@ func (c config) Wire(at wire.Attachment, _ attach.Grant) (wire.Wiring, error) {
 		Bridge:  c.previous.Bridge,
 		Forward: true,
 		Isolate: c.IngressPolicy == sameBridge || c.IngressPolicy == isolated,
+
+		AdminChain: c.AdminChain,
 	}
 	for _, a := range c.previous.Addresses {
 		if subnet := a.Prefix.Masked(); !slices.Contains(policy.Subnets, subnet) {

@@ -13,6 +13,7 @@ func TestGoldenWirings(t *testing.T) {
 	attachtest.Goldens(t, Mode(), map[string]attachtest.Case{
 		"open":        {Keys: previous},
 		"same-bridge": {Keys: previous + `,"ingressPolicy":"same-bridge","backend":"firewalld"`},
+		"admin-chain": {Keys: previous + `,"iptablesAdminChainName":"MY-RULES"`},
 		"isolated":    {Keys: previous + `,"ingressPolicy":"isolated"`},
 	})
 }
@@ -22,6 +23,8 @@ func TestParseRefuses(t *testing.T) {
 		``:                                     `key prevResult is missing: this plugin comes after one that makes an interface`,
 		previous + `,"backend":"ufw"`:          `key backend: invalid value "ufw": want iptables, nftables or firewalld`,
 		previous + `,"ingressPolicy":"strict"`: `key ingressPolicy: invalid value "strict": want open, same-bridge or isolated`,
-		previous + `,"ingressPolicy":["open"]`: `configuration on standard input: key ingressPolicy: want a text in quotes, got ["open"]`,
+		previous + `,"iptablesAdminChainName":"a b"`:                 `key iptablesAdminChainName: invalid value "a b": want 1 to 28 letters, digits, '-' and '_'`,
+		previous + `,"backend":"firewalld","firewalldZone":"public"`: `key firewalldZone: value "public" is not supported: want "trusted", or backend iptables and rules of your own in chain CNI-ADMIN`,
+		previous + `,"ingressPolicy":["open"]`:                       `configuration on standard input: key ingressPolicy: want a text in quotes, got ["open"]`,
 	})
 }

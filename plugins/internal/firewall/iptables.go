@@ -171,7 +171,7 @@ func wanted(f family, r Rules) []placed {
 	if len(network)+len(published) == 0 {
 		return nil
 	}
-	all := append(sharedRules(f), network...)
+	all := append(sharedRules(f), withAdmin(network, r.Network)...)
 	for _, rules := range publishedSubnets(f, r) {
 		all = append(all, rules...)
 	}

@@ -158,6 +158,9 @@ func (d *difference) dropJumps(to chain) {
 // the chains that nothing leads to any more.
 func (d *difference) script(table string) script {
 	s := script{table: table}
+	for _, name := range missingTargets(d.want, d.now, table) {
+		s.lines = append(s.lines, fmt.Sprintf(":%s - [0:0]", name))
+	}
 	for _, c := range d.newChains(table) {
 		s.lines = append(s.lines, fmt.Sprintf(":%s - [0:0]", iptablesChain(c)))
 	}

@@ -9,6 +9,8 @@ import (
 type saved struct {
 	chains []chain
 	rules  map[chain][]savedRule
+	// others are chains that are neither hooks nor ours.
+	others map[chain]bool
 }
 
 // savedRule is a rule as iptables itself writes it, which is also what -D
@@ -27,7 +29,7 @@ func (s *saved) has(c chain) bool {
 // parseSaved reads the output of iptables-save. Lines of other people's chains
 // and lines it does not understand are left out.
 func parseSaved(text string) *saved {
-	s := &saved{rules: map[chain][]savedRule{}}
+	s := &saved{rules: map[chain][]savedRule{}, others: map[chain]bool{}}
 	table := ""
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
@@ -38,6 +40,8 @@ func parseSaved(text string) *saved {
 			if c, ok := savedChain(table, line[1:]); ok && !s.has(c) {
 				s.chains = append(s.chains, c)
 				s.rules[c] = nil
+			} else if !ok {
+				s.others[chain{table, c.name, true}] = true
 			}
 		case strings.HasPrefix(line, "-A "):
 			s.addRule(table, line[len("-A "):])

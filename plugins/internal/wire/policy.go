@@ -58,6 +58,11 @@ type NetworkPolicy struct {
 	// no limit. The host itself and the network's members are never kept out.
 	PublishFrom []netip.Prefix
 	PublishOn   []string
+	// AdminChain is a chain of iptables in which the host's administrator
+	// decides before us about what enters and leaves the network; "" is none.
+	// It is made if it is not there, and never removed. With nftables his
+	// rules need no place among ours: a packet must pass both.
+	AdminChain string
 }
 
 // IsZero tells whether the policy asks for any rule at all.
