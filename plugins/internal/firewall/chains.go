@@ -3,6 +3,7 @@ package firewall
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"slices"
 	"strings"
 
 	"github.com/netctl/netctl/plugins/internal/wire"
@@ -17,7 +18,8 @@ import (
 //	FORWARD     -> FORWARD    -> ADMIN                 the administrator's own rules
 //	                          -> GUARD -> IN-<network>     packets to its members
 //	                                   -> OUT-<network> -> ISOLATE   packets from them
-//	                          -> INGRESS, EGRESS -> ISOLATE          see forwardRules
+//	                          -> INGRESS -> INTO-<network>     see forwardRules
+//	                          -> EGRESS  -> EXIT-<network>
 var (
 	hookPrerouting  = chain{nat, "PREROUTING", true}
 	hookOutput      = chain{nat, "OUTPUT", true}
@@ -39,10 +41,23 @@ var (
 	chainIsolate = chain{filter, "ISOLATE", false}
 )
 
-// ofNetwork are the chains that a network fills.
-func ofNetwork(network string) (in, out, masq chain) {
+// networkChains are those that one network fills: what it forbids (guard),
+// what it allows, to its members and from them, and what it hides.
+type networkChains struct{ guardIn, guardOut, allowIn, allowOut, masq chain }
+
+func ofNetwork(network string) networkChains {
 	name := networkKey(network)
-	return chain{filter, "IN-" + name, false}, chain{filter, "OUT-" + name, false}, chain{nat, "MASQ-" + name, false}
+	return networkChains{
+		guardIn: chain{filter, "IN-" + name, false}, guardOut: chain{filter, "OUT-" + name, false},
+		allowIn: chain{filter, "INTO-" + name, false}, allowOut: chain{filter, "EXIT-" + name, false},
+		masq: chain{nat, "MASQ-" + name, false},
+	}
+}
+
+// isNetworks tells a chain that one network fills.
+func isNetworks(c chain) bool {
+	kind, _, _ := strings.Cut(c.name, "-")
+	return slices.Contains([]string{"IN", "OUT", "INTO", "EXIT", "MASQ"}, kind)
 }
 
 // protocols are those that can be published.

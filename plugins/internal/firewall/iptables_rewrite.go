@@ -106,10 +106,6 @@ func (d *difference) refill() {
 	}
 }
 
-func isNetworks(c chain) bool {
-	return strings.HasPrefix(c.name, "IN-") || strings.HasPrefix(c.name, "OUT-") || strings.HasPrefix(c.name, "MASQ-")
-}
-
 // alive tells whether any network or attachment still has a rule.
 func (d *difference) alive() bool {
 	for c, rules := range d.now.rules {

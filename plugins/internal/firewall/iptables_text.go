@@ -94,6 +94,9 @@ func iptablesTarget(v verdict) string {
 	case leave:
 		return "-j RETURN"
 	case jump:
+		if v.final {
+			return "-g " + iptablesChain(v.chain)
+		}
 		return "-j " + iptablesChain(v.chain)
 	case masquerade:
 		return "-j MASQUERADE"

@@ -128,7 +128,11 @@ func verdictExprs(f family, v verdict) []expr.Any {
 	case leave:
 		return []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}}
 	case jump:
-		return []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: v.chain.name}}
+		kind := expr.VerdictJump
+		if v.final {
+			kind = expr.VerdictGoto
+		}
+		return []expr.Any{&expr.Verdict{Kind: kind, Chain: v.chain.name}}
 	case masquerade:
 		return []expr.Any{&expr.Masq{}}
 	case snat:

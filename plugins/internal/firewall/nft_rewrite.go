@@ -207,7 +207,7 @@ func (d *nftDifference) pruneChain(name string) error {
 	switch {
 	case dispatch != "":
 		err = d.writer.deleteElements([]element{{set: dispatch, key: deviceKey(device)}})
-	case !strings.HasPrefix(name, "in-") && !strings.HasPrefix(name, "out-") && !strings.HasPrefix(name, "masq-"):
+	case !isNetworks(chain{name: strings.ToUpper(name)}): // see nftChain
 		return nil
 	}
 	d.writer.conn.DelChain(d.writer.chain(name))

@@ -92,6 +92,9 @@ func nftVerdict(f family, v verdict) string {
 	case leave:
 		return "return"
 	case jump:
+		if v.final {
+			return "goto " + v.chain.name
+		}
 		return "jump " + v.chain.name
 	case masquerade:
 		return "masquerade"

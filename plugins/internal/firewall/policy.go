@@ -79,7 +79,7 @@ func networkRules(f family, p wire.NetworkPolicy) []placed {
 
 // masqueradeRules hide the network's subnets on the way out.
 func masqueradeRules(f family, p wire.NetworkPolicy) []placed {
-	_, _, own := ofNetwork(p.Network)
+	own := ofNetwork(p.Network).masq
 	var entry, body []rule
 	for _, server := range f.servers(p.DNS) {
 		if server.Port() != wire.DNSPort { // the host's own questions are led away, too
@@ -173,6 +173,9 @@ func resolverRules(f family, p wire.NetworkPolicy) []placed {
 }
 
 func to(c chain) verdict { return verdict{action: jump, chain: c} }
+
+// onTo leads to a chain whose end is the end of this one, too.
+func onTo(c chain) verdict { return verdict{action: jump, chain: c, final: true} }
 
 func other(name string) device { return device{name: name, not: true} }
 

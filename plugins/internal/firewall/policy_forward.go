@@ -40,7 +40,7 @@ func guardIngress(f family, p wire.NetworkPolicy) []placed {
 	default:
 		return isolation(f, p)
 	}
-	own, _, _ := ofNetwork(p.Network)
+	own := ofNetwork(p.Network).guardIn
 	var entry []rule
 	for _, subnet := range f.prefixes(p.Subnets) {
 		entry = append(entry, rule{out: device{name: p.Bridge}, dst: within(subnet), do: to(own)})
@@ -81,7 +81,7 @@ func guardEgress(f family, p wire.NetworkPolicy) []placed {
 	if len(body) == 0 {
 		return nil
 	}
-	_, own, _ := ofNetwork(p.Network)
+	own := ofNetwork(p.Network).guardOut
 	var entry []rule
 	for _, subnet := range f.prefixes(p.Subnets) {
 		entry = append(entry, rule{in: device{name: p.Bridge}, src: within(subnet), do: to(own)})
@@ -104,29 +104,28 @@ func leaving(p wire.NetworkPolicy) (body []rule) {
 }
 
 // allowed are a network's packets that need not fear the host's own rules, and
-// the end of the stage for its others.
+// the end of the stage for its others. Each network has chains of its own for
+// it, so that those which share a bridge and a subnet don't repeat one another.
 func allowed(f family, p wire.NetworkPolicy) []placed {
-	var ingress, egress []rule
-	into, from := rule{ahead: true, out: device{name: p.Bridge}}, rule{ahead: true, in: device{name: p.Bridge}}
+	own := ofNetwork(p.Network)
+	var ingress, egress, into, from []rule
 	for _, subnet := range f.prefixes(p.Subnets) {
-		into.dst, from.src = within(subnet), within(subnet)
-		end := verdict{action: leave}
-		if p.Trunk != "" && (p.Forward || p.Internal) { // members on other hosts
-			here, there := into, from
-			here.in, here.do = device{name: p.Trunk}, verdict{action: accept}
-			there.out, there.do = device{name: p.Trunk}, verdict{action: accept}
-			ingress, egress = append(ingress, here), append(egress, there)
-		}
-		if p.Forward {
-			answers := into
-			answers.state, answers.do = stateMatch{connState: established | related | translated}, verdict{action: accept}
-			ingress = append(ingress, answers)
-			end.action = accept
-		}
-		from.do, into.do = end, verdict{action: leave}
-		ingress, egress = append(ingress, into), append(egress, from)
+		ingress = append(ingress, rule{ahead: true, out: device{name: p.Bridge}, dst: within(subnet), do: onTo(own.allowIn)})
+		egress = append(egress, rule{ahead: true, in: device{name: p.Bridge}, src: within(subnet), do: onTo(own.allowOut)})
 	}
-	return slices.Concat(chainIngress.holds(ingress...), chainEgress.holds(egress...))
+	if p.Trunk != "" && (p.Forward || p.Internal) { // members on other hosts
+		into = append(into, rule{in: device{name: p.Trunk}, do: verdict{action: accept}})
+		from = append(from, rule{out: device{name: p.Trunk}, do: verdict{action: accept}})
+	}
+	end := verdict{action: leave}
+	if p.Forward {
+		into = append(into, rule{state: stateMatch{connState: established | related | translated}, do: verdict{action: accept}})
+		end.action = accept
+	}
+	into, from = append(into, rule{do: verdict{action: leave}}), append(from, rule{do: end})
+	return slices.Concat(
+		chainIngress.holds(ingress...), chainEgress.holds(egress...),
+		own.allowIn.holds(into...), own.allowOut.holds(from...))
 }
 
 // strangers are those on the bridge who use addresses of no network on it:

@@ -80,6 +80,7 @@ const (
 type verdict struct {
 	action
 	chain chain      // jump
+	final bool       // jump: the chain's end does not lead back here (goto)
 	to    netip.Addr // snat, dnat, reroute
 	// ports are where dnat leads to; from is the first matched port, so
 	// that the n-th port of a range becomes the n-th of the other.
