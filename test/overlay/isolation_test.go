@@ -167,9 +167,11 @@ func TestALostPoolIsFenced(t *testing.T) {
 	}
 	owner := c.Add("blue")
 	must(t, w.Switch.Run("nft", "delete", "table", "ip", "cut"))
-	s := a.Await("aware of its loss", func(s control.Status) bool { return len(s.Networks) == 1 && len(s.Networks[0].Lost) > 0 })
-	if n := s.Networks[0]; len(n.Stranded) != 1 || n.Stranded[0] != stranded.ID || n.Exhausted == "" {
-		t.Errorf("status does not tell of the stranded container and the exhausted network: %+v", n)
+	s := a.Await("aware of its loss", func(s control.Status) bool {
+		return len(s.Networks) == 1 && len(s.Networks[0].Lost) > 0 && s.Networks[0].Exhausted != ""
+	})
+	if n := s.Networks[0]; len(n.Stranded) != 1 || n.Stranded[0] != stranded.ID {
+		t.Errorf("status does not tell of the stranded container: %+v", n)
 	}
 	if _, err := owner.Await(other.Addr); err != nil {
 		t.Errorf("the new owner's container: %v", err)

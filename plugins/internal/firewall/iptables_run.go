@@ -97,11 +97,15 @@ func (p *process) wait() error {
 		return nil
 	}
 	name := filepath.Base(p.cmd.Path)
-	if p.ctx.Err() != nil {
-		return fmt.Errorf("%s: %w", name, context.Cause(p.ctx))
+	holder := xtablesHolders(p.lockFile)
+	// Started late on a busy machine, the program's own wait in whole seconds
+	// can end after the caller's time.
+	late := p.ctx.Err() != nil
+	if p.cmd.ProcessState.ExitCode() == exitBusy || late && holder != somebody {
+		return fmt.Errorf("%s: %w by %s", name, ErrBusy, holder)
 	}
-	if p.cmd.ProcessState.ExitCode() == exitBusy {
-		return fmt.Errorf("%s: %w by %s", name, ErrBusy, xtablesHolders(p.lockFile))
+	if late {
+		return fmt.Errorf("%s: %w", name, context.Cause(p.ctx))
 	}
 	return fmt.Errorf("%s: %w: %s", name, err, oneLine(p.stderr.String()))
 }
@@ -117,7 +121,7 @@ func oneLine(text string) string {
 func xtablesHolders(path string) string {
 	file, err := os.Open(path)
 	if err != nil {
-		return "another process"
+		return somebody
 	}
 	defer file.Close()
 	return holders(file)
@@ -155,7 +159,7 @@ func (t *iptables) restore(ctx context.Context, l *lock, input restores) map[fam
 func (t *iptables) change(ctx context.Context, l *lock, fast restores, slow rewriter) (rewrote bool, err error) {
 	var errs []error
 	for f, err := range t.restore(ctx, l, fast) {
-		if errors.Is(err, ErrBusy) || errors.Is(err, exec.ErrNotFound) {
+		if errors.Is(err, ErrBusy) || errors.Is(err, exec.ErrNotFound) || ctx.Err() != nil {
 			errs = append(errs, err)
 			continue
 		}

@@ -79,13 +79,16 @@ func (l *lock) seconds() int {
 	return max(1, int(time.Until(l.deadline).Round(time.Second)/time.Second))
 }
 
+// somebody is a holder that can't be named.
+const somebody = "another process"
+
 // holders names the processes that hold a lock on the file, from /proc/locks
 // ("1: FLOCK ADVISORY WRITE 1234 00:1a:5678 0 EOF").
 func holders(file *os.File) string {
 	var stat unix.Stat_t
 	table, err := os.ReadFile("/proc/locks")
 	if err != nil || unix.Fstat(int(file.Fd()), &stat) != nil {
-		return "another process"
+		return somebody
 	}
 	id := fmt.Sprintf("%02x:%02x:%d", unix.Major(stat.Dev), unix.Minor(stat.Dev), stat.Ino)
 	var names []string
@@ -98,7 +101,7 @@ func holders(file *os.File) string {
 		names = append(names, strings.TrimSpace("process "+field[4]+" "+string(command)))
 	}
 	if len(names) == 0 {
-		return "another process"
+		return somebody
 	}
 	return strings.Join(names, ", ")
 }

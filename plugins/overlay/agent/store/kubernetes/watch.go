@@ -32,11 +32,16 @@ func (s *Store) Watch(ctx context.Context, yield func(store.View)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	roll := &roll{store: s, cluster: cluster, yield: yield, texts: map[string]string{}, records: map[string]store.Node{}, skipped: map[string]string{}}
+	own := &ownPools{roll: roll, known: make(chan struct{})}
 	var running sync.WaitGroup
-	running.Go(func() { cancel(s.reflect(ctx, "nodes", s.listNodes(), &metav1.PartialObjectMetadata{}, roll)) })
-	running.Go(func() {
-		cancel(s.reflect(ctx, "own node", s.listOwn(), &unstructured.Unstructured{}, &ownPools{roll: roll}))
-	})
+	running.Go(func() { cancel(s.reflect(ctx, "own node", s.listOwn(), &unstructured.Unstructured{}, own)) })
+	// The first view comes when the own pools are known: only what changes after
+	// that has to wake anybody.
+	select {
+	case <-own.known:
+		running.Go(func() { cancel(s.reflect(ctx, "nodes", s.listNodes(), &metav1.PartialObjectMetadata{}, roll)) })
+	case <-ctx.Done():
+	}
 	running.Wait()
 	return context.Cause(ctx)
 }
@@ -186,8 +191,9 @@ func (r *roll) show() {
 
 // ownPools wakes the caller when this node's pools change.
 type ownPools struct {
-	roll *roll
-	last []string
+	roll  *roll
+	known chan struct{} // closed after the first look
+	last  []string
 }
 
 // Add looks at the own Node.
@@ -216,6 +222,13 @@ func (o *ownPools) look(object any) error {
 		return fmt.Errorf("watch own node: the server sent a %T", object)
 	}
 	cidrs, _, _ := unstructured.NestedStringSlice(node.Object, "spec", "podCIDRs")
+	select {
+	case <-o.known:
+	default:
+		o.last = cidrs
+		close(o.known)
+		return nil
+	}
 	if slices.Equal(cidrs, o.last) {
 		return nil
 	}
