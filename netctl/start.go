@@ -58,7 +58,7 @@ func (c containers) start() *cobra.Command {
 
 // startAfterBoot does for the host what a monitor does for one container: it runs
 // again what is meant to run. A service calls it once when the host is up
-// (contrib/netctl-restart.service). What runs already is left alone.
+// (deploy/netctl-restart.service). What runs already is left alone.
 func (c containers) startAfterBoot(ctx context.Context) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
