@@ -106,7 +106,12 @@ show netctl ps -a
 wantno web
 show find "$root" -mindepth 1 -type f -o -type s
 wantno 'sock|state.json|netns/'
-out=$(findmnt -rn -o TARGET | grep -F "$root"; find /sys/fs/cgroup -type d -name "$web"; pgrep -f "$root")
+# network rm told the resolver to go, and processes need a moment to end.
+for _ in $(seq 50); do
+    out=$(findmnt -rn -o TARGET | grep -F "$root"; find /sys/fs/cgroup -type d -name "$web"; pgrep -af "$root")
+    [ -n "$out" ] || break
+    sleep 0.1
+done
 [ -z "$out" ] || fail "mounts, cgroups or processes left: $out"
 
 echo
