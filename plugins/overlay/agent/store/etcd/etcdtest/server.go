@@ -47,11 +47,11 @@ func start(t testing.TB, c *Certificates) *Server {
 		t.Fatal(err)
 	}
 	s := &Server{dir: dir, tls: c}
-	s.Run(t)
 	t.Cleanup(func() {
 		s.Kill()
 		_ = os.RemoveAll(dir)
 	})
+	s.Run(t)
 	return s
 }
 
