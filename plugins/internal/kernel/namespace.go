@@ -143,11 +143,17 @@ func isOwn(ns netns.NsHandle) (bool, error) {
 // do runs fn on a thread inside the container's namespace. The thread is
 // handed back only if it could be put back; otherwise it ends with its
 // goroutine. It is never the first thread of the process, whose namespace is
-// what /proc/self shows: main locks that one for itself.
+// what /proc/self shows for all of it.
 func (c *Container) do(fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// While this goroutine waits here it occupies the first thread.
+			done <- c.do(fn)
+			runtime.UnlockOSThread()
+			return
+		}
 		own, err := netns.Get()
 		if err != nil {
 			done <- fmt.Errorf("look at own network namespace: %w", err)
