@@ -116,6 +116,20 @@ func (s *Store) Wait(ctx context.Context, id runner.ID) error {
 	}
 }
 
+// lockContainers locks the directory in which all containers' directories are
+// (flock(2)); the lock ends with the file, and so with a killed process.
+func (s *Store) lockContainers(how int) (*os.File, error) {
+	dir, err := os.Open(s.containersDir())
+	if err != nil {
+		return nil, err
+	}
+	if err := ignoringEINTR(func() error { return unix.Flock(int(dir.Fd()), how) }); err != nil {
+		dir.Close()
+		return nil, fmt.Errorf("lock %s: %w", dir.Name(), err)
+	}
+	return dir, nil
+}
+
 func ignoringEINTR(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, unix.EINTR) {

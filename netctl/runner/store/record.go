@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/netctl/netctl/netctl/runner"
 )
 
@@ -32,11 +34,16 @@ func (s *Store) Create(cfg *runner.Config) error {
 	if err := s.nameTaken(cfg.Name); err != nil { // before the disk is bothered
 		return err
 	}
+	making, err := s.lockContainers(unix.LOCK_SH)
+	if err != nil {
+		return err
+	}
+	defer making.Close()
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("create container %s: %w", cfg.ID.Short(), err)
 	}
 	// A record that is meant to stay must survive a power cut.
-	err := errors.Join(
+	err = errors.Join(
 		writeJSON(s.statePath(cfg.ID), runner.State{Status: runner.StatusCreated}, false),
 		writeJSON(s.configPath(cfg.ID), cfg, !cfg.AutoRemove))
 	if err == nil {

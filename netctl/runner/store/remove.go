@@ -5,7 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/netctl/runner"
 )
@@ -37,37 +38,57 @@ func (s *Store) removeRunDir(id runner.ID) error {
 	return os.RemoveAll(s.RunDir(id))
 }
 
-// sweepAge is how old a directory without a record must be to be a leftover and
-// not a container that another process is just making.
-const sweepAge = time.Minute
-
 // Sweep deletes what killed commands have left: directories whose deletion was
 // not finished, and those whose record was not written.
 func (s *Store) Sweep() error {
-	return errors.Join(s.sweepDirs(), s.sweepRunDirs())
+	return errors.Join(s.doomHalfMade(), s.sweepDoomed(), s.sweepRunDirs())
 }
 
-func (s *Store) sweepDirs() error {
-	entries, err := entriesOf(s.containersDir())
+// doomHalfMade marks the directories without a record for deletion. Such a
+// directory is one that a killed command has left, or one that is just being
+// made; whoever makes one shares the lock of their parent until the record is
+// written. While somebody does, all are left alone for a later sweep.
+func (s *Store) doomHalfMade() error {
+	if half, err := s.halfMade(); err != nil || len(half) == 0 {
+		return err
+	}
+	nobodyMakes, err := s.lockContainers(unix.LOCK_EX | unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer nobodyMakes.Close()
+	half, err := s.halfMade()
 	errs := []error{err}
-	for _, e := range entries {
-		if s.isLeftover(e) {
-			errs = append(errs, removeTree(s.containersDir(), e.Name()))
-		}
+	for _, id := range half {
+		errs = append(errs, os.Rename(s.Dir(id), s.Dir(id)+doomed))
 	}
 	return errors.Join(errs...)
 }
 
-func (s *Store) isLeftover(e fs.DirEntry) bool {
-	id, err := runner.ParseID(e.Name())
-	if err != nil {
-		return true
+func (s *Store) halfMade() ([]runner.ID, error) {
+	entries, err := entriesOf(s.containersDir())
+	var half []runner.ID
+	for _, e := range entries {
+		id, notOurs := runner.ParseID(e.Name())
+		if _, err := os.Lstat(s.configPath(id)); notOurs == nil && errors.Is(err, fs.ErrNotExist) {
+			half = append(half, id)
+		}
 	}
-	if _, err := os.Lstat(s.configPath(id)); !errors.Is(err, fs.ErrNotExist) {
-		return false
+	return half, err
+}
+
+func (s *Store) sweepDoomed() error {
+	entries, err := entriesOf(s.containersDir())
+	errs := []error{err}
+	for _, e := range entries {
+		if _, err := runner.ParseID(e.Name()); err != nil {
+			errs = append(errs, removeTree(s.containersDir(), e.Name()))
+		}
 	}
-	info, err := e.Info()
-	return err == nil && time.Since(info.ModTime()) > sweepAge
+	return errors.Join(errs...)
 }
 
 // sweepRunDirs deletes those whose container is gone. A container's directory is

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/netctl/netctl/netctl/runner"
 )
 
@@ -136,16 +138,12 @@ func TestLostName(t *testing.T) {
 func TestSweep(t *testing.T) {
 	s := newStore(t)
 	kept := mustCreate(t, s, "web")
-	old, fresh := runner.NewID(), runner.NewID()
+	left := runner.NewID()
 	half := string(runner.NewID()) + doomed
-	for _, dir := range []string{s.Dir(old), s.Dir(fresh), filepath.Join(s.containersDir(), half, "deep")} {
+	for _, dir := range []string{s.Dir(left), filepath.Join(s.containersDir(), half, "deep")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-	}
-	long := time.Now().Add(-2 * sweepAge)
-	if err := os.Chtimes(s.Dir(old), long, long); err != nil {
-		t.Fatal(err)
 	}
 	for _, id := range []runner.ID{kept.ID, runner.NewID()} {
 		if err := os.MkdirAll(s.RunDir(id), 0o700); err != nil {
@@ -159,12 +157,62 @@ func TestSweep(t *testing.T) {
 		t.Errorf("run directories %v", entries)
 	}
 	for path, want := range map[string]bool{
-		s.Dir(kept.ID): true, s.Dir(fresh): true, s.Dir(old): false, filepath.Join(s.containersDir(), half): false,
+		s.Dir(kept.ID): true, s.Dir(left): false, filepath.Join(s.containersDir(), half): false,
 	} {
 		if exists(path) != want {
 			t.Errorf("%s: there %v, want %v", path, exists(path), want)
 		}
 	}
+}
+
+// A directory without a record is not swept away while somebody is making one.
+func TestSweepBesideCreate(t *testing.T) {
+	s := newStore(t)
+	mustCreate(t, s, "web")
+	making, err := s.lockContainers(unix.LOCK_SH)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := s.Dir(runner.NewID())
+	if err := os.Mkdir(fresh, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Sweep(); err != nil || !exists(fresh) {
+		t.Errorf("beside a maker: there %v, %v", exists(fresh), err)
+	}
+	making.Close()
+	if err := s.Sweep(); err != nil || exists(fresh) {
+		t.Errorf("after its death: there %v, %v", exists(fresh), err)
+	}
+}
+
+func TestCreateBesideSweep(t *testing.T) {
+	s := newStore(t)
+	done := make(chan struct{})
+	var sweeper sync.WaitGroup
+	sweeper.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				if err := s.Sweep(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	for range 300 {
+		cfg := mustCreate(t, s, "web")
+		if _, err := s.Load(cfg.ID); err != nil {
+			t.Error(err)
+		}
+		if err := s.Remove(cfg.ID, "web"); err != nil {
+			t.Error(err)
+		}
+	}
+	close(done)
+	sweeper.Wait()
 }
 
 func TestDroppingDoesNotTakeAnothersName(t *testing.T) {
