@@ -17,7 +17,8 @@ var ErrBusy = errors.New("locked by another process")
 
 // Open opens the file, which is made (0600) if need be, and locks it: how is
 // unix.LOCK_SH or unix.LOCK_EX. Closing the file unlocks it. The error is
-// ErrBusy if others held the lock for longer than wait.
+// ErrBusy if others held the lock for longer than wait;
+// with a wait of 0 it asks once.
 func Open(path string, how int, wait time.Duration) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o600)
 	if err != nil {
@@ -27,6 +28,10 @@ func Open(path string, how int, wait time.Duration) (*os.File, error) {
 	err = unix.Flock(fd, how|unix.LOCK_NB)
 	if !errors.Is(err, unix.EWOULDBLOCK) {
 		return locked(file, err)
+	}
+	if wait <= 0 { // nobody may stay behind who takes the lock from the next one who asks
+		file.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, ErrBusy)
 	}
 	done := make(chan error, 1)
 	go func() { done <- block(fd, how) }()

@@ -40,6 +40,26 @@ func TestOnlyOneHoldsIt(t *testing.T) {
 	}
 }
 
+// Who only asked is not in the way of the next one, not even for a moment.
+func TestAskingLeavesNobodyBehind(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	for range 200 {
+		held, err := flock.Open(path, unix.LOCK_SH, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := flock.Open(path, unix.LOCK_EX, 0); !errors.Is(err, flock.ErrBusy) {
+			t.Fatalf("beside a holder: %v, want ErrBusy", err)
+		}
+		held.Close()
+		free, err := flock.Open(path, unix.LOCK_EX, 0)
+		if err != nil {
+			t.Fatalf("after the holder: %v", err)
+		}
+		free.Close()
+	}
+}
+
 func TestReadersShare(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	for range 2 {
