@@ -86,6 +86,11 @@ bench-run: build ## a whole `netctl run --rm` beside runc, crun and podman; memo
 test-chaos: build ## kill -9 of commands, monitors and the resolver in 200 lifecycles (long)
 	NETCTL_TEST_LIFECYCLES=200 $(GO) test -timeout 1h -run KillsInLifecycles -v ./test/e2e
 
+.PHONY: vmtest
+vmtest: build ## cgroup v2, AppArmor, VLANs and more on Debian's kernel in a virtual machine (VMTEST="limits vlan")
+	@test/tools.sh qemu-system-x86_64=qemu-system-x86 depmod=kmod apparmor_parser=apparmor mke2fs=e2fsprogs socat=socat
+	test/vm/run.sh $(BIN) $(VMTEST)
+
 .PHONY: test-kill
 test-kill: build ## kill ADD and DEL at every system call (long)
 	NETCTL_TEST_KILLS=100000 $(GO) test -timeout 4h -run Killed ./plugins

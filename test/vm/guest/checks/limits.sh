@@ -1,0 +1,30 @@
+# Pure cgroup v2: what the kernel is told, and that it keeps it.
+is "cgroup v2 and nothing else" "Cgroup version:  2" "$(netctl info)"
+is "a container" "hello" "$(run --rootfs $rootfs -- /bin/cat /www/index.html)"
+
+start web -m 32m --cpus 1.5 --cpu-shares 512 --cpuset-cpus 0 --pids-limit 7 --device-read-bps /dev/vda:1mb --device-write-iops /dev/vda:50 >/dev/null
+is "memory.max" 33554432 "$(cgroup web memory.max)"
+is "memory.swap.max: as much again" 33554432 "$(cgroup web memory.swap.max)"
+is "cpu.max" "150000 100000" "$(cgroup web cpu.max)"
+is "cpuset.cpus" 0 "$(cgroup web cpuset.cpus)"
+is "pids.max" 7 "$(cgroup web pids.max)"
+is "io.max, bytes" "rbps=1048576" "$(cgroup web io.max)"
+is "io.max, operations" "wiops=50" "$(cgroup web io.max)"
+echo "cpu.weight $(cgroup web cpu.weight)"
+is "stats" "32MiB" "$(netctl stats --no-stream web)"
+is "pause" web "$(netctl pause web 2>&1)"
+is "paused for the kernel" 1 "$(cgroup web cgroup.freeze)"
+is "paused in ps" "Paused" "$(netctl ps)"
+is "unpause" web "$(netctl unpause web 2>&1)"
+is "running for the kernel" 0 "$(cgroup web cgroup.freeze)"
+netctl pause web >/dev/null
+is "a paused one is removed" web "$(netctl rm -f web 2>&1)"
+
+netctl run --name oom --network none -m 16m --shm-size 64m --rootfs $rootfs -- /bin/dd if=/dev/zero of=/dev/shm/x bs=1M count=40 2>/dev/null
+is "killed for memory" 137 "$?"
+is "said to be killed for memory" true "$(netctl inspect -f '{{.State.OOMKilled}}' oom)"
+is "oom in the events" oom "$(netctl events --since 1h --until 0s 2>&1)"
+netctl rm oom >/dev/null
+is "fork refused" "fork" "$(run --pids-limit 4 --rootfs $rootfs -- /bin/sh -c 'for i in 1 2 3 4 5 6; do sleep 1 & done; wait')"
+is "device refused" "ot permitted" "$(run --rootfs $rootfs -- /bin/sh -c 'mknod /tmp/mem c 1 1; head -c 1 /tmp/mem')"
+is "device allowed" 1 "$(run --rootfs $rootfs -- /bin/sh -c 'head -c 1 /dev/urandom | wc -c')"
