@@ -22,6 +22,7 @@ func (c containers) completeRun(cmd *cobra.Command) {
 	}
 	for flag, complete := range map[string]cobra.CompletionFunc{
 		"network":      networks,
+		"userns":       cobra.FixedCompletions([]string{"auto", "host"}, cobra.ShellCompDirectiveNoFileComp),
 		"security-opt": cobra.FixedCompletions([]string{"seccomp=unconfined", "seccomp=compat", "no-new-privileges=false"}, cobra.ShellCompDirectiveNoFileComp),
 	} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, complete)

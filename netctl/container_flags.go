@@ -34,6 +34,7 @@ type containerFlags struct {
 	pids                                      int64
 	ulimits                                   []string
 	devices                                   deviceFlags
+	userns                                    usernsFlags
 }
 
 func (f *containerFlags) register(flags *pflag.FlagSet) {
@@ -63,6 +64,7 @@ func (f *containerFlags) registerProgram(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.capAdd, "cap-add", nil, "capability to add, or ALL")
 	flags.StringArrayVar(&f.capDrop, "cap-drop", nil, "capability to take away, or ALL")
 	flags.StringArrayVar(&f.securityOptions, "security-opt", nil, "seccomp=unconfined|compat|FILE, apparmor=PROFILE|unconfined, no-new-privileges[=false]")
+	f.userns.register(flags)
 }
 
 func (f *containerFlags) registerNetwork(flags *pflag.FlagSet) {
@@ -133,7 +135,7 @@ func (c containers) newConfig(f *containerFlags, args []string) (*runner.Config,
 		return nil, err
 	}
 	for _, step := range []func(*runner.Config) error{
-		f.fillProgram, f.fillSecurity, f.fillLimits, c.fillMounts(f), f.fillFromImage, c.fillNetwork(f),
+		f.fillProgram, f.fillSecurity, f.userns.fill, f.fillLimits, c.fillMounts(f), f.fillFromImage, c.fillNetwork(f),
 	} {
 		if err := step(cfg); err != nil {
 			return nil, err

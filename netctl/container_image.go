@@ -31,7 +31,7 @@ func (c containers) make(ctx context.Context, all *lifecycle.Containers, f *cont
 	if err != nil {
 		return nil, err
 	}
-	return cfg, all.Create(cfg)
+	return cfg, noIDs(all.Create(cfg))
 }
 
 // beforeRun: whatever went wrong, it is not the program's status.

@@ -114,6 +114,8 @@ func readVolumeOptions(m *runner.Mount, list string) error {
 			m.ReadOnly = true
 		case "nocopy":
 			m.NoCopy = true
+		case "idmap":
+			m.MapIDs = true
 		case "rw", "z", "Z", "rbind", "cached", "delegated", "consistent":
 			// the default, or of no meaning here
 		case "private", "rprivate", "slave", "rslave", "shared", "rshared", "noexec", "nosuid", "nodev":
@@ -155,6 +157,8 @@ func parseMount(text string) (runner.Mount, error) {
 			m.ReadOnly = !given || value == "true" || value == "1"
 		case "bind-propagation":
 			m.Options = append(m.Options, value)
+		case "idmap":
+			m.MapIDs = !given || value == "true" || value == "1"
 		case "volume-nocopy":
 			m.NoCopy = !given || value == "true" || value == "1"
 		case "tmpfs-size":

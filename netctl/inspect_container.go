@@ -74,7 +74,12 @@ type hostConfigObject struct {
 	PidsLimit      int64
 	ShmSize        int64
 	CgroupParent   string
+	UsernsMode     string
+	// IDMappings are podman's.
+	IDMappings *idMappingsObject `json:",omitempty"`
 }
+
+type idMappingsObject struct{ UidMap, GidMap []string }
 
 type restartObject struct {
 	Name              string
@@ -179,6 +184,10 @@ func newHostConfigObject(rec runner.Container) hostConfigObject {
 		Memory: rec.Limits.Memory, MemorySwap: rec.Limits.MemorySwap, NanoCpus: rec.Limits.NanoCPUs,
 		CpuShares: rec.Limits.CPUShares, CpusetCpus: rec.Limits.CPUSet, PidsLimit: rec.Limits.Pids,
 		ShmSize: rec.Limits.ShmSize, CgroupParent: rec.CgroupParent,
+	}
+	if rec.Userns.Own() {
+		o.UsernsMode = rec.Userns.String()
+		o.IDMappings = &idMappingsObject{runner.IDMapTexts(rec.Userns.IDs.UIDMaps), runner.IDMapTexts(rec.Userns.IDs.GIDMaps)}
 	}
 	for _, e := range rec.Endpoints {
 		addBindings(o.PortBindings, e.Ports)

@@ -38,6 +38,7 @@ type Config struct {
 	Limits       Limits            `json:"limits,omitzero"`
 	Sysctls      map[string]string `json:"sysctls,omitempty"`
 	Security     Security          `json:"security,omitzero"`
+	Userns       Userns            `json:"userns,omitzero"`
 
 	Restart RestartPolicy `json:"restart,omitzero"`
 	// AutoRemove: the record goes with the process (--rm).
@@ -128,7 +129,10 @@ type Mount struct {
 	Target   string `json:"target"`
 	ReadOnly bool   `json:"readOnly,omitempty"`
 	// NoCopy: a new volume stays empty, though the image has files there.
-	NoCopy  bool     `json:"noCopy,omitempty"`
+	NoCopy bool `json:"noCopy,omitempty"`
+	// MapIDs: a bound directory is seen with the container's ids, as volumes are,
+	// where it has a user namespace of its own.
+	MapIDs  bool     `json:"mapIDs,omitempty"`
 	Options []string `json:"options,omitempty"`
 }
 

@@ -10,6 +10,7 @@ import (
 
 	_ "github.com/opencontainers/cgroups/devices" // device rules; without it they are refused
 	"github.com/opencontainers/runc/libcontainer"
+	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/opencontainers/runc/libcontainer/exeseal"
 	_ "github.com/opencontainers/runc/libcontainer/nsenter" // the C constructor that enters namespaces
 	"github.com/opencontainers/runc/libcontainer/specconv"
@@ -65,11 +66,11 @@ func (c container) Start(p Process) (*Started, error) {
 		return nil, err
 	}
 	defer unlock()
-	return start(c.c.Start, p, true)
+	return start(c.c.Start, c.c.Config(), p, true)
 }
 
 func (c container) Exec(p Process) (*Started, error) {
-	started, err := start(c.c.Run, p, false)
+	started, err := start(c.c.Run, c.c.Config(), p, false)
 	if err != nil {
 		if status, serr := c.c.Status(); serr == nil && status == libcontainer.Stopped {
 			return nil, ErrNotRunning
@@ -79,12 +80,15 @@ func (c container) Exec(p Process) (*Started, error) {
 }
 
 // start runs p by one of libcontainer's two ways.
-func start(begin func(*libcontainer.Process) error, p Process, first bool) (*Started, error) {
+func start(begin func(*libcontainer.Process) error, config configs.Config, p Process, first bool) (*Started, error) {
 	lp, err := process(p)
 	if err != nil {
 		return nil, err
 	}
 	lp.Init = first
+	if err := ownStreams(lp, p, config); err != nil {
+		return nil, err
+	}
 	s := &Started{}
 	if p.Init {
 		done, err := s.underReaper(lp)
@@ -194,16 +198,24 @@ func process(p Process) (*libcontainer.Process, error) {
 		return nil, err
 	}
 	if !s.Terminal {
-		err = streams(lp, p)
+		streams(lp, p)
 	}
 	return lp, err
 }
 
-// streams sets the standard streams. A pipe belongs to the user that made it;
-// the program must be able to open /dev/stdout again, so it is given the pipe.
-func streams(lp *libcontainer.Process, p Process) error {
+// ownStreams gives the pipes to the program, which must be able to open
+// /dev/stdout again: a pipe belongs to the user that made it.
+func ownStreams(lp *libcontainer.Process, p Process, config configs.Config) error {
+	uid, err := config.HostUID(lp.UID)
+	if err != nil {
+		return fmt.Errorf("user %d: %w", lp.UID, err)
+	}
+	gid, err := config.HostGID(lp.GID)
+	if err != nil {
+		return fmt.Errorf("group %d: %w", lp.GID, err)
+	}
 	for _, f := range []*os.File{p.Stdin, p.Stdout, p.Stderr} {
-		if f == nil || lp.UID == 0 {
+		if f == nil || p.Spec.Terminal || uid == 0 {
 			continue
 		}
 		st, err := f.Stat()
@@ -213,11 +225,16 @@ func streams(lp *libcontainer.Process, p Process) error {
 		if st.Mode()&os.ModeNamedPipe == 0 { // the user's own files stay theirs
 			continue
 		}
-		if err := f.Chown(lp.UID, lp.GID); err != nil {
-			return fmt.Errorf("give pipe to user %d: %w", lp.UID, err)
+		if err := f.Chown(uid, gid); err != nil {
+			return fmt.Errorf("give pipe to user %d: %w", uid, err)
 		}
 	}
-	// A nil *os.File in an interface is not a nil interface.
+	return nil
+}
+
+// streams sets the standard streams. A nil *os.File in an interface is not a nil
+// interface.
+func streams(lp *libcontainer.Process, p Process) {
 	if p.Stdin != nil {
 		lp.Stdin = p.Stdin
 	}
@@ -227,5 +244,4 @@ func streams(lp *libcontainer.Process, p Process) error {
 	if p.Stderr != nil {
 		lp.Stderr = p.Stderr
 	}
-	return nil
 }

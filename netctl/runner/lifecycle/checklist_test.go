@@ -65,29 +65,12 @@ true`))
 // host directory nor a volume nor a layer.
 func TestRemovalKeepsWhatWasMounted(t *testing.T) {
 	h := newHost(t)
-	dir := t.TempDir()
-	layer, bound := filepath.Join(dir, "layer"), filepath.Join(dir, "bound")
-	for _, d := range []string{layer, bound} {
-		for _, sub := range []string{"bin", "lib", "lib64", "usr", "proc", "dev", "sys", "etc", "mnt", "vol"} {
-			if err := os.MkdirAll(filepath.Join(d, sub), 0o755); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := os.WriteFile(filepath.Join(d, "keep"), nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	layer, bound := smallRoot(t), smallRoot(t)
 	make := func() *runner.Config {
 		cfg := shell("echo >/vol/keep; rm -f /keep; sleep 1000")
 		cfg.Layers = []string{layer}
-		cfg.Mounts = []runner.Mount{
-			{Kind: runner.MountBind, Source: bound, Target: "/mnt"}, {Kind: runner.MountVolume, Source: "data", Target: "/vol"},
-		}
-		for _, d := range []string{"/bin", "/lib", "/lib64", "/usr"} {
-			if _, err := os.Stat(d); err == nil {
-				cfg.Mounts = append(cfg.Mounts, runner.Mount{Kind: runner.MountBind, Source: d, Target: d, ReadOnly: true})
-			}
-		}
+		cfg.Mounts = append(hostPrograms(),
+			runner.Mount{Kind: runner.MountBind, Source: bound, Target: "/mnt"}, runner.Mount{Kind: runner.MountVolume, Source: "data", Target: "/vol"})
 		return cfg
 	}
 	for _, killed := range []bool{false, true} {
@@ -112,6 +95,33 @@ func TestRemovalKeepsWhatWasMounted(t *testing.T) {
 	if err := h.RemoveVolume("data"); err != nil {
 		t.Error(err)
 	}
+}
+
+// smallRoot is a directory with the mount points of a root file system, and a file
+// to be kept.
+func smallRoot(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "root")
+	for _, sub := range []string{"bin", "lib", "lib64", "usr", "proc", "dev", "sys", "etc", "mnt", "vol"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "keep"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// hostPrograms are the mounts that make a small root able to run a shell.
+func hostPrograms() []runner.Mount {
+	var mounts []runner.Mount
+	for _, d := range []string{"/bin", "/lib", "/lib64", "/usr"} {
+		if _, err := os.Stat(d); err == nil {
+			mounts = append(mounts, runner.Mount{Kind: runner.MountBind, Source: d, Target: d, ReadOnly: true})
+		}
+	}
+	return mounts
 }
 
 // Row 17: the container has its end of the terminal and never the other one.

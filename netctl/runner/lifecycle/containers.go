@@ -18,11 +18,14 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/moby/sys/user"
+
 	"github.com/netctl/netctl/netctl/runner"
 	"github.com/netctl/netctl/netctl/runner/engine"
 	"github.com/netctl/netctl/netctl/runner/events"
 	"github.com/netctl/netctl/netctl/runner/monitor"
 	"github.com/netctl/netctl/netctl/runner/store"
+	"github.com/netctl/netctl/netctl/runner/subid"
 )
 
 // Containers are the containers of a pair of state directories.
@@ -33,6 +36,8 @@ type Containers struct {
 	// plugins they execute.
 	MonitorEnv []string
 	Log        *slog.Logger
+	// SubIDs is where ids for user namespaces are set aside.
+	SubIDs subid.Files
 }
 
 // DefaultCgroupParent is where containers' cgroups are made.
@@ -59,7 +64,7 @@ func (c *Containers) Create(cfg *runner.Config) error {
 			cfg.Name = runner.RandomName()
 		}
 		cfg.NameEndpoints()
-		err := c.Store.Create(cfg)
+		err := c.record(cfg)
 		var taken *store.NameTakenError
 		if !named && errors.As(err, &taken) {
 			continue
@@ -69,6 +74,33 @@ func (c *Containers) Create(cfg *runner.Config) error {
 		}
 		return err
 	}
+}
+
+// record writes the record of a new container, with ids of the host that no other
+// has if it wants some.
+func (c *Containers) record(cfg *runner.Config) error {
+	if !cfg.Userns.Auto {
+		return c.Store.Create(cfg)
+	}
+	unlock, err := c.Store.LockIDs()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	all, err := c.Store.List()
+	if err != nil {
+		return err
+	}
+	var taken []user.IdentityMapping
+	for _, rec := range all {
+		if rec.Userns.Own() {
+			taken = append(taken, rec.Userns.IDs)
+		}
+	}
+	if cfg.Userns.IDs, err = c.SubIDs.Pick(cfg.Userns.Size, taken); err != nil {
+		return fmt.Errorf("user namespace: %w", err)
+	}
+	return c.Store.Create(cfg)
 }
 
 // note records that something happened to a container.

@@ -39,7 +39,9 @@ func (c *Containers) CopyOut(ctx context.Context, rec *runner.Container, path st
 			return fmt.Errorf("%s in container %s: %w", path, rec.Name, reason(err))
 		}
 		dir, base := archive.SplitPathDirEntry(info.Path)
-		tar, err := archive.NewTarballer(dir, archive.TarResourceRebaseOpts(base, info.RebaseName))
+		opts := archive.TarResourceRebaseOpts(base, info.RebaseName)
+		opts.IDMap = rec.Userns.IDs
+		tar, err := archive.NewTarballer(dir, opts)
 		if err != nil {
 			return err
 		}
@@ -57,11 +59,17 @@ func (c *Containers) CopyOut(ctx context.Context, rec *runner.Container, path st
 // CopyIn puts an archive at a path of the container. The zero source means that
 // the archive is unpacked as it is, in a directory.
 func (c *Containers) CopyIn(ctx context.Context, rec *runner.Container, content io.Reader, source archive.CopyInfo, path string, o CopyOptions) error {
-	opts, done, err := archive.WithProcSelfFD(&archive.TarOptions{NoLchown: !o.KeepOwner, NoOverwriteDirNonDir: true, BestEffortXattrs: true})
+	opts, done, err := archive.WithProcSelfFD(&archive.TarOptions{
+		NoLchown: !o.KeepOwner, NoOverwriteDirNonDir: true, BestEffortXattrs: true, IDMap: rec.Userns.IDs,
+	})
 	if err != nil {
 		return err
 	}
 	defer done()
+	if rec.Userns.Own() && !o.KeepOwner { // else they would be our root's, whom the container does not know
+		uid, gid := rec.Userns.IDs.RootPair()
+		opts.NoLchown, opts.ChownOpts = false, &archive.ChownOpts{UID: uid, GID: gid}
+	}
 	return c.inRoot(ctx, rec, func() error {
 		dir := inside(path)
 		if source.Path == "" {
@@ -126,6 +134,14 @@ func (c *Containers) inRoot(ctx context.Context, rec *runner.Container, f func()
 
 func (c *Containers) inStopped(cfg *runner.Config, f func() error) error {
 	o := rootfs.OverlayOf(c.Store.Dir(cfg.ID), cfg.Layers, false)
+	if cfg.Userns.Own() {
+		users, err := namespace.NewUser(cfg.Userns.IDs)
+		if err != nil {
+			return err
+		}
+		defer users.Close()
+		o = o.SeenBy(users, cfg.Userns.IDs)
+	}
 	return namespace.InRoot(o.Merged, func() error {
 		if _, err := o.Mount(); err != nil {
 			return err
@@ -138,7 +154,7 @@ func (c *Containers) inStopped(cfg *runner.Config, f func() error) error {
 			if err != nil {
 				continue // not used yet
 			}
-			if err := rootfs.BindBelow(o.Merged, v.Path, m.Target); err != nil {
+			if err := rootfs.BindBelow(o.Merged, v.Path, m.Target, o.Users); err != nil {
 				return err
 			}
 		}

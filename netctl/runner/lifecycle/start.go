@@ -55,7 +55,7 @@ func (c *Containers) Start(ctx context.Context, id runner.ID, attached bool) (*R
 	if rec.Network.OwnNamespace() {
 		// Here and not in the monitor, whose mount namespace is about to
 		// become a copy of ours: so both see it.
-		if err := namespace.NewNet(c.Store.NetnsPath(id)); err != nil {
+		if err := c.newNet(&rec); err != nil {
 			return nil, err
 		}
 	}
@@ -66,6 +66,16 @@ func (c *Containers) Start(ctx context.Context, id runner.ID, attached bool) (*R
 		err = errors.Join(err, monitor.Release(context.WithoutCancel(ctx), c.Store, c.Networks, nil, &rec))
 	}
 	return run, err
+}
+
+// newNet makes the network namespace, which belongs to the container's own user
+// namespace if it has one.
+func (c *Containers) newNet(rec *runner.Container) error {
+	path := c.Store.NetnsPath(rec.Config.ID)
+	if rec.Userns.Own() {
+		return namespace.NewUserNet(path, rec.Userns.IDs)
+	}
+	return namespace.NewNet(path)
 }
 
 func (c *Containers) startMonitor(ctx context.Context, id runner.ID, lock *store.Lock, attached bool) (*Running, error) {

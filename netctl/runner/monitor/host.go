@@ -49,6 +49,7 @@ func (m *monitor) host() (spec.Host, error) {
 		Device:       runner.DeviceLimit.Number,
 		Root:         m.overlay.Merged,
 		Netns:        m.state.Netns,
+		Userns:       m.usersPath(),
 		User:         user,
 		Files:        m.boundFiles(),
 		Volume:       m.store.VolumePath,
@@ -142,6 +143,12 @@ func (m *monitor) writeFiles() error {
 		// Our umask is strict, and everybody in the container reads these.
 		if err := os.Chmod(path, 0o644); err != nil {
 			return err
+		}
+		// Its root may change them, whoever that is out here.
+		if uid, gid := m.cfg.Userns.IDs.RootPair(); uid != 0 || gid != 0 {
+			if err := os.Chown(path, uid, gid); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

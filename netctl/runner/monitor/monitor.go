@@ -75,6 +75,7 @@ type monitor struct {
 	hub      *attach.Hub
 	client   *attach.Conn // the command that waits in the foreground, or nil
 	overlay  rootfs.Overlay
+	users    *os.File // the container's user namespace, nil for the host's
 
 	events events.Journal
 	trace  *trace // of the start

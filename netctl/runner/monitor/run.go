@@ -97,6 +97,9 @@ func (m *monitor) prepare() (*specs.Spec, error) {
 	if err := m.store.SetPaused(m.cfg.ID, false); err != nil {
 		return nil, err
 	}
+	if err := m.openUsers(); err != nil {
+		return nil, err
+	}
 	var volatile bool
 	err = m.trace.step("mount the root file system", func() (err error) {
 		volatile, err = m.overlay.Mount()

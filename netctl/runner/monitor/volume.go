@@ -40,11 +40,20 @@ func (m *monitor) makeVolume(mount runner.Mount) error {
 		return fmt.Errorf("fill volume %s: %w", v.Name, err)
 	}
 	defer dir.Close()
-	source := fmt.Sprintf("/proc/self/fd/%d/", dir.Fd())
-	if err := archive.NewDefaultArchiver().CopyWithTar(source, v.Path); err != nil {
+	if err := m.copyInside(dir, v.Path); err != nil {
 		return fmt.Errorf("fill volume %s with the image's %s: %w", v.Name, mount.Target, err)
 	}
 	return nil
+}
+
+// copyInside copies a directory of the container's with ids as it sees them.
+func (m *monitor) copyInside(dir *os.File, to string) error {
+	files, err := archive.TarWithOptions(fmt.Sprintf("/proc/self/fd/%d/", dir.Fd()), &archive.TarOptions{IDMap: m.cfg.Userns.IDs})
+	if err != nil {
+		return err
+	}
+	defer files.Close()
+	return archive.Untar(files, to, nil)
 }
 
 // removeVolumes deletes the container's anonymous volumes (--rm).

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/moby/sys/user"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,6 +23,17 @@ import (
 // of the caller. A stale file at path is replaced. Safe for concurrent use by
 // several processes.
 func NewNet(path string) error {
+	return bindNew(path, func() error { return onThread(func() error { return newNetAt(path) }) })
+}
+
+// NewUserNet makes one that belongs to a new user namespace with these ids.
+func NewUserNet(path string, ids user.IdentityMapping) error {
+	return bindNew(path, func() error {
+		return inUser(ids, unix.CLONE_NEWNET, func(proc string) error { return bindAt(proc+"/ns/net", path) })
+	})
+}
+
+func bindNew(path string, make func() error) error {
 	unlock, err := lockDir(filepath.Dir(path))
 	if err != nil {
 		return err
@@ -38,7 +50,7 @@ func NewNet(path string) error {
 		return fmt.Errorf("create network namespace: %w", err)
 	}
 	f.Close()
-	if err := onThread(func() error { return newNetAt(path) }); err != nil {
+	if err := make(); err != nil {
 		return errors.Join(fmt.Errorf("create network namespace: %w", err), os.Remove(path))
 	}
 	return nil
@@ -48,7 +60,11 @@ func newNetAt(path string) error {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("unshare: %w", err)
 	}
-	if err := unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""); err != nil {
+	return bindAt("/proc/thread-self/ns/net", path)
+}
+
+func bindAt(ns, path string) error {
+	if err := unix.Mount(ns, path, "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("bind to %s: %w", path, err)
 	}
 	return nil

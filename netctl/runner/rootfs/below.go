@@ -26,8 +26,8 @@ func OpenDir(root, path string) (*os.File, error) {
 }
 
 // BindBelow binds a directory of the host over one of a root file system, if that
-// is there.
-func BindBelow(root, source, target string) error {
+// is there; seen by users, if there are any.
+func BindBelow(root, source, target string, users *os.File) error {
 	dir, err := OpenDir(root, target)
 	if os.IsNotExist(err) {
 		return nil
@@ -36,6 +36,18 @@ func BindBelow(root, source, target string) error {
 		return err
 	}
 	defer dir.Close()
+	if users != nil {
+		tree, err := mapped(source, users, unix.AT_RECURSIVE)
+		if err != nil {
+			return err
+		}
+		defer tree.Close()
+		err = unix.MoveMount(int(tree.Fd()), "", int(dir.Fd()), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+		if err != nil {
+			return fmt.Errorf("bind %s to %s: %w", source, target, err)
+		}
+		return nil
+	}
 	if err := unix.Mount(source, fmt.Sprintf("/proc/thread-self/fd/%d", dir.Fd()), "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("bind %s to %s: %w", source, target, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/moby/sys/user"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,11 +25,22 @@ type Overlay struct {
 	// not sync the whole file system of Work when it unmounts, which on a busy
 	// disk takes seconds.
 	Discard bool
+	// Users is the user namespace by which the ids of Lower are seen, IDs what
+	// it maps; nil means as they are. The upper layer is not mapped: the kernel
+	// refuses to write to such a one, so in it are the ids of the host.
+	Users *os.File
+	IDs   user.IdentityMapping
 }
 
 // OverlayOf is the overlay of a container's directory.
 func OverlayOf(dir string, layers []string, discard bool) Overlay {
 	return Overlay{Lower: layers, Work: filepath.Join(dir, "rw"), Merged: filepath.Join(dir, "merged"), Discard: discard}
+}
+
+// SeenBy is the overlay as users of another namespace see it.
+func (o Overlay) SeenBy(users *os.File, ids user.IdentityMapping) Overlay {
+	o.Users, o.IDs = users, ids
+	return o
 }
 
 // Mount mounts the overlay in the caller's mount namespace. If the file system
@@ -45,8 +57,17 @@ func (o Overlay) Mount() (volatile bool, err error) {
 	if err := os.MkdirAll(o.Merged, 0o755); err != nil {
 		return false, err
 	}
+	// Users of another namespace pass through it, whatever our umask was.
+	if err := os.Chmod(o.Merged, 0o755); err != nil {
+		return false, err
+	}
 	if err := os.MkdirAll(o.Work, 0o700); err != nil {
 		return false, err
+	}
+	if o.Users != nil {
+		if err := checkSearchable(o.Merged); err != nil {
+			return false, err
+		}
 	}
 	err = o.mount()
 	if errors.Is(err, unix.EINVAL) && o.Discard { // before Linux 5.10
@@ -70,16 +91,17 @@ func (o Overlay) mount() error {
 	if err := o.makeUpper(upper); err != nil {
 		return err
 	}
-	var lower []string
-	for _, d := range o.Lower {
-		lower = append(lower, escape(d))
+	lower, release, err := o.lowerPaths()
+	if err != nil {
+		return err
 	}
+	defer release()
 	rest := fmt.Sprintf(",upperdir=%s,workdir=%s", escape(upper), escape(work))
 	if o.Discard {
 		rest += ",volatile"
 	}
 	options := "lowerdir=" + strings.Join(lower, ":") + rest
-	if len(options) > maxOptions {
+	if len(options) > maxOptions && o.Users == nil {
 		short, release, err := shortPaths(o.Lower)
 		if err != nil {
 			return err
@@ -91,6 +113,17 @@ func (o Overlay) mount() error {
 		return fmt.Errorf("mount overlay of %s: %w", strings.Join(o.Lower, ", "), err)
 	}
 	return nil
+}
+
+// lowerPaths are the names of the lower layers until release.
+func (o Overlay) lowerPaths() (names []string, release func(), err error) {
+	if o.Users != nil {
+		return mappedPaths(o.Lower, o.Users, filepath.Join(filepath.Dir(o.Work), "lower"))
+	}
+	for _, d := range o.Lower {
+		names = append(names, escape(d))
+	}
+	return names, func() {}, nil
 }
 
 // maxOptions is what mount(2) copies from the user: a page, with its end.
@@ -131,7 +164,11 @@ func (o Overlay) makeUpper(upper string) error {
 	if err := unix.Stat(o.Lower[0], &st); err != nil {
 		return fmt.Errorf("root file system %s: %w", o.Lower[0], err)
 	}
-	if err := os.Chown(upper, int(st.Uid), int(st.Gid)); err != nil {
+	uid, gid, err := o.IDs.ToHost(int(st.Uid), int(st.Gid))
+	if err != nil {
+		return fmt.Errorf("owner of root file system %s: %w", o.Lower[0], err)
+	}
+	if err := os.Chown(upper, uid, gid); err != nil {
 		return err
 	}
 	return unix.Chmod(upper, st.Mode&0o7777)

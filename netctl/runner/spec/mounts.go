@@ -21,7 +21,7 @@ const defaultShm = 64 << 20
 func mounts(c *runner.Config, h Host) ([]specs.Mount, error) {
 	var own []specs.Mount
 	for _, m := range c.Mounts {
-		o, err := userMount(m, h)
+		o, err := userMount(m, h, c.Userns)
 		if err != nil {
 			return nil, err
 		}
@@ -31,6 +31,12 @@ func mounts(c *runner.Config, h Host) ([]specs.Mount, error) {
 		return cmp.Compare(strings.Count(a.Destination, "/"), strings.Count(b.Destination, "/"))
 	})
 	defaults := append(kernelMounts(c.Limits.ShmSize), fileMounts(h.Files, c.ReadOnlyRoot)...)
+	if c.Userns.Own() && !c.Network.OwnNamespace() {
+		// The kernel mounts the sysfs of a network namespace only for those who
+		// own that.
+		i := slices.IndexFunc(defaults, func(d specs.Mount) bool { return d.Destination == "/sys" })
+		defaults[i] = specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"}}
+	}
 	defaults = slices.DeleteFunc(defaults, func(d specs.Mount) bool {
 		return slices.ContainsFunc(own, func(o specs.Mount) bool { return o.Destination == d.Destination })
 	})
@@ -63,7 +69,7 @@ func fileMounts(files map[string]string, readOnly bool) []specs.Mount {
 	return out
 }
 
-func userMount(m runner.Mount, h Host) (specs.Mount, error) {
+func userMount(m runner.Mount, h Host, u runner.Userns) (specs.Mount, error) {
 	target := filepath.Clean(m.Target)
 	if !filepath.IsAbs(target) || target == "/" {
 		return specs.Mount{}, fmt.Errorf("invalid mount target %q: must be an absolute path below /", m.Target)
@@ -84,6 +90,12 @@ func userMount(m runner.Mount, h Host) (specs.Mount, error) {
 		out.Options = bindOptions(m.Options, m.ReadOnly)
 	default:
 		return out, fmt.Errorf("unknown kind of mount %q at %s", m.Kind, m.Target)
+	}
+	// A volume holds ids as the container sees them, so that every container can
+	// use it, whichever ids of the host it was given. A directory of the host
+	// stays the host's, unless somebody says otherwise.
+	if u.Own() && (m.Kind == runner.MountVolume || m.MapIDs) {
+		out.Options = append(out.Options, "ridmap")
 	}
 	return out, nil
 }

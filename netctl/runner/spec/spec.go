@@ -11,7 +11,9 @@ package spec
 
 import (
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -23,7 +25,9 @@ import (
 type Host struct {
 	Root  string // the mounted root file system
 	Netns string // "" for the host's
-	User  User
+	// Userns is the path of the container's user namespace, "" for the host's.
+	Userns string
+	User   User
 	// Files are host files bound over files of the container, by target.
 	Files map[string]string
 	// Volume gives the directory of a named volume.
@@ -73,7 +77,7 @@ func Build(c *runner.Config, h Host) (*specs.Spec, error) {
 		Mounts:     mounts,
 		Linux: &specs.Linux{
 			CgroupsPath:   CgroupPath(c),
-			Namespaces:    namespaces(h.Netns),
+			Namespaces:    namespaces(h),
 			MaskedPaths:   append(maskedPaths(), h.Masked...),
 			ReadonlyPaths: readonlyPaths(),
 			Resources:     limits,
@@ -89,7 +93,7 @@ func CgroupPath(c *runner.Config) string {
 	return strings.TrimSuffix(c.CgroupParent, "/") + "/" + string(c.ID)
 }
 
-func namespaces(netns string) []specs.LinuxNamespace {
+func namespaces(h Host) []specs.LinuxNamespace {
 	ns := []specs.LinuxNamespace{
 		{Type: specs.PIDNamespace},
 		{Type: specs.MountNamespace},
@@ -97,8 +101,11 @@ func namespaces(netns string) []specs.LinuxNamespace {
 		{Type: specs.IPCNamespace},
 		{Type: specs.CgroupNamespace},
 	}
-	if netns != "" {
-		ns = append(ns, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: netns})
+	if h.Netns != "" {
+		ns = append(ns, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: h.Netns})
+	}
+	if h.Userns != "" {
+		ns = append(ns, specs.LinuxNamespace{Type: specs.UserNamespace, Path: h.Userns})
 	}
 	return ns
 }
@@ -109,12 +116,23 @@ func sysctls(c *runner.Config) map[string]string {
 	all := map[string]string{}
 	if c.Network.OwnNamespace() {
 		all["net.ipv4.ip_unprivileged_port_start"] = "0"
-		all["net.ipv4.ping_group_range"] = "0 2147483647"
+		all["net.ipv4.ping_group_range"] = "0 " + strconv.FormatInt(lastGroup(c.Userns), 10)
 	}
 	for k, v := range c.Sysctls {
 		all[k] = v
 	}
 	return all
+}
+
+// lastGroup is the last group that may ping: the kernel refuses one that the
+// container's user namespace does not have.
+func lastGroup(u runner.Userns) int64 {
+	for _, m := range u.IDs.GIDMaps {
+		if m.ID == 0 {
+			return min(m.Count-1, math.MaxInt32)
+		}
+	}
+	return math.MaxInt32
 }
 
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

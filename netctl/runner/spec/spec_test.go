@@ -11,6 +11,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/moby/sys/user"
+
 	"github.com/netctl/netctl/netctl/runner"
 )
 
@@ -68,6 +70,21 @@ func TestGoldens(t *testing.T) {
 				return runner.DeviceNumber{Major: 8, Minor: 16}, nil
 			}
 			c.Limits.Devices = []runner.DeviceLimit{{Path: "/dev/sdb", ReadBps: 1 << 20, WriteIOps: 10}}
+		},
+		"userns": func(c *runner.Config, h *Host) {
+			ids := []user.IDMap{{ID: 0, ParentID: 100000, Count: 1000}}
+			c.Userns.IDs = user.IdentityMapping{UIDMaps: ids, GIDMaps: ids}
+			h.Userns = "/proc/7/fd/8"
+			c.Mounts = []runner.Mount{
+				{Kind: runner.MountBind, Source: "/srv/x", Target: "/plain"},
+				{Kind: runner.MountBind, Source: "/srv/x", Target: "/mapped", MapIDs: true},
+				{Kind: runner.MountVolume, Source: "v", Target: "/volume"},
+			}
+		},
+		"userns-host-network": func(c *runner.Config, h *Host) {
+			ids := []user.IDMap{{ID: 0, ParentID: 100000, Count: 1000}}
+			c.Userns.IDs = user.IdentityMapping{UIDMaps: ids, GIDMaps: ids}
+			c.Network.Kind, h.Netns, h.Userns = runner.NetworkHost, "", "/proc/7/fd/8"
 		},
 		"mounts": func(c *runner.Config, _ *Host) {
 			c.ReadOnlyRoot = true

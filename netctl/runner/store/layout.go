@@ -19,6 +19,7 @@
 //	  c/ID/rw/{upper,work}           overlay; c/ID/merged is its mount point
 //	  names/NAME -> ID               a symbolic link: making it is taking the name
 //	  volumes/NAME/_data
+//	  ids.lock                       held while ids for a user namespace are chosen
 //
 // The paths are computed in this file and nowhere else.
 package store

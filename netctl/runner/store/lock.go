@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -128,6 +129,22 @@ func (s *Store) lockContainers(how int) (*os.File, error) {
 		return nil, fmt.Errorf("lock %s: %w", dir.Name(), err)
 	}
 	return dir, nil
+}
+
+// LockIDs has its holder alone look for ids that no container has and write down
+// who has them now.
+func (s *Store) LockIDs() (unlock func(), err error) {
+	if err := mkdirs(s.data); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(s.data, "ids.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock ids: %w", err)
+	}
+	if err := ignoringEINTR(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX) }); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock ids: %w", err), f.Close())
+	}
+	return func() { f.Close() }, nil
 }
 
 func ignoringEINTR(call func() error) error {

@@ -39,7 +39,11 @@ func (s *Store) Create(cfg *runner.Config) error {
 		return err
 	}
 	defer making.Close()
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	mode := fs.FileMode(0o700)
+	if cfg.Userns.Own() {
+		mode = 0o711 // its root is no root here, and on the way to its files
+	}
+	if err := errors.Join(os.Mkdir(dir, mode), os.Chmod(dir, mode)); err != nil {
 		return fmt.Errorf("create container %s: %w", cfg.ID.Short(), err)
 	}
 	// A record that is meant to stay must survive a power cut.

@@ -71,7 +71,7 @@ func (s *Store) CreateVolume(name string, labels map[string]string) (Volume, err
 		return v, fmt.Errorf("create volume %s: %w", name, err)
 	}
 	// Our umask may be strict, and the data is for everybody in the container.
-	if err := errors.Join(os.Chmod(filepath.Dir(v.Path), 0o711), os.Chmod(v.Path, 0o755)); err != nil {
+	if err := os.Chmod(v.Path, 0o755); err != nil {
 		return v, fmt.Errorf("create volume %s: %w", name, err)
 	}
 	return v, writeJSON(s.volumeRecord(name), v, true)
@@ -143,7 +143,9 @@ func (s *Store) volumeRecord(name string) string {
 }
 
 func (s *Store) lockVolumes() (unlock func(), err error) {
-	if err := os.MkdirAll(s.volumesDir(), 0o711); err != nil {
+	// Containers have their volumes bound; no other user of the host is to come
+	// by this way.
+	if err := os.MkdirAll(s.volumesDir(), 0o700); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(filepath.Join(s.volumesDir(), ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
