@@ -17,7 +17,15 @@ func rewrite(f family, now *saved, want []placed, gone func(comment string) bool
 		d.compare(sharedRules(f))
 	}
 	d.prune()
-	return join(d.script(filter), d.script(nat))
+	tables := []script{d.script(filter), d.script(nat)}
+	if len(want) == 0 {
+		// The program asks the kernel about each match that it meets for the
+		// first time, by a socket of its own. Closing that one after a commit
+		// that deletes waits for an RCU grace period, some 10 ms (see
+		// commits). Removals from nat have all the matches of those from filter.
+		slices.Reverse(tables)
+	}
+	return join(tables...)
 }
 
 // difference is the work of one rewrite.
