@@ -3,6 +3,8 @@ package plugins_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -87,9 +89,19 @@ func TestChainedPluginsShareTheMechanism(t *testing.T) {
 	}
 }
 
-// TestAChainedPluginWithNothingToDo passes the result on and calls nothing.
+// TestAChainedPluginWithNothingToDo passes the result on, and a DEL looks for
+// nothing: no program of iptables is started (C168).
 func TestAChainedPluginWithNothingToDo(t *testing.T) {
 	h := newHost(t)
+	programs := t.TempDir()
+	started := filepath.Join(programs, "started")
+	for _, name := range []string{"iptables-save", "iptables-restore", "ip6tables-save", "ip6tables-restore"} {
+		script := "#!/bin/sh\necho " + name + " >>" + started + "\n"
+		if err := os.WriteFile(filepath.Join(programs, name), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.env = []string{"PATH=" + programs + ":" + os.Getenv("PATH"), "NETCTL_FIREWALL=iptables"}
 	const previous = `{"cniVersion":"1.0.0","interfaces":[{"name":"br0"},{"name":"eth0","sandbox":"/x"}],"ips":[{"address":"10.88.0.2/16","interface":1}]}`
 	a := h.run(call{verb: "ADD", plugin: "portmap", container: "a", netns: "/x", conf: `{"cniVersion":"1.0.0","name":"testnet","type":"portmap","prevResult":` + previous + `}`})
 	var got, want any
@@ -102,6 +114,14 @@ func TestAChainedPluginWithNothingToDo(t *testing.T) {
 	}
 	if f := h.refuse(call{verb: "ADD", plugin: "portmap", container: "a", netns: "/x", conf: `{"cniVersion":"1.0.0","name":"testnet","type":"portmap"}`}); f.Code != 7 || !strings.Contains(f.Msg, "prevResult") {
 		t.Errorf("without a previous result: %+v", f)
+	}
+	for range 2 {
+		if a := h.run(call{verb: "DEL", plugin: "portmap", container: "a", netns: "/x", conf: `{"cniVersion":"1.0.0","name":"testnet","type":"portmap","prevResult":` + previous + `}`}); a.status != 0 {
+			t.Errorf("DEL: %s%s", a.out, a.stderr)
+		}
+	}
+	if names, err := os.ReadFile(started); err == nil {
+		t.Errorf("programs started: %s", names)
 	}
 	h.wantClean()
 }

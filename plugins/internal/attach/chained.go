@@ -7,6 +7,7 @@ import (
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/kernel"
 	"github.com/netctl/netctl/plugins/internal/wire"
@@ -37,6 +38,21 @@ func (a *Attacher) idle(req *cni.Request) (bool, error) {
 	}
 	previous, err := p.idle()
 	return previous != nil, err
+}
+
+// passedOn tells whether the ADD of a chained plugin has passed its result on
+// and made no rule (spec cni C168), so that a DEL has nothing to look for: most
+// containers publish no port, and looking through all rules costs more the more
+// there are. Only a request that says all an ADD is told says that.
+func (a *Attacher) passedOn(req *cni.Request, record *ledger.Record) bool {
+	if !a.Mode.Chained || a.Mode.NoRules || record != nil {
+		return false
+	}
+	if previous, err := req.PrevResult(); err != nil || previous == nil {
+		return false
+	}
+	idle, err := a.idle(req)
+	return idle && err == nil
 }
 
 // Previous is what a chained plugin needs of the result before it.

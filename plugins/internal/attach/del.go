@@ -34,7 +34,7 @@ func (a *Attacher) Del(ctx context.Context, req *cni.Request) error {
 // repeated.
 func (a *Attacher) remove(ctx context.Context, req *cni.Request, at wire.Attachment) error {
 	record, err := a.lookUp(at)
-	if err != nil {
+	if err != nil || a.passedOn(req, record) {
 		return err
 	}
 	inside := a.leaveInside(record)

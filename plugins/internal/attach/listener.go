@@ -23,6 +23,9 @@ func listener(protocol string, port uint16) string {
 	for _, table := range []string{protocol, protocol + "6"} {
 		collectInodes("/proc/net/"+table, port, inodes)
 	}
+	if protocol == string(wire.SCTP) {
+		collectEndpoints(sctpEndpoints, port, inodes)
+	}
 	links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
 	for _, link := range links {
 		target, err := os.Readlink(link)
@@ -42,6 +45,20 @@ func listener(protocol string, port uint16) string {
 func collectInodes(table string, port uint16, inodes map[string]bool) {
 	for fields := range socketsAt(table, port) {
 		inodes[fields[9]] = true
+	}
+}
+
+// collectEndpoints is collectInodes for SCTP's table: field 5 is the port, in
+// decimal, field 7 the inode (sctp_eps_seq_show).
+func collectEndpoints(table string, port uint16, inodes map[string]bool) {
+	text, err := os.ReadFile(table)
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 7 && fields[5] == fmt.Sprint(port) {
+			inodes[fields[7]] = true
+		}
 	}
 }
 

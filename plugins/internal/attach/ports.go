@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -96,8 +97,8 @@ func publishOf(ports []ledger.Port, addresses []wire.Address) []wire.Publish {
 // testBind finds out whether a process of the host listens on a port that is
 // about to be published: our rules would silently take its traffic away. The
 // sockets are closed at once; the ledger keeps the port from other containers.
-// SCTP is not tried, because the protocol may not be loaded. Our resolver's
-// sockets at gateways, whose traffic the rules leave alone, are in nobody's way.
+// Our resolver's sockets at gateways, whose traffic the rules leave alone, are
+// in nobody's way.
 func (a *Attacher) testBind(ports []ledger.Port) error {
 	for _, p := range ports {
 		for i := range max(p.Count, 1) {
@@ -121,26 +122,51 @@ func (a *Attacher) testBind(ports []ledger.Port) error {
 // it has found out what protocols this host has, in a quarter of a millisecond.
 // "Any address" is that of IPv6, with IPv4 in it, where there is IPv6.
 func bindOnce(protocol string, host netip.Addr, port uint16) error {
-	kind, known := map[wire.Protocol]int{wire.TCP: unix.SOCK_STREAM, wire.UDP: unix.SOCK_DGRAM}[wire.Protocol(protocol)]
-	if !known {
+	kind := socketKind(protocol)
+	if kind.protocol == unix.IPPROTO_SCTP && !hasSCTP() {
 		return nil
 	}
 	if host.Is4() {
-		return bind(unix.AF_INET, kind, &unix.SockaddrInet4{Port: int(port), Addr: host.As4()})
+		return kind.bind(unix.AF_INET, &unix.SockaddrInet4{Port: int(port), Addr: host.As4()})
 	}
 	address := &unix.SockaddrInet6{Port: int(port)}
 	if host.IsValid() {
 		address.Addr = host.As16()
 	}
-	err := bind(unix.AF_INET6, kind, address)
+	err := kind.bind(unix.AF_INET6, address)
 	if !host.IsValid() && (errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)) {
-		return bind(unix.AF_INET, kind, &unix.SockaddrInet4{Port: int(port)})
+		return kind.bind(unix.AF_INET, &unix.SockaddrInet4{Port: int(port)})
 	}
 	return err
 }
 
-func bind(family, kind int, address unix.Sockaddr) error {
-	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
+// kind is a type of socket with its protocol (socket(2)).
+type kind struct{ socket, protocol int }
+
+func socketKind(protocol string) kind {
+	switch wire.Protocol(protocol) {
+	case wire.UDP:
+		return kind{unix.SOCK_DGRAM, unix.IPPROTO_UDP}
+	case wire.SCTP:
+		return kind{unix.SOCK_STREAM, unix.IPPROTO_SCTP}
+	default:
+		return kind{unix.SOCK_STREAM, unix.IPPROTO_TCP}
+	}
+}
+
+// sctpEndpoints is there when the kernel has SCTP.
+const sctpEndpoints = "/proc/net/sctp/eps"
+
+// hasSCTP tells whether the kernel has SCTP loaded. Where it has not, nobody
+// listens; making a socket would load the module, on hosts that do without it
+// for their safety.
+func hasSCTP() bool {
+	_, err := os.Stat(sctpEndpoints)
+	return err == nil
+}
+
+func (k kind) bind(family int, address unix.Sockaddr) error {
+	fd, err := unix.Socket(family, k.socket|unix.SOCK_CLOEXEC, k.protocol)
 	if err != nil {
 		return err
 	}
@@ -153,11 +179,11 @@ func bind(family, kind int, address unix.Sockaddr) error {
 		}
 		_ = unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_V6ONLY, only)
 	}
-	if kind == unix.SOCK_STREAM {
+	if k.protocol == unix.IPPROTO_TCP {
 		// A port in TIME_WAIT is nobody's.
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	}
-	if err := unix.Bind(fd, address); err != nil || kind != unix.SOCK_STREAM {
+	if err := unix.Bind(fd, address); err != nil || k.socket != unix.SOCK_STREAM {
 		return err
 	}
 	// Two may bind a port when both have SO_REUSEADDR; only one may listen.
