@@ -5,11 +5,11 @@ GO    ?= go
 
 # netctl carries the container engine (libcontainer, libseccomp): static, with cgo.
 # Everything else is pure Go; a plugin's start is on the path of every pod.
-ENGINE := CGO_ENABLED=1 $(GO) build -trimpath -tags 'seccomp netgo osusergo' -ldflags '-s -w -linkmode external -extldflags -static'
-PURE   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w'
+ENGINE := CGO_ENABLED=1 $(GO) build -ldflags '-s -w -linkmode external -extldflags -static'
+PURE   := CGO_ENABLED=0 $(GO) build -ldflags '-s -w'
 
-# The tests build netctl the way a user gets it.
-export GOFLAGS := $(GOFLAGS) -tags=seccomp,netgo,osusergo
+# The same for build, lint and tests: what differs in one of these is compiled anew.
+export GOFLAGS := -tags=seccomp,netgo,osusergo -trimpath
 
 .PHONY: help
 help: ## print the targets
@@ -19,18 +19,26 @@ help: ## print the targets
 tools: ## install the Debian packages that build, tests and demo need
 	@test/tools.sh
 
+PROGRAMS := netctl dnsd overlayd cni-conformance cni/netctl-cni
+
 .PHONY: build
-build: tools ## build bin/netctl, bin/dnsd, bin/cni-conformance and bin/cni/
-	$(ENGINE) -o $(BIN)/netctl ./cmd/netctl
-	$(PURE) -o $(BIN)/dnsd ./cmd/dnsd
-	$(PURE) -o $(BIN)/overlayd ./cmd/overlayd
-	$(PURE) -o $(BIN)/cni-conformance ./cmd/cni-conformance
-	$(PURE) -o $(BIN)/cni/netctl-cni ./cmd/cni
+build: tools $(PROGRAMS:%=$(BIN)/%) ## build bin/netctl, bin/dnsd, bin/overlayd, bin/cni-conformance and bin/cni/
 	@for name in $$($(BIN)/cni/netctl-cni names); do ln -sfn netctl-cni $(BIN)/cni/$$name; done
+
+# Each by itself, for the tests too (test/programs). The go command knows what is up to date.
+.PHONY: $(PROGRAMS:%=$(BIN)/%)
+$(BIN)/netctl:          ; $(ENGINE) -o $@ ./cmd/netctl
+$(BIN)/dnsd:            ; $(PURE) -o $@ ./cmd/dnsd
+$(BIN)/overlayd:        ; $(PURE) -o $@ ./cmd/overlayd
+$(BIN)/cni-conformance: ; $(PURE) -o $@ ./cmd/cni-conformance
+$(BIN)/cni/netctl-cni:  ; $(PURE) -o $@ ./cmd/cni
 
 .PHONY: test
 test: build ## run every test (root; private namespaces; the machine's network is not touched)
-	$(GO) test -race -count=1 -timeout 30m ./... # the cache does not know the programs that tests run
+	GORACE=atexit_sleep_ms=0 $(GO) test -race -vet=off -count=1 -timeout 30m ./...
+
+# -count=1: the cache does not know the programs that tests run. -vet=off: lint has done it.
+# GORACE: otherwise each program with the race detector, also a test, sleeps a second before it ends.
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck
@@ -50,15 +58,11 @@ demo-overlay: build ## show one network over three hosts, with etcd and with a p
 test-overlay: build ## every row of the overlay's table of tests (long)
 	OVERLAY_FULL=1 $(GO) test -timeout 30m -v ./test/overlay ./plugins/overlay/...
 
+# Upstream's release script sets the version of the banner.
 .PHONY: reference
 reference: ## build the reference plugins that benchmarks and calibration compare with
-	@mkdir -p $(BIN)/reference
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/reference/ \
-	    github.com/containernetworking/plugins/plugins/main/bridge \
-	    github.com/containernetworking/plugins/plugins/main/macvlan \
-	    github.com/containernetworking/plugins/plugins/main/loopback \
-	    github.com/containernetworking/plugins/plugins/ipam/host-local \
-	    github.com/containernetworking/plugins/plugins/meta/portmap
+	cd conformance/reference && GOBIN=$(abspath $(BIN))/reference CGO_ENABLED=0 $(GO) install \
+	    -ldflags "-s -w -X github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion=$$($(GO) list -m -f '{{.Version}}' github.com/containernetworking/plugins)" tool
 
 .PHONY: bench
 bench: build reference ## ADD and DEL beside the reference plugins, netavark and the floor (12 minutes; BENCH=-quick)
@@ -112,7 +116,7 @@ test-model: tools ## ten minutes of random claims, reclaims and broken paths aga
 	NETCTL_TEST_MODEL=600 $(GO) test -timeout 20m -run TestModel -v ./plugins/overlay/agent/store/etcd
 
 .PHONY: conformance
-conformance: build ## judge the reference plugins and ours, and write docs/conformance.md's table (10 minutes)
+conformance: build reference ## judge the reference plugins and ours, and write docs/conformance.md's table (10 minutes)
 	conformance/table.sh $(BIN)
 
 .PHONY: bench-overlay

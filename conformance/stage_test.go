@@ -10,8 +10,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/netctl/netctl/conformance/internal/refplugins"
 	"github.com/netctl/netctl/conformance/suite"
+	"github.com/netctl/netctl/test/programs"
 )
 
 // stage is what the tests share, built once for all of them.
@@ -53,7 +53,7 @@ func build() (stage, error) {
 		err = fmt.Errorf("build the player: %w: %s", err, out)
 		return stage{}, errors.Join(err, os.RemoveAll(dir))
 	}
-	if err := refplugins.Build(s.plugins); err != nil {
+	if err := programs.InstallReference(s.plugins); err != nil {
 		return stage{}, errors.Join(err, os.RemoveAll(dir))
 	}
 	return s, nil

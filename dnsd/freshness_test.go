@@ -185,7 +185,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	for i := range 500 {
 		w.put(w.bare("front", fmt.Sprintf("10.88.%d.%d/16", 1+i/200, 1+i%200), fmt.Sprint("n", i)))
 	}
-	w.shipped = build(t)
+	w.shipped = shipped(t)
 	st := w.serve()
 	l := startLoad(t, web, 2000, 50*time.Millisecond)
 	fastest(t, "the time without an answer", 200*time.Millisecond, func() time.Duration {

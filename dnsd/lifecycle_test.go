@@ -97,7 +97,7 @@ func appears(t testing.TB, w *watch.Watcher, name string) {
 func TestManyStartOne(t *testing.T) {
 	w := newWorld(t)
 	w.network("front", "10.88.0.1/24")
-	w.shipped = build(t)
+	w.shipped = shipped(t)
 	const n = 32
 	var generations [n]uint64
 	var containers [n]*container
@@ -140,7 +140,7 @@ func TestManyStartOne(t *testing.T) {
 func TestKilled(t *testing.T) {
 	w := newWorld(t)
 	w.network("front", "10.88.0.1/24")
-	w.shipped = build(t)
+	w.shipped = shipped(t)
 	web := w.container("front", "web")
 	fastest(t, "being back", 200*time.Millisecond, func() time.Duration {
 		st := w.startProcess(0)

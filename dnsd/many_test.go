@@ -33,7 +33,7 @@ func TestStartWithMany(t *testing.T) {
 	w.network("big", "10.0.0.1/8")
 	web := w.container("big", "web")
 	w.fill("big", 10_000)
-	w.shipped = build(t)
+	w.shipped = shipped(t)
 	st := w.serve()
 	fastest(t, "being back with 10,000 names", time.Second, func() time.Duration {
 		syscall.Kill(st.PID, syscall.SIGKILL)
@@ -60,7 +60,7 @@ func TestSyncTime(t *testing.T) {
 	w := newWorld(t)
 	w.network("big", "10.0.0.1/8")
 	w.fill("big", 10_000)
-	w.shipped = build(t)
+	w.shipped = shipped(t)
 	w.serve()
 	i := 0
 	fastest(t, "a sync among 10,000 names", 10*time.Millisecond, func() time.Duration {

@@ -17,6 +17,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/netctl/netctl/test/netns"
+	"github.com/netctl/netctl/test/programs"
 )
 
 var (
@@ -142,10 +143,8 @@ func peerWorld(t testing.TB, n int) *world {
 			t.Fatal(err)
 		}
 	}
-	build := exec.Command("go", "build", "-o", filepath.Join(w.aside, "dnsd"), "../cmd/dnsd")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build dnsd: %v\n%s", err, out)
+	if err := programs.Install(w.aside, "dnsd"); err != nil {
+		t.Fatal(err)
 	}
 	self, err := os.Executable()
 	if err != nil {

@@ -18,18 +18,17 @@ import (
 
 	"github.com/netctl/netctl/dnsd/client"
 	"github.com/netctl/netctl/ipam/ledger"
+	"github.com/netctl/netctl/test/programs"
 )
 
-// build makes the program as it is shipped, without C code.
-func build(t testing.TB) string {
+// shipped is the program as users get it.
+func shipped(t testing.TB) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "dnsd")
-	cmd := exec.Command("go", "build", "-o", path, "../cmd/dnsd")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	dir := t.TempDir()
+	if err := programs.Install(dir, "dnsd"); err != nil {
+		t.Fatal(err)
 	}
-	return path
+	return filepath.Join(dir, "dnsd")
 }
 
 // TestCapabilities: the program as shipped has two capabilities left, in every
@@ -38,7 +37,7 @@ func TestCapabilities(t *testing.T) {
 	w := newWorld(t)
 	w.network("front", "10.88.0.1/24")
 	w.container("front", "web")
-	program := build(t)
+	program := shipped(t)
 	start := func(generation uint64, network string) error {
 		return w.host.Do(func() error { return client.Sync(context.Background(), w.dir, program, generation, network) })
 	}

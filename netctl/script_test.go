@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/test/programs"
 )
 
 // TestMain lets the test binary play netctl in the scripts.
@@ -70,7 +71,7 @@ func TestScripts(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("needs root, to make network namespaces")
 	}
-	resolver := buildResolver(t)
+	resolver := resolverDir(t)
 	images := testImages(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
@@ -87,13 +88,12 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// buildResolver gives the directory of a resolver for networks that serve names.
-func buildResolver(t *testing.T) string {
+// resolverDir gives the directory of a resolver for networks that serve names.
+func resolverDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	out, err := exec.Command("go", "build", "-o", dir, "../cmd/dnsd").CombinedOutput()
-	if err != nil {
-		t.Fatalf("build dnsd: %v\n%s", err, out)
+	if err := programs.Install(dir, "dnsd"); err != nil {
+		t.Fatal(err)
 	}
 	return dir
 }

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/netctl/netctl/dnsd/client"
 	"github.com/netctl/netctl/test/netns"
+	"github.com/netctl/netctl/test/programs"
 )
 
 // binaries is the directory of the built programs, made once by TestMain.
@@ -29,14 +29,8 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		binaries = dir
-		for _, name := range []string{"netctl", "dnsd"} {
-			// As the Makefile builds it: the engine refuses to run without its
-			// system call filter.
-			// Static, because --init runs it inside of any root file system.
-			out, err := exec.Command("go", "build", "-tags", "seccomp,netgo,osusergo", "-ldflags", "-linkmode external -extldflags -static", "-o", filepath.Join(dir, name), "../../cmd/"+name).CombinedOutput()
-			if err != nil {
-				panic(fmt.Sprintf("build %s: %v\n%s", name, err, out))
-			}
+		if err := programs.Install(dir, "netctl", "dnsd"); err != nil {
+			panic(err)
 		}
 		return m.Run()
 	}())

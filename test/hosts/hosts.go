@@ -23,23 +23,21 @@ import (
 	"github.com/netctl/netctl/plugins/overlay/agent/store/static"
 	"github.com/netctl/netctl/plugins/overlay/control"
 	"github.com/netctl/netctl/test/netns"
+	"github.com/netctl/netctl/test/programs"
 )
 
 // Patience bounds every wait. Waits are for events.
 const Patience = 40 * time.Second
 
-// Build builds the programs into a directory: overlayd, dnsd, the CNI plugins,
+// Install puts the programs into a directory: overlayd, dnsd, the CNI plugins,
 // and with engine netctl as well.
-func Build(dir string, engine bool) error {
-	programs := map[string]string{"overlayd": "overlayd", "dnsd": "dnsd", "cni": "cni/netctl-cni"}
+func Install(dir string, engine bool) error {
+	names := []string{"overlayd", "dnsd", "cni/netctl-cni"}
 	if engine {
-		programs["netctl"] = "netctl"
+		names = append(names, "netctl")
 	}
-	for name, file := range programs {
-		cmd := exec.Command("go", "build", "-tags", "seccomp,netgo,osusergo", "-o", filepath.Join(dir, file), "github.com/netctl/netctl/cmd/"+name)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", name, err, out)
-		}
+	if err := programs.Install(dir, names...); err != nil {
+		return err
 	}
 	for _, plugin := range []string{"overlay", "bridge"} {
 		if err := os.Symlink("netctl-cni", filepath.Join(dir, "cni", plugin)); err != nil {

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		defer os.RemoveAll(dir)
-		if err := hosts.Build(dir, false); err != nil {
+		if err := hosts.Install(dir, false); err != nil {
 			panic(err)
 		}
 		binaries = dir
