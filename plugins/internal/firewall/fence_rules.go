@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	nft "github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -10,32 +11,54 @@ import (
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
 
-// The rules of a fence, with the text of nft(8) beside each.
+// The rules of a fence, with the text of nft(8) beside each. Every packet of the
+// overlay passes them six times on its way, so they are in the order in which a
+// usual packet leaves earliest.
 func (w *fenceWriter) rules(f wire.Fence) {
 	w.arriving(f)
 	w.forwarded(f)
-	w.local(f)
+	w.incoming(f)
+	w.outgoing(f)
 }
 
 // arriving looks at the source of every packet, before anything else is done
-// with it: it must be one that can come this way. The usual cases leave first.
+// with it: it must be one that can come this way.
 func (w *fenceWriter) arriving(f wire.Fence) {
 	raw := w.hook("prerouting", nft.ChainHookPrerouting, *nft.ChainPriorityRaw)
 	tunnel := w.chain("from-tunnel")
-	w.add(raw, w.iifIn(fenceBridges), leaves()) // iifname @bridges return
-	w.add(raw, iif(f.Device), jumps(tunnel))
-	w.add(raw, iif("lo"), leaves())
+	w.add(raw, iif(f.Device), goesTo(tunnel))
+	w.add(raw, w.outer(f, destination), untracked(), accepts())
+	w.add(raw, w.iifIn(fenceBridges), accepts())
+	w.add(raw, iif("lo"), accepts())
 	for _, v := range []family{ipv4, ipv6} {
 		w.add(tunnel, source(v), w.in(fencePeers+v.digit()), accepts()) // ip saddr @peers accept
 		if f.Direct != "" {
 			// iifname UNDERLAY meta mark set ip saddr map @groups: breaks off where
 			// there is no such pool.
-			w.add(raw, iif(f.Direct), source(v), w.toMark(fenceGroups+v.digit()), leaves())
+			w.add(raw, iif(f.Direct), source(v), w.toMark(fenceGroups+v.digit()), accepts())
 		}
 		// ip saddr @ranges drop
 		w.add(raw, source(v), w.in(fenceRanges+v.digit()), drops())
 	}
 	w.add(tunnel, drops())
+}
+
+// outer matches the tunnel's own packets by this host's end. Nobody translates
+// them, so connection tracking would only cost.
+func (w *fenceWriter) outer(f wire.Fence, end func(family) []expr.Any) []expr.Any {
+	match := portOf(unix.IPPROTO_UDP, f.Port)
+	if !f.Local.IsValid() {
+		return match
+	}
+	match = append(match, end(familyOf(f.Local))...)
+	return append(match, equal(false, f.Local.AsSlice()))
+}
+
+func familyOf(a netip.Addr) family {
+	if a.Is4() {
+		return ipv4
+	}
+	return ipv6
 }
 
 // forwarded guards the source of what leaves, marks it with its network's
@@ -44,44 +67,54 @@ func (w *fenceWriter) arriving(f wire.Fence) {
 func (w *fenceWriter) forwarded(f wire.Fence) {
 	forward := w.hook("forward", nft.ChainHookForward, *nft.ChainPriorityFilter-1)
 	out, in := w.chain("leaving"), w.chain("entering")
-	w.add(forward, oif(f.Device), jumps(out))
-	w.add(forward, iif(f.Device), jumps(in))
+	w.add(forward, iif(f.Device), goesTo(in))
+	w.add(forward, oif(f.Device), goesTo(out))
 	if f.Direct != "" {
 		for _, v := range []family{ipv4, ipv6} {
 			w.add(forward, destination(v), w.in(fencePeers+v.digit()), w.iifIn(fenceBridges), source(v), w.notIn(fenceOwn+v.digit()), drops())
-			w.add(forward, iif(f.Direct), source(v), w.in(fencePeers+v.digit()), jumps(in))
+			w.add(forward, iif(f.Direct), source(v), w.in(fencePeers+v.digit()), goesTo(in))
 		}
 	}
 	for _, v := range []family{ipv4, ipv6} {
-		w.add(out, source(v), w.notIn(fenceOwn+v.digit()), drops()) // ip saddr != @own drop
+		// ip saddr @own meta mark set iifname map @leaving accept
+		w.add(out, source(v), w.in(fenceOwn+v.digit()), meta(expr.MetaKeyIIFNAME, 0), w.toMark(fenceLeaving), accepts())
 	}
-	w.add(out, meta(expr.MetaKeyIIFNAME, 0), w.toMark(fenceLeaving)) // meta mark set iifname map @leaving
+	w.add(out, drops()) // neither a pool of ours, nor a network's bridge
 	// meta mark . oifname != @admit drop
 	w.add(in, meta(expr.MetaKeyMARK, 0), meta(expr.MetaKeyOIFNAME, 1), w.notIn(fenceAdmit), drops())
 	w.add(in, marks(0)) // other programs have marks of their own
 }
 
-// local hears tunnel packets only from members, and keeps the mark of the inner
-// packet from having a meaning for the outer one (kubernetes#92035: a second
-// masquerade).
-func (w *fenceWriter) local(f wire.Fence) {
+// incoming hears tunnel packets, probes and names only from members.
+func (w *fenceWriter) incoming(f wire.Fence) {
 	input := w.hook("input", nft.ChainHookInput, *nft.ChainPriorityFilter-1)
 	for _, port := range []uint16{f.Port, f.Port + 1} {
 		for _, v := range []family{ipv4, ipv6} {
-			// udp dport PORT ip saddr != @members drop
-			w.add(input, portOf(unix.IPPROTO_UDP, port), source(v), w.notIn(fenceMembers+v.digit()), drops())
+			if len(v.addrs(f.Members)) > 0 {
+				// udp dport PORT ip saddr @members accept
+				w.add(input, portOf(unix.IPPROTO_UDP, port), source(v), w.in(fenceMembers+v.digit()), accepts())
+			}
 		}
+		w.add(input, portOf(unix.IPPROTO_UDP, port), drops())
 	}
 	for _, v := range []family{ipv4, ipv6} { // where hosts exchange names (tcp)
 		w.add(input, portOf(unix.IPPROTO_TCP, f.Port+1), destination(v), w.in(fenceMembers+v.digit()), source(v), w.notIn(fenceMembers+v.digit()), drops())
 	}
 	w.add(input, iif(f.Device), marks(0))
-	output := w.hook("output", nft.ChainHookOutput, *nft.ChainPriorityFilter-1)
+}
+
+// outgoing keeps the mark of the inner packet from having a meaning for the
+// outer one (kubernetes#92035: a second masquerade), and guards what the host
+// itself sends into the overlay.
+func (w *fenceWriter) outgoing(f wire.Fence) {
+	output := w.hook("output", nft.ChainHookOutput, *nft.ChainPriorityRaw)
+	host := w.chain("from-host")
+	w.add(output, w.outer(f, source), untracked(), marks(0), accepts())
+	w.add(output, oif(f.Device), goesTo(host))
 	for _, v := range []family{ipv4, ipv6} {
-		w.add(output, oif(f.Device), source(v), w.notIn(fenceOwn+v.digit()), drops())
-		w.add(output, oif(f.Device), source(v), w.toMark(fenceHosts+v.digit()), leaves())
+		w.add(host, source(v), w.notIn(fenceOwn+v.digit()), drops())
+		w.add(host, source(v), w.toMark(fenceHosts+v.digit()), accepts())
 	}
-	w.add(output, portOf(unix.IPPROTO_UDP, f.Port), marks(0))
 }
 
 func (w *fenceWriter) hook(name string, at *nft.ChainHook, priority nft.ChainPriority) *nft.Chain {
@@ -158,9 +191,11 @@ func portOf(protocol byte, port uint16) []expr.Any {
 // accepts ends this table's say in this hook, no more.
 func accepts() []expr.Any { return []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}} }
 
-func leaves() []expr.Any { return []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}} }
-func drops() []expr.Any  { return []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}} }
+func drops() []expr.Any { return []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}} }
 
-func jumps(to *nft.Chain) []expr.Any {
-	return []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: to.Name}}
+// goesTo leads to a chain whose end is the end of this one, too.
+func goesTo(chain *nft.Chain) []expr.Any {
+	return []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chain.Name}}
 }
+
+func untracked() []expr.Any { return []expr.Any{&expr.Notrack{}} }

@@ -12,7 +12,7 @@ import (
 func fence() wire.Fence {
 	addr, prefix := netip.MustParseAddr, netip.MustParsePrefix
 	return wire.Fence{
-		Device: "netctl-overlay", Port: 4789,
+		Device: "netctl-overlay", Port: 4789, Local: addr("192.0.2.1"),
 		Members: []netip.Addr{addr("192.0.2.1"), addr("192.0.2.2"), addr("2001:db8::2")},
 		Ranges:  []netip.Prefix{prefix("10.100.0.0/16"), prefix("fd00:1::/64")},
 		Own:     []wire.Grouped{{Pool: prefix("10.100.1.0/24"), Group: 7}},
@@ -51,10 +51,11 @@ func TestAFenceIsWrittenOnce(t *testing.T) {
 			}
 			for _, want := range []string{
 				"10.100.2.0-10.100.4.255", // joined
-				`iifname "netctl-overlay" jump from-tunnel`, "ip saddr @peers4 accept", "ip6 saddr @peers6 accept",
-				"udp dport 4789 ip saddr != @members4 drop", "udp dport 4790 ip6 saddr != @members6 drop",
-				"meta mark . oifname != @admit drop", "meta mark set iifname map @leaving",
-				`oifname "netctl-overlay" ip saddr != @own4 drop`,
+				`iifname "netctl-overlay" goto from-tunnel`, "ip saddr @peers4 accept", "ip6 saddr @peers6 accept",
+				"udp dport 4789 ip daddr 192.0.2.1 notrack accept", "udp dport 4789 ip saddr 192.0.2.1 notrack meta mark set 0x00000000 accept",
+				"udp dport 4789 ip saddr @members4 accept", "udp dport 4789 drop", "udp dport 4790 ip6 saddr @members6 accept", "udp dport 4790 drop",
+				"meta mark . oifname != @admit drop", "ip saddr @own4 meta mark set iifname map @leaving accept",
+				`oifname "netctl-overlay" goto from-host`, "ip saddr != @own4 drop",
 			} {
 				if !strings.Contains(text, want) {
 					t.Errorf("no %q in:\n%s", want, text)

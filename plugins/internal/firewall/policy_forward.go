@@ -11,6 +11,8 @@ import (
 // one, or a chained plugin after the one that made it):
 //
 //	GUARD            what a network forbids, by its subnets; nothing is allowed here
+//	                 but the way between members on different hosts, which an
+//	                 overlay's fence has judged already
 //	INGRESS, EGRESS  what a network allows, by its subnets
 //	                 at their end, what a strict network forbids to those on its
 //	                 bridge whose addresses are no network's
@@ -21,7 +23,17 @@ func forwardRules(f family, p wire.NetworkPolicy) []placed {
 	if !p.Filters() || p.Bridge == "" {
 		return nil
 	}
-	return slices.Concat(guardIngress(f, p), guardEgress(f, p), allowed(f, p), strangers(p))
+	return slices.Concat(trunk(p), guardIngress(f, p), guardEgress(f, p), allowed(f, p), strangers(p))
+}
+
+// trunk lets members on different hosts speak, before anything else is looked
+// at: it is the way with the most packets.
+func trunk(p wire.NetworkPolicy) []placed {
+	if p.Trunk == "" || !p.Forward && !p.Internal {
+		return nil
+	}
+	pass := verdict{action: accept}
+	return chainGuard.holds(rule{ahead: true, out: device{name: p.Trunk}, do: pass}, rule{ahead: true, in: device{name: p.Trunk}, do: pass})
 }
 
 // guardIngress is about packets to the network's members.
@@ -91,9 +103,6 @@ func guardEgress(f family, p wire.NetworkPolicy) []placed {
 
 // leaving is what a network forbids to packets that leave its bridge.
 func leaving(p wire.NetworkPolicy) (body []rule) {
-	if p.Internal && p.Trunk != "" {
-		body = append(body, rule{out: device{name: p.Trunk}, do: verdict{action: leave}})
-	}
 	if p.Internal {
 		body = append(body, rule{out: other(p.Bridge), do: verdict{action: drop}})
 	}
@@ -112,10 +121,6 @@ func allowed(f family, p wire.NetworkPolicy) []placed {
 	for _, subnet := range f.prefixes(p.Subnets) {
 		ingress = append(ingress, rule{ahead: true, out: device{name: p.Bridge}, dst: within(subnet), do: onTo(own.allowIn)})
 		egress = append(egress, rule{ahead: true, in: device{name: p.Bridge}, src: within(subnet), do: onTo(own.allowOut)})
-	}
-	if p.Trunk != "" && (p.Forward || p.Internal) { // members on other hosts
-		into = append(into, rule{in: device{name: p.Trunk}, do: verdict{action: accept}})
-		from = append(from, rule{out: device{name: p.Trunk}, do: verdict{action: accept}})
 	}
 	end := verdict{action: leave}
 	if p.Forward {

@@ -8,6 +8,8 @@ import "net/netip"
 type Fence struct {
 	Device string // the tunnel
 	Port   uint16 // UDP, of the tunnel; the next one is the probes'
+	// Local is this host's tunnel address.
+	Local netip.Addr
 	// Members are the tunnel addresses of this cluster, this host's own too:
 	// who else sends to Port is not heard.
 	Members []netip.Addr

@@ -64,7 +64,7 @@ func Make(in Input) Plan {
 		Local: in.Local, MTU: p.MTU, MAC: wire.TunnelMAC(in.Local), Addresses: in.hostAddresses(),
 	}
 	p.Mesh = wire.Mesh{Device: handover.Device}
-	p.Fence = wire.Fence{Device: handover.Device, Port: p.Tunnel.Port, Members: []netip.Addr{in.Local}, Direct: in.Direct}
+	p.Fence = wire.Fence{Device: handover.Device, Port: p.Tunnel.Port, Local: in.Local, Members: []netip.Addr{in.Local}, Direct: in.Direct}
 	for _, n := range in.View.Networks {
 		in.addNetwork(&p, n)
 	}
