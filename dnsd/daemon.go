@@ -46,6 +46,9 @@ type Config struct {
 	// Metrics is an address on which to serve /metrics over HTTP, "" for none.
 	Metrics string
 	Forward forward.Options
+	// Yield [nothing] is called between the steps of taking a change in, and
+	// lets questions go first; see turnTaker.
+	Yield func()
 	// Restrict [nothing] gives the process's rights up that only the start needs.
 	Restrict func() error
 	Log      *slog.Logger
@@ -60,6 +63,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Linger == 0 {
 		c.Linger = 10 * time.Second
+	}
+	if c.Yield == nil {
+		c.Yield = func() {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -58,8 +58,14 @@ func serve(cfg Config, opt options, stderr io.Writer, ready *os.File) error {
 	if err != nil {
 		return err
 	}
+	turns, err := newTurnTaker()
+	if err != nil {
+		return err
+	}
+	defer turns.Close() //nolint:errcheck // nobody takes turns any more
+	cfg.Yield = turns.yield
 	cfg.Restrict = func() error { return dropCapabilities(servingCapabilities) }
-	d, err := New(cfg, book)
+	d, err := New(cfg, book.WithPauses(turns.yield))
 	if err != nil {
 		return err
 	}

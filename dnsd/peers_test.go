@@ -150,7 +150,7 @@ func peerWorld(t testing.TB, n int) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"floor", "upstream"} {
+	for _, name := range []string{"floor", "upstream", "asker", "author"} {
 		if err := os.Symlink(self, filepath.Join(w.aside, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -168,12 +168,15 @@ func (w *world) link(client *netns.Namespace) {
 	run(w.t, client, "ip link set eth0 up")
 }
 
+// pinned is a command on one processor.
+func (w *world) pinned(processor string, command ...string) *exec.Cmd {
+	return exec.Command("taskset", append([]string{"-c", processor}, command...)...)
+}
+
 // background runs a command in the host's namespace on one processor.
 func (w *world) background(processor string, command ...string) *exec.Cmd {
 	w.t.Helper()
-	cmd := exec.Command("taskset", append([]string{"-c", processor}, command...)...)
-	var out bytes.Buffer
-	cmd.Stderr = &out
+	cmd := w.pinned(processor, command...)
 	if err := w.host.Do(cmd.Start); err != nil {
 		w.t.Fatal(err)
 	}

@@ -31,6 +31,7 @@ func (d *Daemon) Sync(ctx context.Context, generation uint64, network, container
 	if network == "" {
 		return live, nil
 	}
+	d.cfg.Yield()
 	// The device may be another one than at the last sync, under its name.
 	listeners := s.ListenersOf(network)
 	if container != "" {
@@ -56,6 +57,7 @@ func (d *Daemon) catchUp(ctx context.Context, generation uint64) (*names.Snapsho
 	if generation != 0 && generation <= d.generation {
 		return old, nil
 	}
+	d.cfg.Yield()
 	delta, err := d.source.Changes(d.generation)
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
@@ -66,6 +68,7 @@ func (d *Daemon) catchUp(ctx context.Context, generation uint64) (*names.Snapsho
 	if delta.Generation == d.generation && !delta.Full {
 		return old, nil
 	}
+	d.cfg.Yield()
 	s := d.table.Apply(delta)
 	d.resolver.Publish(s)
 	d.generation = delta.Generation

@@ -8,12 +8,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/dnsd/client"
 	"github.com/netctl/netctl/ipam/ledger"
@@ -30,6 +32,10 @@ func TestMain(m *testing.M) {
 		panic("as asked for")
 	case "floor":
 		floor(os.Args)
+	case "asker":
+		os.Exit(exitStatus(asker(os.Args)))
+	case "author":
+		os.Exit(exitStatus(author(os.Args)))
 	case "lookup-go":
 		os.Exit(lookupGo(os.Args[1]))
 	case "upstream":
@@ -289,17 +295,43 @@ func (w *world) sync(generation uint64, network string) (err error) {
 const patience = 30 * time.Second
 
 // fastest holds a promise about a time: it measures until it is kept once. A
-// busy machine can only add to what the resolver needs.
+// busy machine can only add to what the resolver needs; what is promised for an
+// idle one is stretched by what a control takes longer in the same moment.
 func fastest(t testing.TB, what string, promised time.Duration, measure func() time.Duration) {
 	t.Helper()
 	best := time.Hour
-	for start := time.Now(); best > promised; {
-		best = min(best, measure())
-		if best > promised && time.Since(start) > patience {
+	for start := time.Now(); ; {
+		took := time.Duration(float64(measure()) / stretch())
+		best = min(best, took)
+		switch {
+		case best <= promised:
+			return
+		case time.Since(start) > patience:
 			t.Errorf("%s: %s at best, promised are %s", what, best, promised)
 			return
 		}
 	}
+}
+
+// stretch is how many times longer than on an idle machine it takes to get
+// some processor time.
+func stretch() float64 {
+	const spin = 20 * time.Millisecond
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	start, from := time.Now(), threadTime()
+	for threadTime()-from < spin {
+	}
+	return max(1, float64(time.Since(start))/float64(spin))
+}
+
+// threadTime is what the calling thread has used of a processor.
+func threadTime() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
+		panic(err)
+	}
+	return time.Duration(t.Nano())
 }
 
 // serve runs the resolver as a process, with some flags, until the test ends.

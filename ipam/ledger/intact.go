@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"hash/fnv"
 	"os"
+
+	"github.com/netctl/netctl/ipam/flock"
 )
 
 // intact tells whether the file has all the pages that it says it has. bbolt
@@ -14,7 +16,7 @@ import (
 // pages(8) transaction(8) checksum(8), in the machine's byte order. The one
 // with the higher transaction that passes its checksum counts.
 func intact(path string) bool {
-	file, err := os.Open(path)
+	file, err := flock.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
 		return false
 	}
