@@ -285,10 +285,15 @@ func (w *world) sync(generation uint64, network string) (err error) {
 		err = w.host.Do(func() error {
 			return client.Sync(context.Background(), w.dir, w.program(), generation, network)
 		})
-		if err == nil || time.Since(start) > patience || !(strings.Contains(err.Error(), "not ready in time") || errors.Is(err, os.ErrDeadlineExceeded)) {
+		if err == nil || time.Since(start) > patience || !outOfTime(err) {
 			return err
 		}
 	}
+}
+
+// outOfTime tells that the client's own patience has ended, wherever it was.
+func outOfTime(err error) bool {
+	return strings.Contains(err.Error(), "not ready in time") || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // patience is longer than anything takes on the slowest machine.
