@@ -255,6 +255,9 @@ func TestRemovalKeepsMappedLayers(t *testing.T) {
 // runner's directories: the way to its own root file system and nothing else.
 func TestMappedRootOnTheHost(t *testing.T) {
 	h := newHost(t)
+	if _, err := h.Store.CreateVolume("data", nil); err != nil {
+		t.Fatal(err)
+	}
 	cfg := mapped("touch /vol/x; sleep 1000")
 	cfg.Mounts = []runner.Mount{{Kind: runner.MountVolume, Source: "data", Target: "/vol"}}
 	rec := h.start(cfg)

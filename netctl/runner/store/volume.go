@@ -143,6 +143,9 @@ func (s *Store) volumeRecord(name string) string {
 }
 
 func (s *Store) lockVolumes() (unlock func(), err error) {
+	if err := mkdirs(s.data); err != nil {
+		return nil, err
+	}
 	// Containers have their volumes bound; no other user of the host is to come
 	// by this way.
 	if err := os.MkdirAll(s.volumesDir(), 0o700); err != nil {
