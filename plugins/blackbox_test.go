@@ -21,8 +21,9 @@ import (
 	"github.com/netctl/netctl/test/netns"
 )
 
-// binaries is the directory of the built plugins, made once by TestMain.
-var binaries string
+// binaries is the directory of the built plugins, made once by TestMain; killat
+// is the program that kills others, see test/killat.
+var binaries, killat string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -37,6 +38,8 @@ func TestMain(m *testing.M) {
 		os.Setenv("GORACE", "atexit_sleep_ms=1")
 		build(filepath.Join(dir, "netctl-cni"), "../cmd/cni")
 		build(filepath.Join(dir, "dnsd"), "../cmd/dnsd")
+		killat = filepath.Join(dir, "killat")
+		build(killat, "../test/killat")
 		for _, name := range plugins.Names() {
 			if err := os.Symlink("netctl-cni", filepath.Join(dir, name)); err != nil {
 				panic(err)
@@ -46,9 +49,9 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// build makes a binary with the race detector, as the tests themselves have it.
+// build makes a binary with the race detector if the tests themselves have it.
 func build(file, pkg string) {
-	out, err := exec.Command("go", "build", "-race", "-o", file, pkg).CombinedOutput()
+	out, err := exec.Command("go", "build", fmt.Sprintf("-race=%t", race), "-o", file, pkg).CombinedOutput()
 	if err != nil {
 		panic(fmt.Sprintf("build %s: %v\n%s", pkg, err, out))
 	}
@@ -204,6 +207,15 @@ func (h *host) residue() string {
 			}
 		}
 	}
+	for _, key := range h.records() {
+		left = append(left, "ledger: "+key)
+	}
+	return strings.Join(left, "\n")
+}
+
+// records lists the ledger's attachments.
+func (h *host) records() (keys []string) {
+	h.t.Helper()
 	l, err := ledger.Open(h.state)
 	if err != nil {
 		h.t.Fatal(err)
@@ -211,18 +223,18 @@ func (h *host) residue() string {
 	err = l.View(func(tx *ledger.Tx) error {
 		records, err := tx.Attachments("")
 		for _, r := range records {
-			left = append(left, "ledger: "+r.Key.String())
+			keys = append(keys, r.Key.String())
 		}
 		return err
 	})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return strings.Join(left, "\n")
+	return keys
 }
 
 // counters are what traffic changes in nft's list of rules.
-var counters = regexp.MustCompile(` counter packets \d+ bytes \d+`)
+var counters = regexp.MustCompile(`\s+counter packets \d+ bytes \d+`)
 
 // ownedRule tells a rule that belongs to a network or an attachment of these
 // tests: each carries the name in its comment.

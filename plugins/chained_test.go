@@ -21,22 +21,7 @@ func (h *host) chain(verb, container string, ns *netns.Namespace, plugins []stri
 		slices.Reverse(plugins)
 	}
 	for _, plugin := range plugins {
-		keys := map[string]any{}
-		if err := json.Unmarshal([]byte(plugin), &keys); err != nil {
-			h.t.Fatal(err)
-		}
-		keys["cniVersion"], keys["name"] = "1.0.0", "testnet"
-		if previous != nil {
-			keys["prevResult"] = previous
-		}
-		conf, err := json.Marshal(keys)
-		if err != nil {
-			h.t.Fatal(err)
-		}
-		c := call{verb: verb, plugin: keys["type"].(string), container: container, conf: string(conf)}
-		if ns != nil {
-			c.netns = ns.Path()
-		}
+		c := h.link(verb, container, ns, plugin, previous)
 		a := h.run(c)
 		if a.status != 0 {
 			h.t.Fatalf("%s %s: %s%s", verb, c.plugin, a.out, a.stderr)
@@ -46,6 +31,28 @@ func (h *host) chain(verb, container string, ns *netns.Namespace, plugins []stri
 		}
 	}
 	return previous
+}
+
+// link is one call of a chain.
+func (h *host) link(verb, container string, ns *netns.Namespace, plugin string, previous json.RawMessage) call {
+	h.t.Helper()
+	keys := map[string]any{}
+	if err := json.Unmarshal([]byte(plugin), &keys); err != nil {
+		h.t.Fatal(err)
+	}
+	keys["cniVersion"], keys["name"] = "1.0.0", "testnet"
+	if previous != nil {
+		keys["prevResult"] = previous
+	}
+	conf, err := json.Marshal(keys)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	c := call{verb: verb, plugin: keys["type"].(string), container: container, conf: string(conf)}
+	if ns != nil {
+		c.netns = ns.Path()
+	}
+	return c
 }
 
 // nerdctlList is nerdctl's default list, with a port.

@@ -217,58 +217,6 @@ func TestHostLocalStandAlone(t *testing.T) {
 	}
 }
 
-// TestHostLocalKilled is TestKilled for the stand-alone plugin: at whatever
-// system call ADD or DEL is killed, DEL finds the address, and the peer keeps
-// its own.
-func TestHostLocalKilled(t *testing.T) {
-	places := 16
-	if text := os.Getenv("NETCTL_TEST_KILLS"); text != "" {
-		if _, err := fmt.Sscan(text, &places); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s := newStore(t, dualRanges)
-	s.add(s.theirs, "peer")
-	want := s.reserved()
-	for _, verb := range []string{"ADD", "DEL"} {
-		total := s.systemCalls(verb)
-		for i := range places {
-			at := 1 + i*total/places
-			if verb == "DEL" {
-				s.add(s.ours, "victim")
-			}
-			cmd := exec.Command("strace", "-qq", "-f", "-o", os.DevNull, "-e", fmt.Sprintf("inject=all:signal=SIGKILL:when=%d", at), s.ours)
-			s.traced(cmd, verb)
-			s.del(s.ours, "victim")
-			if got := s.reserved(); got != want {
-				t.Fatalf("%s killed at system call %d of %d: left\n%s", verb, at, total, got)
-			}
-			if got := s.add(s.ours, "victim"); got == "" {
-				t.Fatalf("%s killed at system call %d of %d: it can't be done again", verb, at, total)
-			}
-			s.del(s.theirs, "victim")
-		}
-	}
-}
-
-func (s *store) systemCalls(verb string) int {
-	s.t.Helper()
-	if verb == "DEL" {
-		s.add(s.ours, "victim")
-	}
-	trace := filepath.Join(s.t.TempDir(), "trace")
-	s.traced(exec.Command("strace", "-qq", "-f", "-o", trace, s.ours), verb)
-	s.del(s.ours, "victim")
-	return busiestThread(s.t, trace)
-}
-
-func (s *store) traced(cmd *exec.Cmd, verb string) {
-	cmd.Env = append(os.Environ(), "NETCTL_STATE_DIR="+s.state, "CNI_COMMAND="+verb, "CNI_CONTAINERID=victim",
-		"CNI_NETNS=/no/such", "CNI_IFNAME=eth0")
-	cmd.Stdin = strings.NewReader(s.conf(""))
-	_ = cmd.Run() // it is killed, or not
-}
-
 // TestHostLocalAfterReboot loses what a reboot loses.
 func TestHostLocalAfterReboot(t *testing.T) {
 	s := newStore(t, `[[{"subnet":"10.1.0.0/29"}]]`)

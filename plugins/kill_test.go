@@ -1,80 +1,274 @@
 package plugins_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/netctl/netctl/test/netns"
 )
 
-// TestKilled kills ADD at system calls spread over its whole life, and then
-// DEL in the same way; the DEL that follows must find and remove everything.
-// strace puts the signal in at the exact call. NETCTL_TEST_KILLS is the number
-// of places; `make test-kill` tries every one.
-func TestKilled(t *testing.T) {
-	places := 24
-	if text := os.Getenv("NETCTL_TEST_KILLS"); text != "" {
-		if _, err := fmt.Sscan(text, &places); err != nil {
-			t.Fatal(err)
-		}
-	}
-	const keys = `,"names":true,"runtimeConfig":{"aliases":["web"],"bandwidth":{` + bothLimits + `},"portMappings":[{"hostPort":8080,"containerPort":80},{"hostPort":8081,"containerPort":81,"protocol":"udp"}]}`
-	for _, verb := range []string{"ADD", "DEL"} {
-		h := newHost(t)
-		h.must(bridgeCall("ADD", "peer", h.container(), "1.1.0", `,"names":true`)) // the network stays in use
-		before := h.residue()
-		total := h.systemCalls(verb, keys)
-		places := min(places, total)
-		for i := range places {
-			at := 1 + i*total/places
-			ns := h.container()
-			if verb == "DEL" {
-				h.must(bridgeCall("ADD", "victim", ns, "1.1.0", keys))
-			}
-			c := bridgeCall(verb, "victim", ns, "1.1.0", keys)
-			c.prefix = []string{"strace", "-qq", "-f", "-o", os.DevNull, "-e", fmt.Sprintf("inject=all:signal=SIGKILL:when=%d", at)}
-			h.run(c)
-			h.must(bridgeCall("DEL", "victim", nil, "1.1.0", ""))
-			if after := h.residue(); after != before {
-				t.Fatalf("%s killed at system call %d of %d: left\n%s\nwas\n%s", verb, at, total, after, before)
-			}
-			h.must(bridgeCall("ADD", "victim", ns, "1.1.0", keys)) // and it can be done again
-			h.must(bridgeCall("DEL", "victim", ns, "1.1.0", ""))
-		}
-	}
+// A doom is a container whose plugins are killed, and the host that it is on.
+type doom struct {
+	// list has the plugins' configurations.
+	list func(*host) []string
+	// prepare makes what is on the host before; nil for nothing.
+	prepare func(*host)
+	backend string
+	// child kills a program that the plugin has started, instead of the plugin.
+	child bool
+	// add attaches the container before its DEL is killed; nil uses our plugins.
+	add func(*host, *netns.Namespace) json.RawMessage
+	// verbs are those that are killed; nil is ADD and DEL.
+	verbs []string
+	// end removes the container after the kill; nil is DEL.
+	end func(*host, *netns.Namespace, []string)
+	// long leaves the doom to `make test-kill`.
+	long bool
 }
 
-// systemCalls counts what the busiest thread makes: strace counts "when" for
-// each thread by itself.
-func (h *host) systemCalls(verb, keys string) int {
-	h.t.Helper()
-	ns := h.container()
-	if verb == "DEL" {
-		h.must(bridgeCall("ADD", "count", ns, "1.1.0", keys))
-	}
-	trace := h.t.TempDir() + "/trace"
-	c := bridgeCall(verb, "count", ns, "1.1.0", keys)
-	c.prefix = []string{"strace", "-qq", "-f", "-o", trace}
-	h.must(c)
-	if verb == "ADD" {
-		h.must(bridgeCall("DEL", "count", ns, "1.1.0", ""))
-	}
-	return busiestThread(h.t, trace)
-}
-
-// busiestThread counts the system calls of the thread that makes most of them.
-func busiestThread(t testing.TB, trace string) int {
+// kills says how many places are tried for each verb, or all.
+func kills(t *testing.T) (places int, all bool) {
 	t.Helper()
-	data, err := os.ReadFile(trace)
-	if err != nil {
-		t.Fatal(err)
+	text := os.Getenv("NETCTL_TEST_KILLS")
+	if text == "" {
+		return 4, false
 	}
-	calls := map[string]int{}
-	most := 0
-	for line := range strings.Lines(string(data)) {
-		thread, _, _ := strings.Cut(line, " ")
-		calls[thread]++
-		most = max(most, calls[thread])
+	if text == "all" {
+		return 0, true
 	}
-	return most
+	if _, err := fmt.Sscan(text, &places); err != nil {
+		t.Fatalf("NETCTL_TEST_KILLS=%q: want a number or all", text)
+	}
+	return places, false
+}
+
+// TestKilled kills ADD and DEL at the system calls by which they change anything,
+// a few of them spread over the call's life; the DEL that follows must find and
+// remove everything, and ADD must work again. `make test-kill` tries every call.
+func TestKilled(t *testing.T) {
+	places, all := kills(t)
+	for name, d := range dooms() {
+		if d.long && !all {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			h.env = []string{"NETCTL_FIREWALL=" + d.backend}
+			if d.prepare != nil {
+				d.prepare(h)
+			}
+			k := killing{doom: d, h: h, ns: h.container(), list: d.list(h)}
+			k.whole()
+			k.before = h.everything()
+			if all {
+				k.everywhere()
+			} else {
+				k.some(places)
+			}
+			t.Logf("killed at %d places", k.times)
+		})
+	}
+}
+
+// killing is a doom being carried out.
+type killing struct {
+	doom
+	h      *host
+	ns     *netns.Namespace
+	list   []string
+	before string // what is on the host without the container
+	times  int
+}
+
+// whole is a life that nobody disturbs. It leaves what the first container of a
+// network makes for all of them.
+func (k *killing) whole() {
+	k.attach()
+	k.remove()
+}
+
+func (k *killing) attach() json.RawMessage {
+	if k.add != nil {
+		return k.add(k.h, k.ns)
+	}
+	return k.h.chain("ADD", "victim", k.ns, k.list, nil)
+}
+
+func (k *killing) remove() {
+	switch {
+	case k.end != nil:
+		k.end(k.h, k.ns, k.list)
+	case k.times%2 == 0:
+		k.h.chain("DEL", "victim", k.ns, k.list, nil)
+	default: // as nerdctl does it
+		k.h.chain("DEL", "victim", nil, k.list, nil)
+	}
+}
+
+// calls are the verbs and plugins to kill.
+func (k *killing) calls(try func(verb string, plugin int)) {
+	verbs := k.verbs
+	if verbs == nil {
+		verbs = []string{"ADD", "DEL"}
+	}
+	for _, verb := range verbs {
+		for plugin := range k.list {
+			try(verb, plugin)
+		}
+	}
+}
+
+// everywhere kills at each call until one run of the plugin is not met any more.
+func (k *killing) everywhere() {
+	k.calls(func(verb string, plugin int) {
+		for at := 1; k.kill(verb, plugin, at) != ""; at++ {
+		}
+	})
+}
+
+// some kills at places spread over the life of each verb, of one plugin of the
+// list after the other.
+func (k *killing) some(places int) {
+	turn := map[string]int{}
+	k.calls(func(verb string, plugin int) {
+		each := max(1, places/len(k.list))
+		total := k.count(verb, plugin)
+		for i := range min(each, total) {
+			k.kill(verb, plugin, 1+(turn[verb]*7+i*total/each)%total)
+		}
+		turn[verb]++
+	})
+}
+
+// count tells how many calls a run makes.
+func (k *killing) count(verb string, plugin int) (total int) {
+	_, word := k.run(verb, plugin, 0)
+	if _, err := fmt.Sscanf(word, "%d calls", &total); err != nil {
+		k.h.t.Fatalf("%s of %s: %q", verb, k.list[plugin], word)
+	}
+	k.finish(verb, plugin, word)
+	return total
+}
+
+// kill tries one place, and returns the call that was met, or "".
+func (k *killing) kill(verb string, plugin, at int) (met string) {
+	a, word := k.run(verb, plugin, at)
+	if strings.HasSuffix(word, " calls") {
+		if a.status != 0 {
+			k.h.t.Fatalf("%s of %s: status %d %s%s", verb, k.list[plugin], a.status, a.out, a.stderr)
+		}
+	} else {
+		met = word
+		k.times++
+	}
+	if k.child && verb == "ADD" && strings.Contains(string(a.out), `"code"`) {
+		k.compare(verb, plugin, word) // a failed ADD leaves nothing
+	}
+	k.finish(verb, plugin, word)
+	return met
+}
+
+// run has a plugin of the list killed at a call, after what comes before it in
+// the container's life. word is what killat says of it.
+func (k *killing) run(verb string, plugin, at int) (a answer, word string) {
+	prefix := []string{killat, fmt.Sprintf("-at=%d", at)}
+	if k.child {
+		prefix = append(prefix, "-child")
+	}
+	var previous json.RawMessage
+	if verb == "DEL" {
+		previous = k.attach()
+		k.h.chain("DEL", "victim", k.ns, k.list[plugin+1:], nil)
+	} else if plugin > 0 {
+		previous = k.h.chain("ADD", "victim", k.ns, k.list[:plugin], nil)
+	}
+	c := k.h.link(verb, "victim", k.ns, k.list[plugin], previous)
+	c.prefix = prefix
+	a = k.h.run(c)
+	lines := strings.Split(strings.TrimSpace(a.stderr), "\n")
+	word, found := strings.CutPrefix(lines[len(lines)-1], "killat: ")
+	if !found {
+		k.h.t.Fatalf("%s of %s: status %d: %s", verb, k.list[plugin], a.status, a.stderr)
+	}
+	return a, word
+}
+
+// finish removes the container and compares.
+func (k *killing) finish(verb string, plugin int, word string) {
+	k.h.t.Helper()
+	k.remove()
+	k.compare(verb, plugin, word)
+}
+
+func (k *killing) compare(verb string, plugin int, word string) {
+	k.h.t.Helper()
+	if after := k.h.everything(); after != k.before {
+		k.h.t.Fatalf("%s of %s killed at %s: %s", verb, k.list[plugin], word, difference(k.before, after))
+	}
+}
+
+// everything is what can be left of a container on the host: links, all rules of
+// the packet filter, records, reservations, files of settings.
+func (h *host) everything() string {
+	h.t.Helper()
+	var lines []string
+	for _, command := range [][]string{{"ip", "-br", "link"}, {"nft", "list", "ruleset"}} {
+		out, err := h.ns.Output(command[0], command[1:]...)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		for line := range strings.Lines(out) {
+			line = counters.ReplaceAllString(line, "")
+			if tree.MatchString(line) {
+				continue
+			}
+			if command[0] == "ip" {
+				line, _, _ = strings.Cut(line, " ")
+			}
+			if line = strings.TrimSpace(line); len(line) > 1 {
+				lines = append(lines, line)
+			}
+		}
+	}
+	for _, key := range h.records() {
+		lines = append(lines, "ledger: "+key)
+	}
+	for _, pattern := range []string{"/networks/*/[1-9f]*", "/tuning/*"} {
+		files, err := filepath.Glob(h.state + pattern)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		lines = append(lines, files...)
+	}
+	slices.Sort(lines) // rules of different networks and containers have no order
+	return strings.Join(lines, "\n")
+}
+
+// tree are the inner nodes of the tree of ports, which belongs to all containers:
+// an empty one stays until the next rewriting of all rules.
+var tree = regexp.MustCompile(`(jump|chain) NETCTL-(TCP|UDP|SCTP)-[0-9]+-[0-9]+`)
+
+// difference shows the lines that one of two sorted texts has more often.
+func difference(was, is string) (text string) {
+	count := map[string]int{}
+	for _, line := range strings.Split(was, "\n") {
+		count[line]--
+	}
+	for _, line := range strings.Split(is, "\n") {
+		count[line]++
+	}
+	for _, line := range slices.Sorted(maps.Keys(count)) {
+		if n := count[line]; n != 0 {
+			text += fmt.Sprintf("\n%+d %s", n, line)
+		}
+	}
+	return text
 }

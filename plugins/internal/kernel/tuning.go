@@ -72,10 +72,10 @@ func (c *Container) setAllMulticast(link netlink.Link, on bool) error {
 // file. It is no error if there is none, or no such link any more.
 func (c *Container) Restore(name, file string) error {
 	before, err := readBackup(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // but perhaps one that was being written
+		err = nil
+	case err == nil:
 		err = c.restore(name, before)
 	}
 	return errors.Join(err, RemoveBackup(file))
