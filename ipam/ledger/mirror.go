@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"maps"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +28,18 @@ type Mirror struct {
 
 // Mirror gives the copy of the directory that belongs to a network.
 func (t *Tx) Mirror(network, dir string) Mirror { return Mirror{t, network, dir} }
+
+// Mirrored gives the directories of a network of which there is a copy: those
+// that are called like it.
+func (t *Tx) Mirrored(network string) []string {
+	var dirs []string
+	for key := range t.from(bucketStamps, nil) {
+		if dir := string(key); filepath.Base(dir) == network {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
 
 // Stamp is the modification time that the directory had when the copy was
 // current. It is the zero time if there never was one.
@@ -59,6 +72,13 @@ func (m Mirror) All() map[netip.Addr]Key {
 func (m Mirror) Held(container, ifname string) []netip.Addr {
 	var held []netip.Addr
 	m.scan(container+"\x00"+ifname+"\x00", func(_ Key, a netip.Addr) { held = append(held, a) })
+	return held
+}
+
+// Of gives all addresses of a container, each with its interface.
+func (m Mirror) Of(container string) map[netip.Addr]string {
+	held := map[netip.Addr]string{}
+	m.scan(container+"\x00", func(k Key, a netip.Addr) { held[a] = k.IfName })
 	return held
 }
 

@@ -12,7 +12,7 @@ import (
 // Mode is the table's entry.
 func Mode() attach.Mode {
 	return attach.Mode{
-		Name: "bandwidth", Parse: parse, Chained: true, NoRules: true, Inherited: inherited,
+		Name: "bandwidth", Parse: parse, Chained: true, NoRules: true, Inherited: wire.Heir.Limits,
 		Oldest: "0.3.0", // results list no interfaces before
 	}
 }
@@ -53,11 +53,4 @@ func (c config) Wire(at wire.Attachment, _ attach.Grant) (wire.Wiring, error) {
 		Shared:     wire.Shared{Network: wire.NetworkPolicy{Network: at.NetworkLabel()}},
 		Owned:      wire.Owned{Bandwidth: c.limits.Bandwidth(at, c.previous.Hosts)},
 	}, nil
-}
-
-// inherited names the device that the reference plugin makes. Its name knows
-// nothing of the interface.
-func inherited(at wire.Attachment, _ []wire.Address) wire.Inherited {
-	const length = 15
-	return wire.Inherited{Links: []string{wire.InheritedName(length, wire.IfbPrefix, at.Network+at.Container)}}
 }

@@ -35,7 +35,7 @@ func TestParseRefuses(t *testing.T) {
 // TestTheReferencesDevice has the name that the reference plugin computes: bwp
 // and the start of SHA-512 of network and container.
 func TestTheReferencesDevice(t *testing.T) {
-	got := inherited(wire.Attachment{Network: "net", Container: "web", IfName: "eth0", Part: "bandwidth"}, nil).Links
+	got := Mode().Inherited(wire.Heir{Attachment: wire.Attachment{Network: "net", Container: "web", IfName: "eth0", Part: "bandwidth"}}).Links
 	if len(got) != 1 || got[0] != "bwp437252eec243" {
 		t.Errorf("got %v", got)
 	}

@@ -15,7 +15,7 @@ import (
 
 // Mode is the table's entry.
 func Mode() attach.Mode {
-	return attach.Mode{Name: "bridge", Parse: parse, Inherited: inherited}
+	return attach.Mode{Name: "bridge", Parse: parse}
 }
 
 // config holds the plugin's keys; those of spec cni 2.1 first, then our own.
@@ -234,20 +234,6 @@ func (c config) policy(grant attach.Grant, gateways []netip.Prefix) wire.Network
 		}
 	}
 	return policy
-}
-
-// inherited names the masquerade rules that the reference plugin makes.
-func inherited(at wire.Attachment, _ []wire.Address) wire.Inherited {
-	const length = 16
-	network := wire.InheritedName(length, "", at.Network)
-	instance := wire.InheritedName(length, "", at.IfName+":"+at.Container)
-	return wire.Inherited{
-		Chains: []string{wire.InheritedChain("", at)},
-		Marked: []wire.Marked{{
-			Family: "inet", Table: "cni_plugins_masquerade", Chain: "masq_checks",
-			Comment: network + "-" + instance + ",", Prefix: true,
-		}},
-	}
 }
 
 // forwarding turns routing on for the families that have a gateway.

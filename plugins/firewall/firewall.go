@@ -19,13 +19,7 @@ func Mode() attach.Mode {
 }
 
 // inherited names the addresses that the reference plugin lets through.
-func inherited(_ wire.Attachment, addresses []wire.Address) wire.Inherited {
-	var in wire.Inherited
-	for _, a := range addresses {
-		in.Accepted = append(in.Accepted, a.Prefix.Addr())
-	}
-	return in
-}
+func inherited(h wire.Heir) wire.Inherited { return wire.Inherited{Accepted: h.Addresses} }
 
 // The values of ingressPolicy.
 const (

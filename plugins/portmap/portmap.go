@@ -14,19 +14,7 @@ import (
 
 // Mode is the table's entry.
 func Mode() attach.Mode {
-	return attach.Mode{Name: "portmap", Parse: parse, Chained: true, Inherited: inherited}
-}
-
-// inherited names the rules that the reference plugin makes. They know nothing
-// of the interface, those of nftables nothing of the network either.
-func inherited(at wire.Attachment, _ []wire.Address) wire.Inherited {
-	in := wire.Inherited{Chains: []string{wire.InheritedChain("DN-", at), wire.InheritedChain("SN-", at)}}
-	for _, family := range []string{"ip", "ip6"} {
-		for _, chain := range []string{"hostports", "hostip_hostports", "masquerading"} {
-			in.Marked = append(in.Marked, wire.Marked{Family: family, Table: "cni_hostport", Chain: chain, Comment: at.Container})
-		}
-	}
-	return in
+	return attach.Mode{Name: "portmap", Parse: parse, Chained: true, Inherited: wire.Heir.Ports}
 }
 
 // config holds the reference plugin's keys (spec cni 2.3). markMasqBit and

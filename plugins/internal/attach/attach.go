@@ -45,10 +45,10 @@ type Mode struct {
 	// Backup names the file in which the mode keeps the settings of a link
 	// that it changes, for DEL to restore; nil if it changes none.
 	Backup func(*cni.Request) string
-	// Inherited names what the reference plugin of this name makes for an
-	// attachment with these addresses: a DEL that finds nothing in the ledger
-	// removes it, after a switch from it to us. It may be nil.
-	Inherited func(wire.Attachment, []wire.Address) wire.Inherited
+	// Inherited names what the reference plugin of a chained mode's name makes
+	// for an attachment: a DEL that finds nothing in the ledger removes it,
+	// after a switch from it to us. It may be nil.
+	Inherited func(wire.Heir) wire.Inherited
 	// Oldest is the first version of the specification that has what the mode
 	// needs; "" is the very first.
 	Oldest string

@@ -15,20 +15,28 @@ import (
 // GC removes the attachments of this network that are not in the caller's
 // list. It goes on after an error and reports all of them together.
 func (a *Attacher) GC(ctx context.Context, req *cni.Request) error {
-	return a.collect(ctx, req, a.source(req.Conf.IPAM.Type, req))
-}
-
-func (a *Attacher) collect(ctx context.Context, req *cni.Request, from source) error {
-	entries, err := req.Conf.Valid()
+	keep, err := validOf(req)
 	if err != nil {
 		return err
 	}
+	// Before host-local's files, by which it is found, are gone.
+	err = a.collectInherited(ctx, req, keep)
+	return errors.Join(err, a.collect(ctx, req, keep, a.source(req.Conf.IPAM.Type, req)))
+}
+
+func validOf(req *cni.Request) (valid, error) {
+	entries, err := req.Conf.Valid()
 	keep := valid{}
 	for _, v := range entries {
 		keep[v] = true
 	}
+	return keep, err
+}
+
+// collect removes what the ledger and the source of addresses know.
+func (a *Attacher) collect(ctx context.Context, req *cni.Request, keep valid, from source) error {
 	var records []ledger.Record
-	err = a.Ledger.View(func(tx *ledger.Tx) (err error) {
+	err := a.Ledger.View(func(tx *ledger.Tx) (err error) {
 		records, err = tx.Attachments(req.Conf.Name)
 		return err
 	})

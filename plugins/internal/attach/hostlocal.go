@@ -63,31 +63,65 @@ func (h hostLocal) release(_ context.Context, at wire.Attachment, forget forget)
 	return err
 }
 
-// collect leaves alone what names no container, and what a record of the ledger
-// stands for: that goes with the attachment, or stays because it couldn't.
-func (h hostLocal) collect(_ context.Context, keep valid) error {
-	containers := map[string]bool{}
-	for v := range keep {
-		containers[v.ContainerID] = true
+// of tells which addresses a container has, and for which of its interfaces; a
+// file of the old format names none.
+func (h hostLocal) of(container string) (held map[netip.Addr]string, err error) {
+	err = h.change(func(d directory) error {
+		held = d.mirror.Of(container)
+		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
+	return held, err
+}
+
+// vanished gives the attachments that collect will take addresses from.
+func (h hostLocal) vanished(keep valid) (gone map[ledger.Key][]netip.Addr, err error) {
+	err = h.change(func(d directory) error {
+		gone, err = d.vanished(keep)
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return gone, err
+}
+
+// vanished leaves alone what names no container, and what a record of the ledger
+// stands for: that goes with the attachment, or stays because it couldn't.
+func (d directory) vanished(keep valid) (map[ledger.Key][]netip.Addr, error) {
+	gone := map[ledger.Key][]netip.Addr{}
+	for a, k := range d.mirror.All() {
+		if k.Container == "" || k.IfName == "" && keep.has(k.Container) ||
+			keep[cni.ValidAttachment{ContainerID: k.Container, IfName: k.IfName}] {
+			continue
+		}
+		_, found, err := d.tx.Attachment(k)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			gone[k] = append(gone[k], a)
+		}
+	}
+	return gone, nil
+}
+
+// collect gives the addresses of vanished attachments back.
+func (h hostLocal) collect(_ context.Context, keep valid) error {
 	var failures []error
 	err := h.change(func(d directory) error {
 		failures = nil
-		for a, k := range d.mirror.All() {
-			if k.Container == "" || k.IfName == "" && containers[k.Container] ||
-				keep[cni.ValidAttachment{ContainerID: k.Container, IfName: k.IfName}] {
-				continue
-			}
-			if _, found, err := d.tx.Attachment(k); found || err != nil {
-				continue
-			}
-			err := d.drop(k, []netip.Addr{a})
+		gone, err := d.vanished(keep)
+		for k, held := range gone {
+			err := d.drop(k, held)
 			if errors.Is(err, errStale) {
 				return err
 			}
 			failures = append(failures, err)
 		}
-		return nil
+		return err
 	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

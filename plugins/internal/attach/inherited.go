@@ -2,11 +2,17 @@ package attach
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"maps"
+	"net/netip"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/netctl/netctl/ipam/hostlocal"
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/firewall"
@@ -16,20 +22,98 @@ import (
 
 // removeInherited removes what the reference plugin made for an attachment that
 // the ledger does not know: rules, the host's links, and the link in the
-// container.
+// container. The plugin that makes the link removes also what those chained
+// after it may have left: it knows more, and is the last to be asked.
 func (a *Attacher) removeInherited(ctx context.Context, host *kernel.Host, req *cni.Request, at wire.Attachment) error {
-	var failures []error
-	if a.Mode.Inherited != nil {
-		in := a.Mode.Inherited(at, addressesBefore(req))
-		for _, name := range in.Links {
-			failures = append(failures, cni.Wrap(cni.CodeKernel, host.DeleteLink(name)))
-		}
-		failures = append(failures, rulesError(firewall.RemoveInherited(ctx, a.Log, in)))
+	heir, err := a.heir(req, at)
+	failures := []error{err}
+	var in wire.Inherited
+	switch {
+	case a.Mode.Inherited != nil:
+		in = a.Mode.Inherited(heir)
+	case at.Part == "" && !a.Mode.SharesHost:
+		in = heir.Everything()
 	}
+	for _, name := range in.Links {
+		failures = append(failures, cni.Wrap(cni.CodeKernel, host.DeleteLink(name)))
+	}
+	failures = append(failures, rulesError(firewall.RemoveInherited(ctx, a.Log, in)))
 	if at.Part == "" {
 		failures = append(failures, cni.Wrap(cni.CodeKernel, a.deleteInherited(host, req)))
 	}
 	return errors.Join(failures...)
+}
+
+// heir gathers what is known of an attachment of the reference plugins: by a
+// previous result, and by host-local's files. An address that somebody else has
+// by now is not its any more (spec cni C090).
+func (a *Attacher) heir(req *cni.Request, at wire.Attachment) (wire.Heir, error) {
+	heir := wire.Heir{Attachment: at}
+	reserved, err := a.reservedFor(req, at.Container)
+	for addr, ifName := range reserved {
+		if ifName == at.IfName || ifName == "" {
+			heir.Addresses = append(heir.Addresses, addr)
+			continue
+		}
+		ours, unread := a.lookUp(wire.Attachment{Network: at.Network, Container: at.Container, IfName: ifName})
+		heir.Sibling = heir.Sibling || ours == nil
+		err = errors.Join(err, unread)
+	}
+	holds := func(tx *ledger.Tx, addr netip.Addr) bool {
+		holder, taken := tx.Holder(at.Network, addr)
+		return !taken || holder.Container == at.Container
+	}
+	unread := a.Ledger.View(func(tx *ledger.Tx) error {
+		for _, before := range addressesBefore(req) {
+			if addr := before.Prefix.Addr(); holds(tx, addr) && !slices.Contains(heir.Addresses, addr) {
+				heir.Addresses = append(heir.Addresses, addr)
+			}
+		}
+		return nil
+	})
+	return heir, errors.Join(err, refused(unread))
+}
+
+// reservedFor gives the addresses that host-local's files reserve for a
+// container in the request's network, with their interfaces.
+func (a *Attacher) reservedFor(req *cni.Request, container string) (map[netip.Addr]string, error) {
+	all := map[netip.Addr]string{}
+	stores, err := a.stores(req)
+	for _, store := range stores {
+		held, unread := store.of(container)
+		maps.Copy(all, held)
+		err = errors.Join(err, unread)
+	}
+	return all, err
+}
+
+// stores are the directories of host-local in which the network has its
+// addresses. A chained plugin is not told: it looks in those that other plugins
+// have used, and where they are if nothing is configured.
+func (a *Attacher) stores(req *cni.Request) (all []hostLocal, err error) {
+	if configured, ok := a.source(req.Conf.IPAM.Type, req).(hostLocal); ok {
+		return []hostLocal{configured}, nil
+	}
+	if !a.Mode.Chained {
+		return nil, nil
+	}
+	usual, err := hostlocal.In("", req.Conf.Name)
+	if err != nil {
+		return nil, err
+	}
+	dirs := map[string]bool{usual.String(): true}
+	err = a.Ledger.View(func(tx *ledger.Tx) error {
+		for _, dir := range tx.Mirrored(req.Conf.Name) {
+			dirs[dir] = true
+		}
+		return nil
+	})
+	for _, dir := range slices.Sorted(maps.Keys(dirs)) {
+		there := *req
+		there.Conf.IPAM.Raw, _ = json.Marshal(map[string]string{"dataDir": filepath.Dir(dir)}) // two texts: it can't fail
+		all = append(all, hostLocal{a.Ledger, a.boot, a.Log, &there})
+	}
+	return all, refused(err)
 }
 
 // addressesBefore are the container's, where a previous result tells them.
@@ -63,7 +147,7 @@ func (a *Attacher) deleteInherited(host *kernel.Host, req *cni.Request) error {
 	if err != nil || !made {
 		return err
 	}
-	if used, err := a.belongsToAnother(req); used || err != nil {
+	if used, err := a.belongsToAnother(req.ContainerID, req.IfName); used || err != nil {
 		return err
 	}
 	return container.DeleteLink(req.IfName)
@@ -133,11 +217,11 @@ func (p *plan) wireInherited(previous *current.Result) error {
 
 // belongsToAnother tells whether the interface is that of another network's
 // attachment of the container.
-func (a *Attacher) belongsToAnother(req *cni.Request) (found bool, err error) {
+func (a *Attacher) belongsToAnother(container, ifName string) (found bool, err error) {
 	err = a.Ledger.View(func(tx *ledger.Tx) error {
-		records, err := tx.Attachments("")
+		records, err := tx.ByContainer(container)
 		for _, r := range records {
-			found = found || r.Container == req.ContainerID && r.IfName == req.IfName && r.Part == ""
+			found = found || r.IfName == ifName && r.Part == ""
 		}
 		return err
 	})

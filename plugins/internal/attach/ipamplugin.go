@@ -61,7 +61,11 @@ func (i IPAM) Check(ctx context.Context, req *cni.Request) error {
 
 // GC gives back what belongs to no valid attachment.
 func (i IPAM) GC(ctx context.Context, req *cni.Request) error {
-	return i.attacher.collect(ctx, req, i.source(req))
+	keep, err := validOf(req)
+	if err != nil {
+		return err
+	}
+	return i.attacher.collect(ctx, req, keep, i.source(req))
 }
 
 // Status tells whether ADD could succeed now.

@@ -84,6 +84,16 @@ func forgetting(at wire.Attachment) forget {
 // valid holds the attachments that GC must keep.
 type valid map[cni.ValidAttachment]bool
 
+// has tells whether an interface of the container is among them.
+func (v valid) has(container string) bool {
+	for at := range v {
+		if at.ContainerID == container {
+			return true
+		}
+	}
+	return false
+}
+
 // source gives the source of a kind: "" for an attachment without addresses,
 // one of ours, or else the name of a plugin in CNI_PATH.
 func (a *Attacher) source(kind string, req *cni.Request) source {

@@ -38,8 +38,9 @@ type foreignChain struct {
 }
 
 type foreignRule struct {
-	handle  uint64
-	comment string
+	handle      uint64
+	comment     string
+	expressions []byte // as the kernel gives them
 }
 
 // xtables tells whether the chain belongs to iptables-nft, which understands
@@ -274,7 +275,7 @@ func (o foreigners) readRules(c *foreignChain) error {
 	for i, m := range answers {
 		expressions := expressionsOf(m)
 		if handle := attribute(m, unix.NFTA_RULE_HANDLE); len(handle) == 8 {
-			c.rules = append(c.rules, foreignRule{binary.BigEndian.Uint64(handle), commentOf(m, expressions)})
+			c.rules = append(c.rules, foreignRule{binary.BigEndian.Uint64(handle), commentOf(m, expressions), attribute(m, unix.NFTA_RULE_EXPRESSIONS)})
 		}
 		if i == len(answers)-1 && dropsAll(expressions) {
 			c.closed = true

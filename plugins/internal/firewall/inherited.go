@@ -1,10 +1,12 @@
 package firewall
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -20,21 +22,65 @@ import (
 // attachment, with iptables or with nftables. Where none of their tables and
 // chains are, which is the rule, it costs one question to the kernel.
 func RemoveInherited(ctx context.Context, log *slog.Logger, in wire.Inherited) error {
-	if in.IsZero() {
+	if !in.HasRules() {
 		return nil
 	}
-	chains, err := inheritedChains()
+	there, err := findInherited()
 	if err != nil {
 		return err
 	}
-	byNFT := slices.DeleteFunc(slices.Clone(in.Marked), func(m wire.Marked) bool {
-		return !chains[m.Family+" "+m.Table+" "+m.Chain]
-	})
-	byIPTables := len(legacyTables()) > 0
-	for name := range chains {
-		byIPTables = byIPTables || strings.Contains(name, " CNI-")
+	return there.change(ctx, log, func(saves) (wire.Inherited, error) { return in, nil })
+}
+
+// CollectInherited is RemoveInherited for what decide names, which is told for
+// which containers of the network there are chains of iptables. It is not
+// asked where there is nothing of the reference plugins.
+func CollectInherited(ctx context.Context, log *slog.Logger, network string, decide func(containers []string) (wire.Inherited, error)) error {
+	there, err := findInherited()
+	if err != nil {
+		return err
 	}
-	if len(byNFT) == 0 && !byIPTables {
+	return there.change(ctx, log, func(s saves) (wire.Inherited, error) { return decide(s.containers(network)) })
+}
+
+// estate is what there is of the reference plugins.
+type estate struct {
+	// chains of nftables, as "family table chain".
+	chains     map[string]bool
+	byIPTables bool
+}
+
+func findInherited() (estate, error) {
+	chains, err := inheritedChains()
+	if err != nil {
+		return estate{}, err
+	}
+	e := estate{chains: chains, byIPTables: len(legacyTables()) > 0}
+	for name := range chains {
+		e.byIPTables = e.byIPTables || strings.Contains(name, " CNI-")
+	}
+	return e, nil
+}
+
+// isEmpty tells that there is nothing of theirs.
+func (e estate) isEmpty() bool {
+	tables := []string{"inet cni_plugins_masquerade ", "ip cni_hostport ", "ip6 cni_hostport ", "bridge nat "}
+	for name := range e.chains {
+		if slices.ContainsFunc(tables, func(table string) bool { return strings.HasPrefix(name, table) }) {
+			return false
+		}
+	}
+	return !e.byIPTables
+}
+
+func (e estate) has(c wire.NFTChain) bool { return e.chains[c.Family+" "+c.Table+" "+c.Name] }
+
+// saves are the rules of iptables, of each family that has its programs.
+type saves map[family]string
+
+// change reads the rules, asks what to remove, and removes that.
+func (e estate) change(ctx context.Context, log *slog.Logger, decide func(saves) (wire.Inherited, error)) error {
+	if e.isEmpty() {
 		return nil
 	}
 	l, err := acquire(ctx)
@@ -42,11 +88,60 @@ func RemoveInherited(ctx context.Context, log *slog.Logger, in wire.Inherited) e
 		return err
 	}
 	defer l.release()
-	if byIPTables && len(in.Chains)+len(in.Accepted) > 0 {
-		t := &iptables{log: log}
-		err = t.removeInherited(ctx, l, in)
+	t := &iptables{log: log}
+	var saved saves
+	if e.byIPTables {
+		if saved, err = t.saveAll(ctx, l); err != nil {
+			return err
+		}
 	}
-	return errors.Join(err, removeMarked(byNFT))
+	in, err := decide(saved)
+	if err != nil {
+		return err
+	}
+	return errors.Join(t.removeInherited(ctx, l, saved, in), e.removeByNFT(in))
+}
+
+func (t *iptables) saveAll(ctx context.Context, l *lock) (saves, error) {
+	all := saves{}
+	for _, f := range families() {
+		if _, err := t.programs.find(f.tool() + "-save"); err != nil {
+			continue
+		}
+		text, err := t.save(ctx, l, f)
+		if err != nil {
+			return nil, err
+		}
+		all[f] = text
+	}
+	return all, nil
+}
+
+// containers finds those of a network by the comments that the reference
+// plugins give the jumps to their chains: the names must be right too.
+func (s saves) containers(network string) []string {
+	found := map[string]bool{}
+	for _, text := range s {
+		for line := range strings.Lines(text) {
+			words := splitWords(strings.TrimSuffix(line, "\n"))
+			comment := strings.TrimPrefix(after(words, "--comment"), "dnat ")
+			var name, container string
+			if n, err := fmt.Sscanf(comment, "name: %q id: %q", &name, &container); n != 2 || err != nil || name != network {
+				continue
+			}
+			found[container] = found[container] || wire.InheritedChain(after(words, "-j"), network, container)
+		}
+	}
+	maps.DeleteFunc(found, func(_ string, proven bool) bool { return !proven })
+	return slices.Sorted(maps.Keys(found))
+}
+
+// after gives the word behind a flag, or "".
+func after(words []string, flag string) string {
+	if i := slices.Index(words, flag); i >= 0 && i+1 < len(words) {
+		return words[i+1]
+	}
+	return ""
 }
 
 // inheritedChains lists the chains of all tables of nftables, those of
@@ -64,22 +159,25 @@ func inheritedChains() (map[string]bool, error) {
 	}
 	found := map[string]bool{}
 	for _, m := range answers {
-		family := familyNames()[nft.TableFamily(m.Data[0])]
+		family, known := familyNames()[nft.TableFamily(m.Data[0])]
+		if !known && nft.TableFamily(m.Data[0]) == nft.TableFamilyBridge {
+			family = "bridge"
+		}
 		found[family+" "+attributeText(m, unix.NFTA_CHAIN_TABLE)+" "+attributeText(m, unix.NFTA_CHAIN_NAME)] = true
 	}
 	return found, nil
 }
 
-func (t *iptables) removeInherited(ctx context.Context, l *lock, in wire.Inherited) error {
+func (t *iptables) removeInherited(ctx context.Context, l *lock, saved saves, in wire.Inherited) error {
+	if len(in.Chains)+len(in.Jumps)+len(in.Accepted) == 0 {
+		return nil
+	}
+	input := restores{}
+	for f, text := range saved {
+		input[f] = inheritedScript(text, in)
+	}
 	var errs []error
-	for _, f := range families() {
-		if _, err := t.programs.find(f.tool() + "-save"); err != nil {
-			continue
-		}
-		text, err := t.save(ctx, l, f)
-		if err == nil {
-			err = t.restore(ctx, l, restores{f: inheritedScript(text, in)})[f]
-		}
+	for _, err := range t.restore(ctx, l, input) {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
@@ -112,30 +210,43 @@ func inheritedScript(saved string, in wire.Inherited) string {
 	return join(*tables[filter], *tables[nat])
 }
 
-// isInherited tells a jump to one of the chains, and a rule of CNI-FORWARD for
+// isInherited tells a jump to one of the chains, or from an address, and a rule of CNI-FORWARD for
 // one of the addresses.
 func isInherited(table string, words []string, in wire.Inherited) bool {
-	after := func(flag string) string {
-		if i := slices.Index(words, flag); i >= 0 && i+1 < len(words) {
-			return words[i+1]
-		}
-		return ""
-	}
+	target := after(words, "-j")
 	if table == nat {
-		return slices.Contains(in.Chains, after("-j")) && !slices.Contains(in.Chains, words[1])
+		jumps := slices.ContainsFunc(in.Jumps, func(j wire.Jump) bool { return j.Chain == target && after(words, "-s") == alone(j.From) })
+		return (jumps || slices.Contains(in.Chains, target)) && !slices.Contains(in.Chains, words[1])
 	}
-	return words[1] == "CNI-FORWARD" && after("-j") == "ACCEPT" &&
-		slices.ContainsFunc(in.Accepted, func(a netip.Addr) bool {
-			own := netip.PrefixFrom(a, a.BitLen()).String()
-			return after("-s") == own || after("-d") == own
-		})
+	return words[1] == "CNI-FORWARD" && target == "ACCEPT" && slices.ContainsFunc(in.Accepted, func(a netip.Addr) bool {
+		return after(words, "-s") == alone(a) || after(words, "-d") == alone(a)
+	})
 }
 
-// removeMarked deletes rules of nftables by their comments.
-func removeMarked(all []wire.Marked) error {
-	if len(all) == 0 {
+// alone is an address as iptables-save writes it.
+func alone(a netip.Addr) string { return netip.PrefixFrom(a, a.BitLen()).String() }
+
+// removeByNFT deletes rules of nftables by their comments, and whole chains.
+func (e estate) removeByNFT(in wire.Inherited) error {
+	marked := slices.DeleteFunc(slices.Clone(in.Marked), func(m wire.Marked) bool { return !e.has(m.NFTChain) })
+	own := slices.DeleteFunc(slices.Clone(in.Own), func(c wire.NFTChain) bool { return !e.has(c) })
+	if len(marked)+len(own) == 0 {
 		return nil
 	}
+	var err error
+	for range attempts {
+		if err = removeOnce(marked, own); !errors.Is(err, unix.ENOENT) {
+			break // else somebody else has removed one of them meanwhile
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("remove the reference plugins' rules: %w", err)
+	}
+	return nil
+}
+
+// removeOnce does it in one transaction.
+func removeOnce(marked []wire.Marked, own []wire.NFTChain) error {
 	reader, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return fmt.Errorf("open nftables: %w", err)
@@ -145,27 +256,44 @@ func removeMarked(all []wire.Marked) error {
 	if err != nil {
 		return fmt.Errorf("open nftables: %w", err)
 	}
-	for _, m := range all {
-		c := foreignChain{table: &nft.Table{Name: m.Table, Family: familyNamed(m.Family)}, name: m.Chain}
-		o := foreigners{reader: reader, writer: writer}
-		if err := o.readRules(&c); err != nil {
-			return fmt.Errorf("read chain %s: %w", c, err)
+	o := foreigners{reader: reader, writer: writer}
+	chains := map[wire.NFTChain]foreignChain{}
+	for _, m := range marked {
+		c, read := chains[m.NFTChain]
+		if !read {
+			c = foreignChain{table: tableOf(m.NFTChain), name: m.Name}
+			if err := o.readRules(&c); err != nil {
+				return fmt.Errorf("read chain %s: %w", c, err)
+			}
 		}
-		o.delete(c, c.owned(func(comment string) bool {
-			return comment == m.Comment || m.Prefix && strings.HasPrefix(comment, m.Comment)
-		}))
+		o.delete(c, slices.DeleteFunc(slices.Clone(c.rules), func(r foreignRule) bool { return !isMarked(r, m) }))
+		c.rules = slices.DeleteFunc(c.rules, func(r foreignRule) bool { return isMarked(r, m) })
+		chains[m.NFTChain] = c
 	}
-	if err := writer.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("remove the reference plugins' rules: %w", err)
+	for _, c := range own { // which jump to each other
+		writer.FlushChain(&nft.Chain{Name: c.Name, Table: tableOf(c)})
 	}
-	return nil
+	for _, c := range own {
+		writer.DelChain(&nft.Chain{Name: c.Name, Table: tableOf(c)})
+	}
+	return writer.Flush()
 }
 
-func familyNamed(name string) nft.TableFamily {
+func isMarked(r foreignRule, m wire.Marked) bool {
+	switch {
+	case r.comment != m.Comment && !(m.Prefix && strings.HasPrefix(r.comment, m.Comment)):
+		return false
+	case slices.ContainsFunc(m.Except, func(mark string) bool { return strings.HasPrefix(r.comment, mark) }):
+		return false
+	}
+	return !m.Mentions.IsValid() || bytes.Contains(r.expressions, m.Mentions.AsSlice())
+}
+
+func tableOf(c wire.NFTChain) *nft.Table {
 	for family, known := range familyNames() {
-		if known == name {
-			return family
+		if known == c.Family {
+			return &nft.Table{Name: c.Table, Family: family}
 		}
 	}
-	return nft.TableFamilyUnspecified
+	return &nft.Table{Name: c.Table, Family: nft.TableFamilyBridge}
 }
