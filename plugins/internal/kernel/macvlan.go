@@ -12,8 +12,7 @@ import (
 
 // createMacvlan makes the interface in the container's namespace with its
 // final name: the kernel looks the parent up in the namespace of the request
-// and registers the device in the one it is meant for, so that the name can't
-// collide with one of the host's.
+// and registers the device in the one it is meant for.
 func (h *Host) createMacvlan(c *Container, want wire.Macvlan) error {
 	handle := h.link
 	if want.ParentInContainer {
@@ -31,12 +30,15 @@ func (h *Host) createMacvlan(c *Container, want wire.Macvlan) error {
 	attrs.ParentIndex = parent.Attrs().Index
 	attrs.MTU = want.MTU
 	attrs.HardwareAddr = want.MAC.Net()
-	if !want.ParentInContainer {
-		attrs.Namespace = netlink.NsFd(int(c.ns))
-	}
 	link := &netlink.Macvlan{LinkAttrs: attrs, Mode: macvlanMode(want.Mode), BCQueueLen: want.BCQueueLen}
-	err = handle.LinkAdd(link)
+	if want.ParentInContainer {
+		err = handle.LinkAdd(link)
+	} else {
+		err = h.addInside(c, link)
+	}
 	switch {
+	case errors.Is(err, ErrLinkExists):
+		return err
 	case errors.Is(err, unix.EEXIST):
 		return fmt.Errorf("%s in %s: %w", want.Container, c.Path, ErrLinkExists)
 	case errors.Is(err, unix.EBUSY):

@@ -149,7 +149,6 @@ func (h *Host) CreateBehind(c *Container, want wire.Veth) error {
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.ParentIndex, attrs.MTU = want.Container, parent[0].index, h.mtu(want.MTU, bridge.MTU)
-	attrs.Namespace = netlink.NsFd(int(c.ns))
 	if want.MAC.IsValid() {
 		attrs.HardwareAddr = want.MAC.Net()
 	}
@@ -157,10 +156,10 @@ func (h *Host) CreateBehind(c *Container, want wire.Veth) error {
 	if want.Isolated {
 		mode = netlink.MACVLAN_MODE_PRIVATE
 	}
-	err = h.link.LinkAdd(&netlink.Macvlan{LinkAttrs: attrs, Mode: mode})
+	err = h.addInside(c, &netlink.Macvlan{LinkAttrs: attrs, Mode: mode})
 	switch {
-	case errors.Is(err, unix.EEXIST):
-		return fmt.Errorf("%s in %s: %w", want.Container, c.Path, ErrLinkExists)
+	case errors.Is(err, ErrLinkExists):
+		return err
 	case err != nil:
 		return fmt.Errorf("make %s behind uplink %s of bridge %s: %w", want.Container, name, want.Bridge, err)
 	}

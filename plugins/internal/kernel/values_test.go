@@ -3,6 +3,7 @@ package kernel
 import (
 	"math"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -105,6 +106,64 @@ func TestVLANGateway(t *testing.T) {
 		}
 		if got := text(h.checkVLANGateway(want)); got != "veth br0.7 has lost its gateway address 10.7.0.1/24" {
 			t.Errorf("check: %s", got)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMadeAside: where a host's interface has the name already, an older
+// kernel makes the interface only by another name. What a killed process has
+// left of that is no hindrance.
+func TestMadeAside(t *testing.T) {
+	host, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	container, err := netns.NewDown()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer container.Close()
+	err = host.Do(func() error {
+		if err := host.Run("sh", "-ec", "ip link add parent type veth peer name far; ip link add eth0 type veth"); err != nil {
+			return err
+		}
+		h, err := OpenHost()
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		c, err := OpenContainer(container.Path(), false)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		left, err := c.asideName("eth0")
+		if err != nil {
+			return err
+		}
+		if err := container.Run("ip", "link", "add", left, "type", "veth"); err != nil {
+			return err
+		}
+		parent, err := h.link.LinkByName("parent")
+		if err != nil {
+			return err
+		}
+		for _, name := range []string{"eth0", "eth0", "eth1"} {
+			link := &netlink.Macvlan{LinkAttrs: netlink.NewLinkAttrs(), Mode: netlink.MACVLAN_MODE_BRIDGE}
+			link.Name, link.ParentIndex, link.Namespace = name, parent.Attrs().Index, netlink.NsFd(int(c.ns))
+			got := h.addAside(c, link)
+			out, err := container.Output("sh", "-c", "ip -br link | grep -v '^lo '")
+			if err != nil {
+				return err
+			}
+			if lines := strings.Count(out, "\n"); name == "eth1" && (got != nil || lines != 2) || name == "eth0" && lines != 1 {
+				t.Errorf("%s: %v; there are\n%s", name, got, out)
+			}
 		}
 		return nil
 	})
