@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Makes the guest's disk and the initial RAM file system that mounts it.
-# Usage: disk.sh BIN KERNEL-VERSION DIR (where kernel.sh has been)
+# Usage: disk.sh BIN KERNEL-VERSION DIR WANTED... (DIR: where kernel.sh has
+# been; WANTED: see run.sh)
 set -euo pipefail
 bin=$1 version=$2 work=$3
+shift 3
 here=$(dirname "$(realpath "$0")")
 root=$work/root
 
 # The guest's programs are this machine's, whole packages; the libraries are
 # what their programs ask for.
 packages=(base-files base-passwd bash dash coreutils sed grep mawk findutils util-linux mount procps hostname bsdutils
-    iproute2 iptables nftables kmod apparmor busybox-static socat)
+    iproute2 iptables nftables kmod apparmor busybox-static socat conntrack ethtool curl strace procps)
 
 packed() { # prints the files of the packages and of their programs' libraries
     dpkg -L "${packages[@]}" | grep -v -E '^/usr/share/(doc|man|locale|info|bash-completion|lintian)/' >"$work/files"
@@ -27,6 +29,8 @@ packed | while read -r file; do [ ! -e "$file" ] || echo "$file"; done |
 printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n' >"$root/etc/passwd"
 printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"
 echo 'netctl:100000:65536' | tee "$root/etc/subuid" >"$root/etc/subgid"
+# Debian's alternatives are no package's files.
+for command in ip{,6}tables{,-save,-restore}; do ln -sf xtables-nft-multi "$root/usr/sbin/$command"; done
 echo debian >"$root/etc/hostname"
 printf '127.0.0.1\tlocalhost\n::1\tlocalhost\n' >"$root/etc/hosts"
 
@@ -35,8 +39,30 @@ cp "$bin/netctl" "$bin/dnsd" "$bin/overlayd" "$root/usr/bin/"
 cp -a "$bin/cni/." "$root/usr/libexec/netctl/cni/"
 cp -a "$here/guest/." "$root/srv/"
 
+# The tests of packages, where they find their files. The guest has no compiler:
+# see guest/go.
+mkdir -p "$root"/srv/{src,tests,programs}
+for want; do
+    case $want in
+        ./*=*) echo "${want%%=*} ${want#*=}" ;;
+        ./*)   echo "$want ." ;;
+        *)     [ -e "$here/guest/checks/$want.sh" ] || { echo "test/vm: no checks named $want" >&2; exit 1; }
+               echo "$want" ;;
+    esac
+done >"$root/srv/wanted"
+if grep -q '^\./' "$root/srv/wanted"; then
+    git ls-files | grep /testdata/ | tar -c --files-from - | tar -C "$root/srv/src" -x
+    ln "$bin/netctl" "$bin/dnsd" "$bin/overlayd" "$bin/cni/netctl-cni" "$root/srv/programs/"
+    mv "$root/srv/programs/netctl-cni" "$root/srv/programs/cni"
+    cut -d ' ' -f 1 "$root/srv/wanted" | grep '^\./' | sort -u | while read -r package; do
+        name=${package#./}
+        mkdir -p "$root/srv/src/$name"
+        go test -c -o "$root/srv/tests/${name//\//_}.test" "$package"
+    done
+fi
+
 rm -f "$work/disk"
-truncate -s 1G "$work/disk"
+truncate -s 2G "$work/disk"
 mke2fs -q -t ext4 -d "$root" "$work/disk"
 
 # The disk's driver and its file system are modules.

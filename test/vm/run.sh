@@ -1,17 +1,23 @@
 #!/usr/bin/env bash
-# Boots Debian's own kernel in a virtual machine and runs guest/ there: pure
+# Boots Debian's own kernel in a virtual machine and runs checks there: pure
 # cgroup v2, AppArmor, VLAN filtering, SCTP, and all that is a module on a
 # Debian host; the machines that tests usually run on lack some of it.
-# Usage: run.sh BIN [CHECK...]   CHECK: names in guest/checks (default: all)
+#
+# Usage: run.sh BIN [WANTED...]
+# WANTED: a file of guest/checks without .sh, or ./PACKAGE[=REGEX], the tests
+# of a package. By default all in the list below.
 # Environment: VMTEST_TIMEOUT, seconds [1500]
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
-bin=$(realpath "$1"); shift
+bin=$(realpath "$1")
+shift
+wanted=("$@")
+[ $# -gt 0 ] || wanted=(limits apparmor network vlan)
 work=$bin/vm limit=${VMTEST_TIMEOUT:-1500}
 mkdir -p "$work"
 
 kernel=$("$here/kernel.sh" "$work")
-"$here/disk.sh" "$bin" "$kernel" "$work"
+"$here/disk.sh" "$bin" "$kernel" "$work" "${wanted[@]}"
 
 machine=(nice -n 10 qemu-system-x86_64 -nographic -no-reboot -nic none -m 1024 -smp 1 -kernel "$work"/vmlinuz)
 
@@ -33,7 +39,7 @@ fi
 # What the machine's own programs print before the guest is not shown.
 timeout -k 5 "$limit" "${machine[@]}" -initrd "$work/initrd" \
     -drive "file=$work/disk,format=raw,if=virtio,cache=unsafe" \
-    -append "console=ttyS0 loglevel=4 panic=-1 oops=panic apparmor=1 security=apparmor vmtest=$(IFS=,; echo "$*")" </dev/null 2>&1 |
+    -append "console=ttyS0 loglevel=4 panic=-1 oops=panic apparmor=1 security=apparmor" </dev/null 2>&1 |
     sed -u 's/\r//' | tee "$work/console" | sed -u -n '/# Linux/,/^DONE/p' || true
 case $(grep -a '^DONE' "$work/console") in
     "DONE 0 failed") ;;

@@ -1,13 +1,16 @@
-# The checks of checks/, in order, or those that the kernel's command line names
-# (vmtest=limits,vlan).
+# What /srv/wanted names, a line each: a file of checks/, or a package and the
+# names of its tests.
 . /srv/check.sh
-echo; echo "# Linux $(uname -r), $(cut -d. -f1 /proc/uptime) s after its start"
-names=$(sed -n 's/.*vmtest=\([a-z0-9,]*\).*/\1/p' /proc/cmdline | tr , ' ')
-[ -n "$names" ] || names="limits apparmor network vlan"
-for name in $names; do
+. /srv/gotest.sh
+echo
+echo "# Linux $(uname -r), $(cut -d. -f1 /proc/uptime) s after its start"
+while read -r name tests; do
     before=$(cut -d. -f1 /proc/uptime)
-    ( . "/srv/checks/$name.sh"; left_nothing "$name" )
+    case "$name" in
+        ./*) (gotest "${name#./}" "$tests") ;;
+        *) (. "/srv/checks/$name.sh"; left_nothing "$name") ;;
+    esac </dev/null
     echo "# $name: $(($(cut -d. -f1 /proc/uptime) - before)) s"
-done
+done </srv/wanted
 is "the kernel complained of nothing" "" "$(dmesg | grep -E 'BUG:|WARNING:|Oops|refcount|unregister_netdevice|segfault')"
 echo "DONE $(wc -l </tmp/failed) failed"
