@@ -46,6 +46,10 @@ lint: ## gofmt, vet, staticcheck
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
+.PHONY: vulncheck
+vulncheck: ## known vulnerabilities in what our binaries call (asks vuln.go.dev)
+	$(GO) tool govulncheck ./cmd/...
+
 .PHONY: demo
 demo: build ## show the main job in a private namespace
 	@test/demo.sh

@@ -1,9 +1,11 @@
 package netctl
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // newGroup makes a command that only holds others: alone it prints its help.
@@ -42,6 +44,11 @@ func flagError(cmd *cobra.Command, err error) error {
 	}
 	e := usageError("%w", err)
 	e.Hint = fmt.Sprintf("see '%s --help'", cmd.CommandPath())
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && unknown.GetSpecifiedName() == "privileged" {
+		// It would take all of a container's isolation away at once.
+		e.Hint = "not offered; give what is missing with --cap-add, --security-opt or -v"
+	}
 	return e
 }
 

@@ -15,8 +15,8 @@ import (
 )
 
 type logFlags struct {
-	follow, times, details bool
-	tail, since, until     string
+	follow, times, details, raw bool
+	tail, since, until          string
 }
 
 func (c containers) logs() *cobra.Command {
@@ -36,6 +36,7 @@ func (c containers) logs() *cobra.Command {
 	flags.BoolVarP(&f.times, "timestamps", "t", false, "show when each line was printed")
 	flags.StringVar(&f.since, "since", "", "only lines after this time, or of the last 10m")
 	flags.StringVar(&f.until, "until", "", "only lines before this time")
+	flags.BoolVar(&f.raw, "raw", false, "on a terminal too, pass control characters on as they are")
 	flags.BoolVar(&f.details, "details", false, "")
 	_ = flags.MarkHidden("details") // docker's log drivers' attributes; there are none
 	return cmd
@@ -55,6 +56,7 @@ func (c containers) showLogs(ctx context.Context, f logFlags, ref string) error 
 		q.Follow, q.Ended = true, endOf(ctx, all, rec.Config.ID)
 	}
 	p := printer{out: c.app.Stdout, err: c.app.Stderr, times: f.times, open: map[string]bool{}}
+	p.rawOut, p.rawErr = f.raw || rawWriter(p.out), f.raw || rawWriter(p.err)
 	return logfile.Read(ctx, all.Store.LogPath(rec.Config.ID), q, p.print)
 }
 
@@ -93,14 +95,16 @@ func (f logFlags) query(now time.Time) (logfile.Query, error) {
 // printer writes each entry to where the container wrote it.
 type printer struct {
 	out, err io.Writer
-	times    bool
-	open     map[string]bool // streams in the middle of a line
+	// rawOut and rawErr: a stream takes control characters.
+	rawOut, rawErr bool
+	times          bool
+	open           map[string]bool // streams in the middle of a line
 }
 
 func (p *printer) print(e logfile.Entry) error {
-	w := p.out
+	w, raw := p.out, p.rawOut
 	if e.Stream == logfile.Stderr {
-		w = p.err
+		w, raw = p.err, p.rawErr
 	}
 	if p.times && !p.open[e.Stream] {
 		if _, err := fmt.Fprintf(w, "%s ", e.Time.Format(time.RFC3339Nano)); err != nil {
@@ -109,6 +113,9 @@ func (p *printer) print(e logfile.Entry) error {
 	}
 	p.open[e.Stream] = e.Partial
 	text := e.Text
+	if !raw {
+		text = visible(text)
+	}
 	if !e.Partial {
 		text = append(text[:len(text):len(text)], '\n')
 	}

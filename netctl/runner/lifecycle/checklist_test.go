@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -176,5 +177,44 @@ func TestMonitorIsTidy(t *testing.T) {
 	}
 	if sid, err := unix.Getsid(h.monitorPid(rec.Config.ID)); err != nil || fmt.Sprint(sid) != filepath.Base(proc) {
 		t.Errorf("session %d, %v: want its own", sid, err)
+	}
+}
+
+// The table of promises names a test for each row, and the tests it names exist.
+func TestChecklistIsComplete(t *testing.T) {
+	const top = "../../.."
+	page, err := os.ReadFile(filepath.Join(top, "docs/containers.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "## What keeps a container in")
+	for row := 1; row <= 20; row++ {
+		if !strings.Contains(table, fmt.Sprintf("\n| %d | ", row)) {
+			t.Errorf("row %d is missing", row)
+		}
+	}
+	var tests strings.Builder
+	for _, dir := range []string{"netctl", "netctl/runner", "netctl/runner/*"} {
+		files, err := filepath.Glob(filepath.Join(top, dir, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			text, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tests.Write(text)
+		}
+	}
+	for _, name := range regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(table, -1) {
+		if !strings.Contains(tests.String(), "func "+name+"(") {
+			t.Errorf("%s does not exist", name)
+		}
+	}
+	for _, name := range regexp.MustCompile(`\bcontainer_\w+`).FindAllString(table, -1) {
+		if _, err := os.Stat(filepath.Join(top, "netctl/testdata/script", name+".txtar")); err != nil {
+			t.Error(err)
+		}
 	}
 }
