@@ -41,6 +41,9 @@ func TestMain(m *testing.M) {
 	case "upstream":
 		quickUpstream()
 	default:
+		// By default the race detector has each process sleep for a second
+		// before it ends.
+		os.Setenv("GORACE", "atexit_sleep_ms=0")
 		os.Exit(m.Run())
 	}
 }
@@ -364,7 +367,7 @@ func (w *world) program() string {
 		bin = w.shipped
 	}
 	script := filepath.Join(w.aside, "start")
-	text := fmt.Sprintf("#!/bin/sh\nGORACE=log_path=%s/race exec %s \"$@\" --resolv-conf %s %s\n",
+	text := fmt.Sprintf("#!/bin/sh\nGORACE='log_path=%s/race atexit_sleep_ms=0' exec %s \"$@\" --resolv-conf %s %s\n",
 		w.aside, bin, w.resolvConf, strings.Join(w.flags, " "))
 	if old, err := os.ReadFile(script); err == nil && string(old) == text {
 		return script

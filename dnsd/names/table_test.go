@@ -87,7 +87,7 @@ func randomRecord(rnd *rand.Rand) ledger.Record {
 
 // dump asks a snapshot everything, for every client.
 func dump(s *Snapshot) string {
-	var out []string
+	var out strings.Builder
 	var questions []string
 	for _, x := range []string{"c0", "c1", "c2", "c3", "c4", "c5", "x", "y", "x.y", "a.red", "red", "z", "gateway", "host"} {
 		questions = append(questions, x)
@@ -101,6 +101,10 @@ func dump(s *Snapshot) string {
 			questions = append(questions, fmt.Sprintf("%d.0.%d.10.in-addr.arpa", host, n))
 		}
 	}
+	names := make([][]byte, len(questions))
+	for i, q := range questions {
+		names[i] = []byte(MustParse(q))
+	}
 	clients := map[string]*Client{}
 	for l, host := range s.listeners {
 		clients["host at "+l.String()] = host
@@ -113,18 +117,19 @@ func dump(s *Snapshot) string {
 			}
 		}
 	}
-	for who, c := range clients {
-		out = append(out, fmt.Sprintf("%s: container %q internal %v gateway %v", who, c.Container, c.Internal, c.gateway != nil))
-		for _, q := range questions {
-			name := []byte(MustParse(q))
-			out = append(out, fmt.Sprintf("%s %s: %s", who, q, describe(s.Lookup(c, name), name)))
+	for _, who := range slices.Sorted(maps.Keys(clients)) {
+		c := clients[who]
+		fmt.Fprintf(&out, "%s: container %q internal %v gateway %v\n", who, c.Container, c.Internal, c.gateway != nil)
+		for i, q := range questions {
+			out.WriteString(q + ": " + describe(s.Lookup(c, names[i]), names[i]) + "\n")
 		}
 	}
-	for l := range s.Places() {
-		out = append(out, fmt.Sprintf("%s is elsewhere: %v", l, s.Places()[l] != Place{}))
+	elsewhere := map[string]bool{}
+	for l, place := range s.Places() {
+		elsewhere[l.String()] = place != Place{}
 	}
-	slices.Sort(out)
-	return strings.Join(out, "\n")
+	fmt.Fprintln(&out, "elsewhere:", elsewhere)
+	return out.String()
 }
 
 func TestBadNamesAreLeftOut(t *testing.T) {
