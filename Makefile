@@ -33,12 +33,24 @@ $(BIN)/overlayd:        ; $(PURE) -o $@ ./cmd/overlayd
 $(BIN)/cni-conformance: ; $(PURE) -o $@ ./cmd/cni-conformance
 $(BIN)/cni/netctl-cni:  ; $(PURE) -o $@ ./cmd/cni
 
+# For tests: with the race detector, and their own.
+$(BIN)/race/cni/netctl-cni: FORCE ; $(GO) build -race -o $@ ./cmd/cni
+$(BIN)/race/netctl: FORCE         ; $(GO) build -race -ldflags '-linkmode external -extldflags -static' -o $@ ./cmd/netctl
+$(BIN)/race/%: FORCE              ; $(GO) build -race -o $@ ./cmd/$*
+$(BIN)/test/%: FORCE              ; $(PURE) -o $@ ./test/$*
+.PHONY: FORCE
+FORCE:
+
 .PHONY: test
 test: build ## run every test (root; private namespaces; the machine's network is not touched)
 	GORACE=atexit_sleep_ms=0 $(GO) test -race -vet=off -count=1 -timeout 30m ./...
 
 # -count=1: the cache does not know the programs that tests run. -vet=off: lint has done it.
 # GORACE: otherwise each program with the race detector, also a test, sleeps a second before it ends.
+
+.PHONY: test-race
+test-race: build ## the tests that run programs, with the race detector in these too (long)
+	NETCTL_TEST_RACE=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -vet=off -count=1 -timeout 1h ./plugins ./netctl ./test/...
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck
@@ -105,7 +117,7 @@ test-kill: build ## kill ADD and DEL at every system call that changes anything 
 
 .PHONY: test-crowd
 test-crowd: build ## 50 parallel ADDs and DELs of each mode, three rounds (long)
-	NETCTL_TEST_CROWD=50x3 $(GO) test -race -timeout 1h -run Crowd ./plugins
+	NETCTL_TEST_RACE=1 NETCTL_TEST_CROWD=50x3 $(GO) test -race -timeout 1h -run Crowd ./plugins
 
 .PHONY: test-2000
 test-2000: build ## 2,000 containers on one network of one host (long)

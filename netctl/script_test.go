@@ -21,12 +21,9 @@ import (
 	"github.com/netctl/netctl/test/programs"
 )
 
-// TestMain lets the test binary play netctl in the scripts.
+// TestMain lets the test binary play the scripts' own programs.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"netctl": func() {
-			os.Exit(Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
-		},
 		"attach": attachNamespace,
 		"detach": detachNamespace,
 	})
@@ -59,9 +56,10 @@ func endTestCommand(err error) {
 	}
 }
 
-// TestScripts runs testdata/script: each script has directories and a network
-// namespace of its own. Beside testscript's commands there are
+// TestScripts runs testdata/script with the built netctl: each script has
+// directories and a network namespace of its own. Beside testscript's commands there are
 //
+//	netctl ARGS...             short for exec netctl
 //	status N netctl ARGS...    the exit status must be N
 //	same stdout|stderr FILE    the output must be FILE, where ID stands for 64,
 //	                           SHORT for 12 hex digits, DATE for a time
@@ -71,16 +69,17 @@ func TestScripts(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("needs root, to make network namespaces")
 	}
-	resolver := resolverDir(t)
+	programs := installed(t)
 	images := testImages(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("BUSYBOX", images.archive)
-			return setUpScript(env, resolver)
+			return setUpScript(env, programs)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"netctl":   scriptNetctl,
 			"status":   scriptStatus,
 			"same":     scriptSame,
 			"registry": images.registry,
@@ -88,11 +87,12 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// resolverDir gives the directory of a resolver for networks that serve names.
-func resolverDir(t *testing.T) string {
+// installed gives the directory of netctl and of the resolver for networks that
+// serve names.
+func installed(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := programs.Install(dir, "dnsd"); err != nil {
+	if err := programs.InstallTested(dir, "netctl", "dnsd"); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -101,8 +101,8 @@ func resolverDir(t *testing.T) string {
 // setUpScript moves the script's thread into a new network namespace. The
 // programs that the script runs are started from this thread and inherit it;
 // the thread is never unlocked, so it ends with the script.
-func setUpScript(env *testscript.Env, resolver string) error {
-	env.Setenv("PATH", env.Getenv("PATH")+string(os.PathListSeparator)+resolver)
+func setUpScript(env *testscript.Env, programs string) error {
+	env.Setenv("PATH", programs+string(os.PathListSeparator)+env.Getenv("PATH"))
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("unshare: %w", err)
@@ -121,6 +121,19 @@ func setUpScript(env *testscript.Env, resolver string) error {
 	// A race detector's process waits a second before it ends.
 	env.Setenv("GORACE", "atexit_sleep_ms=0")
 	return nil
+}
+
+// scriptNetctl is short for exec netctl.
+func scriptNetctl(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) > 0 && strings.HasPrefix(args[len(args)-1], "&") {
+		ts.Fatalf("in the background: exec netctl ... &")
+	}
+	switch err := ts.Exec("netctl", args...); {
+	case err != nil && !neg:
+		ts.Fatalf("unexpected failure: %v", err)
+	case err == nil && neg:
+		ts.Fatalf("unexpected success")
+	}
 }
 
 func scriptStatus(ts *testscript.TestScript, neg bool, args []string) {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins"
 	"github.com/netctl/netctl/test/netns"
+	"github.com/netctl/netctl/test/programs"
 )
 
 // binaries is the directory of the built plugins, made once by TestMain; killat
@@ -35,26 +37,26 @@ func TestMain(m *testing.M) {
 		binaries = dir
 		// By default the race detector has each process sleep for a second
 		// before it ends.
-		os.Setenv("GORACE", "atexit_sleep_ms=1")
-		build(filepath.Join(dir, "netctl-cni"), "../cmd/cni")
-		build(filepath.Join(dir, "dnsd"), "../cmd/dnsd")
-		killat = filepath.Join(dir, "killat")
-		build(killat, "../test/killat")
-		for _, name := range plugins.Names() {
-			if err := os.Symlink("netctl-cni", filepath.Join(dir, name)); err != nil {
-				panic(err)
-			}
+		os.Setenv("GORACE", "atexit_sleep_ms=0")
+		if err := errors.Join(install(dir, programs.InstallTested), programs.Install(dir, "test/killat")); err != nil {
+			panic(err)
 		}
+		killat = filepath.Join(dir, "test/killat")
 		return m.Run()
 	}())
 }
 
-// build makes a binary with the race detector if the tests themselves have it.
-func build(file, pkg string) {
-	out, err := exec.Command("go", "build", fmt.Sprintf("-race=%t", race), "-o", file, pkg).CombinedOutput()
-	if err != nil {
-		panic(fmt.Sprintf("build %s: %v\n%s", pkg, err, out))
+// install puts the plugins and the resolver into the directory.
+func install(dir string, programs func(string, ...string) error) error {
+	if err := programs(dir, "cni/netctl-cni", "dnsd"); err != nil {
+		return err
 	}
+	for _, name := range plugins.Names() {
+		if err := os.Symlink("cni/netctl-cni", filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // A host is a private machine: a network namespace, a state directory, and the

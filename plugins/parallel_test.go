@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/netctl/netctl/test/netns"
+	"github.com/netctl/netctl/test/programs"
 )
 
 // crowd is how many containers come and go at the same time, and how often:
@@ -88,6 +89,25 @@ func TestCrowd(t *testing.T) {
 					t.Fatalf("still reserved: %v", files)
 				}
 			}
+		})
+	}
+}
+
+// TestRaces has the race detector in the plugins, in each way once: elsewhere
+// they are as users get them, because with it they take several times as long
+// (`make test-race` has it in all of them).
+func TestRaces(t *testing.T) {
+	raced := t.TempDir()
+	if err := install(raced, programs.InstallRaced); err != nil {
+		t.Fatal(err)
+	}
+	for name, way := range ways() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			h.dir, h.env = raced, []string{"NETCTL_FIREWALL=" + way.backend}
+			on(t, h.ns, way.prepare)
+			h.crowdRound(way, []*netns.Namespace{h.container(), h.container()})
 		})
 	}
 }

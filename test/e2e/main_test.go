@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		binaries = dir
-		if err := programs.Install(dir, "netctl", "dnsd"); err != nil {
+		if err := programs.InstallTested(dir, "netctl", "dnsd"); err != nil {
 			panic(err)
 		}
 		return m.Run()

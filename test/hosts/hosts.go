@@ -36,7 +36,7 @@ func Install(dir string, engine bool) error {
 	if engine {
 		names = append(names, "netctl")
 	}
-	if err := programs.Install(dir, names...); err != nil {
+	if err := programs.InstallTested(dir, names...); err != nil {
 		return err
 	}
 	for _, plugin := range []string{"overlay", "bridge"} {

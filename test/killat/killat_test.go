@@ -7,16 +7,19 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/netctl/netctl/test/programs"
 )
 
 // TestEachCallIsMet makes directories and is killed at one call after the other
 // until none is left: before each of them, and after the last. What has begun is
 // not carried out.
 func TestEachCallIsMet(t *testing.T) {
-	killat := filepath.Join(t.TempDir(), "killat")
-	if out, err := exec.Command("go", "build", "-o", killat, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	dir := t.TempDir()
+	if err := programs.Install(dir, "test/killat"); err != nil {
+		t.Fatal(err)
 	}
+	killat := filepath.Join(dir, "test/killat")
 	for name, c := range map[string]struct {
 		flags, argv []string
 		made        []int // how many there are each time; the last time it is not met

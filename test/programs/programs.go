@@ -32,6 +32,27 @@ func Install(dir string, names ...string) error {
 	return nil
 }
 
+// InstallTested is Install, with the race detector in the programs if
+// NETCTL_TEST_RACE is set, as it is by `make test-race`. A start then takes
+// several times as long.
+func InstallTested(dir string, names ...string) error {
+	if os.Getenv("NETCTL_TEST_RACE") == "" {
+		return Install(dir, names...)
+	}
+	return InstallRaced(dir, names...)
+}
+
+// InstallRaced is Install, with the race detector in the programs.
+func InstallRaced(dir string, names ...string) error {
+	for _, name := range names {
+		target := filepath.Join("bin", "race", name)
+		if err := install(target, target, filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("program %s for tests, with the race detector: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // InstallReference puts the reference plugins into the directory.
 func InstallReference(dir string) error {
 	if err := install("reference", "bin/reference/.", dir); err != nil {
