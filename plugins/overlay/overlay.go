@@ -6,12 +6,14 @@
 package overlay
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/netctl/netctl/ipam"
 	"github.com/netctl/netctl/plugins/bridge"
@@ -86,6 +88,29 @@ func (c config) Complete(stateDir string, req *cni.Request) (attach.Conf, error)
 	req.Conf.IPAM = cni.IPAM{Type: attach.LedgerIPAM, Raw: raw}
 	c.share = share
 	return c, nil
+}
+
+// Grow implements attach.Grower: overlayd, which sees in the ledger that the
+// pools are used up, claims another one.
+func (c config) Grow(ctx context.Context, stateDir string) error {
+	known := c.share.Pools
+	start := time.Now()
+	share, err := handover.Await(ctx, stateDir, c.share.Network, func(n handover.Network) bool {
+		return !slices.Equal(n.Pools, known) || n.Exhausted != "" || n.Degraded != ""
+	})
+	switch {
+	case errors.Is(err, handover.ErrNotRunning):
+		return fmt.Errorf("no further pool is claimed: %w", err)
+	case ctx.Err() != nil:
+		return fmt.Errorf("overlayd claimed no further pool within %v: see netctl overlay status", time.Since(start).Round(time.Second))
+	case err != nil:
+		return fmt.Errorf("no further pool: %w", err)
+	case !slices.Equal(share.Pools, known):
+		return nil
+	case share.Exhausted != "":
+		return errors.New(share.Exhausted)
+	}
+	return fmt.Errorf("no further pool can be claimed: %s", share.Degraded)
 }
 
 // Limited implements attach.Limiter: containers can start, and may not reach

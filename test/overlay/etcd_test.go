@@ -2,10 +2,12 @@ package overlay
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -108,8 +110,9 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// TestASecondPoolIsClaimedBeforeTheFirstIsFull fills a pool of six addresses.
-func TestASecondPoolIsClaimedBeforeTheFirstIsFull(t *testing.T) {
+// TestABurstGetsFurtherPools starts more containers at once than a pool of six
+// addresses holds: each ADD that finds none waits for the next pool.
+func TestABurstGetsFurtherPools(t *testing.T) {
 	w := hosts.New(t, binaries, 2)
 	w.StartEtcd()
 	for _, h := range w.Hosts {
@@ -122,38 +125,48 @@ func TestASecondPoolIsClaimedBeforeTheFirstIsFull(t *testing.T) {
 	must(t, a.TryCreateNetwork("small", 29, "10.102.0.0/27")) // four pools of five
 	awaitUsable(w.Hosts[1], "small", 2)
 	far := w.Hosts[1].Add("small")
-	var all []*hosts.Container
-	for range 9 {
-		var c *hosts.Container
-		deadline := time.Now().Add(hosts.Patience)
-		for {
-			var err error
-			if c, err = a.TryAdd("small"); err == nil {
-				break
-			}
-			if time.Now().After(deadline) || !strings.Contains(err.Error(), "no free address") {
-				t.Fatal(err)
-			}
-		}
-		all = append(all, c)
+	const burst = 12
+	all, errs := make([]*hosts.Container, burst), make([]error, burst)
+	var wait sync.WaitGroup
+	for i := range burst {
+		wait.Go(func() { all[i], errs[i] = a.TryAdd("small") })
 	}
-	for _, c := range []*hosts.Container{all[0], all[8]} {
+	wait.Wait()
+	must(t, errors.Join(errs...))
+	var near *hosts.Container // in another pool than the first
+	for _, c := range all {
+		if netip.PrefixFrom(c.Addr, 29).Masked() != netip.PrefixFrom(all[0].Addr, 29).Masked() {
+			near = c
+		}
+	}
+	for _, c := range []*hosts.Container{all[0], near} {
 		if _, err := c.Await(far.Addr); err != nil {
 			t.Error(err)
 		}
 	}
-	if err := all[0].Reach(all[8].Addr, hosts.Patience); err != nil {
+	if err := all[0].Reach(near.Addr, hosts.Patience); err != nil {
 		t.Errorf("between two pools of one host: %v", err)
 	}
 	// The range has four pools. When they are gone, it is explained.
-	s := a.Await("exhausted", func(s control.Status) bool {
-		return len(s.Networks) == 1 && (len(s.Networks[0].Pools) == 3 || s.Networks[0].Exhausted != "")
-	})
-	if n := s.Networks[0]; len(n.Pools) != 3 && !strings.Contains(n.Exhausted, "network small is exhausted: all 4 pools") {
-		t.Errorf("%+v", n)
+	var err error
+	for more := 0; err == nil && more < 5; more++ {
+		_, err = a.TryAdd("small")
+	}
+	if err == nil || !strings.Contains(err.Error(), "network small is exhausted: all 4 pools of [10.102.0.0/27] are owned by 2 nodes") {
+		t.Errorf("the last ADD: %v; want the reason", err)
 	}
 	must(t, a.Control().Extend(t.Context(), "small", netip.MustParsePrefix("10.102.1.0/27")))
-	a.Await("extended", func(s control.Status) bool { return s.Networks[0].Total == 8 })
+	a.Await("extended", func(s control.Status) bool { return s.Networks[0].Total == 8 && len(s.Networks[0].Pools) == 4 })
+	a.Add("small")
+	// Nobody is there to claim one.
+	b := w.Hosts[1]
+	b.Stop()
+	for err = nil; err == nil; {
+		_, err = b.TryAdd("small")
+	}
+	if !strings.Contains(err.Error(), "no free address") || !strings.Contains(err.Error(), "overlayd is not running") {
+		t.Errorf("without overlayd: %v", err)
+	}
 }
 
 // TestLeaving gives everything back; the others forget the host.

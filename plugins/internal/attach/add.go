@@ -115,6 +115,9 @@ func (a *Attacher) add(ctx context.Context, p *plan, host *kernel.Host, containe
 	if isExhausted(err) && a.reclaim(ctx, p) {
 		err = a.reserve(ctx, p, u)
 	}
+	if isExhausted(err) {
+		err = a.reserveGrown(ctx, p, u, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -69,6 +69,13 @@ type Completer interface {
 	Complete(stateDir string, req *cni.Request) (Conf, error)
 }
 
+// A Grower is a Conf whose network may get more addresses while it is used.
+type Grower interface {
+	// Grow waits until it has more than when the Conf was completed. The error
+	// says why it gets none.
+	Grow(ctx context.Context, stateDir string) error
+}
+
 // A Limiter is a Conf that knows why what ADD makes may not be all that the
 // network promises; nil if nothing is wrong.
 type Limiter interface{ Limited() error }

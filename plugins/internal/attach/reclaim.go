@@ -3,6 +3,7 @@ package attach
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
@@ -13,6 +14,32 @@ import (
 func isExhausted(err error) bool {
 	var failure *cni.Error
 	return errors.As(err, &failure) && failure.Code == cni.CodeExhausted
+}
+
+// growing bounds the wait for more addresses.
+const growing = 10 * time.Second
+
+// reserveGrown waits for a network that grows, and reserves then. Others wait
+// with it: it may be used up again.
+func (a *Attacher) reserveGrown(ctx context.Context, p *plan, u *undo, exhausted error) error {
+	ctx, cancel := context.WithTimeout(ctx, growing)
+	defer cancel()
+	for isExhausted(exhausted) {
+		g, ok := p.conf.(Grower)
+		if !ok {
+			return exhausted
+		}
+		if err := g.Grow(ctx, a.Ledger.Dir()); err != nil {
+			return cni.Errorf(cni.CodeExhausted, "%w; %w", exhausted, err)
+		}
+		again, err := a.parse(p.req)
+		if err != nil {
+			return err
+		}
+		p.conf, p.source, p.addressing = again.conf, again.source, again.addressing
+		exhausted = a.reserve(ctx, p, u)
+	}
+	return exhausted
 }
 
 // reclaim takes away the attachments of the network whose namespaces are gone:

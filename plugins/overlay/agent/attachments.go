@@ -14,6 +14,7 @@ import (
 	"github.com/netctl/netctl/ipam/flock"
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/kernel"
+	"github.com/netctl/netctl/plugins/overlay/handover"
 )
 
 // attachments are the host's containers in a network.
@@ -129,13 +130,13 @@ func (a *Agent) lowerMTU(network string, mtu int) error {
 
 // alone makes sure that this is the only agent of the state directory.
 func (a *Agent) alone() (unlock func(), err error) {
-	dir := filepath.Join(a.cfg.StateDir, "overlay")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	path := handover.Lock(a.cfg.StateDir)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	file, err := flock.Open(filepath.Join(dir, "overlayd.lock"), unix.LOCK_EX, time.Second)
+	file, err := flock.Open(path, unix.LOCK_EX, time.Second)
 	if err != nil {
-		return nil, fmt.Errorf("another overlayd works in %s: %w", dir, err)
+		return nil, fmt.Errorf("another overlayd works in %s: %w", filepath.Dir(path), err)
 	}
 	return func() { file.Close() }, nil
 }

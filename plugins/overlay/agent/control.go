@@ -15,6 +15,7 @@ import (
 
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
 	"github.com/netctl/netctl/plugins/overlay/control"
+	"github.com/netctl/netctl/plugins/overlay/handover"
 )
 
 // drainWait is how long the removal of a network waits for the hosts to give
@@ -138,6 +139,8 @@ func (a *Agent) network(name string) (store.Network, error) {
 	return n, nil
 }
 
+// extendNetwork adds a range, and returns when this host gives addresses out
+// again, if it was without.
 func (a *Agent) extendNetwork(r *http.Request) error {
 	var more netip.Prefix
 	if err := json.NewDecoder(r.Body).Decode(&more); err != nil {
@@ -148,8 +151,16 @@ func (a *Agent) extendNetwork(r *http.Request) error {
 		return err
 	}
 	n.Ranges = append(slices.Clone(n.Ranges), more)
-	_, err = a.cfg.Store.UpdateNetwork(r.Context(), n)
-	return err
+	if _, err = a.cfg.Store.UpdateNetwork(r.Context(), n); err != nil {
+		return err
+	}
+	return a.await(r.Context(), drainWait, func() error {
+		share, err := handover.Read(a.cfg.StateDir, n.Name)
+		if err != nil || share.Exhausted == "" { // no file: this host has had no pool
+			return nil
+		}
+		return fmt.Errorf("network %s has range %s, but this host got no pool of it yet: see netctl overlay status", n.Name, more)
+	})
 }
 
 // removeNetwork has every host give its pools back, and takes the network away

@@ -429,6 +429,7 @@ func (a *Agent) noteExhausted(network string, err error) {
 	a.with(func(s *state) {
 		if before := s.exhausted[network]; before == nil || before.Error() != err.Error() {
 			a.log.Error("no pool", "error", err)
+			a.dirty.ring()
 		}
 		s.exhausted[network] = err
 	})

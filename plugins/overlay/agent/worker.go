@@ -168,6 +168,7 @@ func (a *Agent) input() (in plan.Input, keep, ok bool, err error) {
 	if !ok {
 		return in, keep, false, nil
 	}
+	in.Exhausted = a.whyNoPool
 	if !in.Local.IsValid() {
 		if in.Local, err = a.tunnelAddress(in.View, in.Self); err != nil {
 			return in, keep, false, err
@@ -184,6 +185,19 @@ func (a *Agent) input() (in plan.Input, keep, ok bool, err error) {
 		in.OnLink = func(to netip.Addr) bool { return a.host.OnLink(to, in.Local) }
 	}
 	return in, keep, true, nil
+}
+
+// whyNoPool says why a network gets no further pool on this host; "" if it does.
+func (a *Agent) whyNoPool(network string) (why string) {
+	if !a.cfg.Store.Can().Claims {
+		return fmt.Sprintf("the pools of network %s are assigned by others (store %s): give this host another one there", network, a.cfg.Store.Kind())
+	}
+	a.with(func(s *state) {
+		if err := s.exhausted[network]; err != nil {
+			why = err.Error()
+		}
+	})
+	return why
 }
 
 func has6(v store.View) bool {

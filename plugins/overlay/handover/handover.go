@@ -39,6 +39,9 @@ type Network struct {
 	// Ranges are those of all overlay networks: what goes there is never
 	// masqueraded.
 	Ranges []netip.Prefix `json:"ranges"`
+	// Exhausted says why the network gets no further pool on this host; "" if
+	// one is claimed when those it has are nearly used up.
+	Exhausted string `json:"exhausted,omitempty"`
 	// Degraded says why other hosts may not be reached, or not all of them.
 	Degraded string `json:"degraded,omitempty"`
 }
@@ -85,6 +88,9 @@ func Read(stateDir, network string) (Network, error) {
 	}
 	return n, nil
 }
+
+// Lock is the file that a running overlayd holds locked.
+func Lock(stateDir string) string { return filepath.Join(stateDir, "overlay", "overlayd.lock") }
 
 // Write replaces the file if it says something else, by a rename, and tells
 // whether it did.

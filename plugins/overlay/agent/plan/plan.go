@@ -39,6 +39,8 @@ type Input struct {
 	// OnLink tells which are; "" and nil send everything through the tunnel.
 	Direct string
 	OnLink func(netip.Addr) bool
+	// Exhausted says, by network, why it gets no further pool here.
+	Exhausted func(network string) string
 	// Degraded is told to the plugin.
 	Degraded string
 }
@@ -130,7 +132,7 @@ func (in Input) floor(mtu int) int {
 
 // addNetwork refuses what nobody has, and hands the host's share over.
 func (in Input) addNetwork(p *Plan, n store.Network) {
-	share := handover.Network{Network: n.Name, Group: n.Group, MTU: p.MTU, Degraded: in.Degraded, Inside: n.Ranges, Ranges: in.ranges()}
+	share := handover.Network{Network: n.Name, Group: n.Group, MTU: p.MTU, Exhausted: in.exhausted(n.Name), Degraded: in.Degraded, Inside: n.Ranges, Ranges: in.ranges()}
 	for _, c := range in.Owned {
 		if c.Network == n.Name {
 			share.Pools = append(share.Pools, handover.Pool{Prefix: c.Pool})
@@ -155,6 +157,13 @@ func (in Input) addNetwork(p *Plan, n store.Network) {
 	if len(share.Pools) > 0 && !n.Leaving {
 		p.Networks = append(p.Networks, share)
 	}
+}
+
+func (in Input) exhausted(network string) string {
+	if in.Exhausted == nil {
+		return ""
+	}
+	return in.Exhausted(network)
 }
 
 func (in Input) ranges() []netip.Prefix {
