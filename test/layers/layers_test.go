@@ -29,7 +29,7 @@ cmd/cni-conformance   < conformance
 # The overlay's agent: the stores know nothing of each other or of the agent,
 # which has the kernel, the packet filter and the ledger brought up to date.
 plugins/overlay/agent/store < ipam
-plugins/overlay/handover    < -
+plugins/overlay/handover    < ipam/flock
 plugins/overlay/control     < -
 plugins/overlay/agent       < plugins/overlay, plugins/internal, ipam, dnsd/client
 
