@@ -162,31 +162,38 @@ func (a *Attacher) realize(p *plan, host *kernel.Host, container *kernel.Contain
 			return err
 		}
 	}
-	if err := host.SetSysctls(w.Shared.Sysctls); err != nil {
+	if err := p.prepareHost(host); err != nil {
 		return err
 	}
 	if w.Owned.Link != nil {
-		err := host.CreateLink(container, w.Owned.Link)
-		if errors.Is(err, kernel.ErrBridgeFull) {
-			err = a.createBehind(p, host, container, u)
-		}
-		if errors.Is(err, kernel.ErrLinkExists) {
-			return cni.Wrap(cni.CodeExists, err) // somebody else's: it stays
-		}
-		// A request that failed half-way may have made the link, and deleting
-		// what is absent is no error.
-		u.push("link", func(context.Context) error { return deleteMade(host, container, w) })
-		if err != nil {
+		if err := a.createLink(p, host, container, u); err != nil {
 			return err
 		}
 	}
 	if err := join(host, w.Owned, u); err != nil {
 		return err
 	}
-	if err := container.Configure(w.Owned); err != nil {
+	var err error
+	if p.inner, err = container.Configure(w.Owned, p.made); err != nil {
 		return err
 	}
 	return adjust(host, container, w.Owned, u)
+}
+
+// createLink makes the attachment's own link.
+func (a *Attacher) createLink(p *plan, host *kernel.Host, container *kernel.Container, u *undo) error {
+	var err error
+	p.made, err = host.CreateLink(container, p.wiring.Owned.Link)
+	if errors.Is(err, kernel.ErrBridgeFull) {
+		p.made, err = a.createBehind(p, host, container, u)
+	}
+	if errors.Is(err, kernel.ErrLinkExists) {
+		return cni.Wrap(cni.CodeExists, err) // somebody else's: it stays
+	}
+	// A request that failed half-way may have made the link, and deleting
+	// what is absent is no error.
+	u.push("link", func(context.Context) error { return deleteMade(host, container, p.wiring) })
+	return err
 }
 
 // deleteMade takes the link away that CreateLink made.
@@ -213,19 +220,28 @@ func (a *Attacher) applyRules(ctx context.Context, p *plan, host *kernel.Host, u
 	if err != nil {
 		return err
 	}
-	if err := prepareHost(host, p.rules()); err != nil {
-		return cni.Wrap(cni.CodeKernel, err)
-	}
 	u.push("rules", func(ctx context.Context) error { return a.removeRules(ctx, p.wiring.Attachment, &p.record) })
 	return rulesError(backend.Apply(ctx, p.rules()))
 }
 
-// prepareHost sets what the rules need of the kernel to have an effect.
-func prepareHost(host *kernel.Host, rules firewall.Rules) error {
-	if err := host.SetSysctls(firewall.Sysctls(rules)); err != nil {
+// prepareHost sets what the Wiring, and the rules that will follow, need of the
+// host to have an effect.
+func (p *plan) prepareHost(host *kernel.Host) error {
+	sysctls := slices.Clone(p.wiring.Shared.Sysctls)
+	var routes []firewall.LocalRoute
+	if p.record.Firewall != "" {
+		rules := p.rules()
+		for _, s := range firewall.Sysctls(rules) {
+			if !slices.Contains(sysctls, s) {
+				sysctls = append(sysctls, s)
+			}
+		}
+		routes = firewall.LocalRoutes(rules)
+	}
+	if err := host.SetSysctls(sysctls); err != nil {
 		return err
 	}
-	for _, r := range firewall.LocalRoutes(rules) {
+	for _, r := range routes {
 		if err := host.EnsureLocalRoute(r.Prefix, r.Device, r.Metric); err != nil {
 			return err
 		}

@@ -12,7 +12,7 @@ import (
 // createBehind attaches a container for which the bridge has no port (see
 // kernel/uplink.go). The ledger learns first that the link has no end on the
 // host, so that DEL finds it whenever we are killed.
-func (a *Attacher) createBehind(p *plan, host *kernel.Host, container *kernel.Container, u *undo) error {
+func (a *Attacher) createBehind(p *plan, host *kernel.Host, container *kernel.Container, u *undo) (kernel.Made, error) {
 	want := p.wiring.Owned.Link.(wire.Veth)
 	p.behind, p.record.LinkInside = true, true
 	err := a.Ledger.Update(func(tx *ledger.Tx) error {
@@ -21,12 +21,13 @@ func (a *Attacher) createBehind(p *plan, host *kernel.Host, container *kernel.Co
 		return err
 	})
 	if err != nil {
-		return refused(err)
+		return kernel.Made{}, refused(err)
 	}
-	if err := host.CreateBehind(container, want); err != nil {
-		return cni.Wrap(cni.CodeKernel, err)
+	made, err := host.CreateBehind(container, want)
+	if err != nil {
+		return made, cni.Wrap(cni.CodeKernel, err)
 	}
 	a.Log.Info("attached behind the uplink of the bridge", "bridge", want.Bridge, "container", p.at.Container)
 	u.push("link behind the uplink", func(context.Context) error { return container.DeleteLink(want.Container) })
-	return nil
+	return made, nil
 }

@@ -26,8 +26,5 @@ func (a *Attacher) Replay(record ledger.Record) (firewall.Rules, error) {
 			return firewall.Rules{}, cni.Wrap(cni.CodeKernel, err)
 		}
 	}
-	if err := host.SetSysctls(shared.Sysctls); err != nil {
-		return firewall.Rules{}, cni.Wrap(cni.CodeKernel, err)
-	}
-	return p.rules(), cni.Wrap(cni.CodeKernel, prepareHost(host, p.rules()))
+	return p.rules(), cni.Wrap(cni.CodeKernel, p.prepareHost(host))
 }

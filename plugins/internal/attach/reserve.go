@@ -10,6 +10,7 @@ import (
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/firewall"
+	"github.com/netctl/netctl/plugins/internal/kernel"
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
 
@@ -31,6 +32,10 @@ type plan struct {
 	// inside are the resolver's sockets in the container, or none; its port is
 	// set where another attachment has made them.
 	inside inside.Sockets
+	// made and inner are the links of the attachment, as the kernel told when it
+	// had made them.
+	made  kernel.Made
+	inner kernel.Interface
 	// behind means that the link has no end on the host; see createBehind.
 	behind bool
 	// generation of the ledger that holds the record.

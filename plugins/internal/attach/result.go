@@ -20,17 +20,13 @@ func (a *Attacher) result(p *plan, host *kernel.Host, container *kernel.Containe
 		return p.amend(chained.Previous().Result, host, container)
 	}
 	result := &current.Result{CNIVersion: current.ImplementedSpecVersion}
-	links, err := host.Describe(p.hostLinks()...)
-	if err != nil {
-		return nil, cni.Wrap(cni.CodeKernel, err)
-	}
-	for _, link := range links {
+	for _, link := range p.made.OnHost() {
 		result.Interfaces = append(result.Interfaces, interfaceOf(link, ""))
 	}
 	if a.Mode.SharesHost {
 		return result, describeHost(host, result)
 	}
-	inside, err := container.Describe(p.containerLinks()...)
+	inside, err := p.insideLinks(container)
 	if err != nil {
 		return nil, cni.Wrap(cni.CodeKernel, err)
 	}
@@ -83,25 +79,15 @@ func (p *plan) extend(result *current.Result) (*current.Result, error) {
 	return previous, nil
 }
 
-func (p *plan) hostLinks() []string {
-	var names []string
-	if b := p.wiring.Shared.Bridge; b != nil {
-		names = append(names, b.Name)
+// insideLinks are the container's: the attachment's own, or else lo.
+func (p *plan) insideLinks(container *kernel.Container) ([]kernel.Interface, error) {
+	switch {
+	case p.wiring.Owned.Link != nil:
+		return []kernel.Interface{p.inner}, nil
+	case p.wiring.Owned.Loopback:
+		return container.Describe("lo")
 	}
-	if veth, ok := p.wiring.Owned.Link.(wire.Veth); ok && !p.behind {
-		names = append(names, veth.Host)
-	}
-	return names
-}
-
-func (p *plan) containerLinks() []string {
-	if link := p.wiring.Owned.Link; link != nil {
-		return []string{link.ContainerName()}
-	}
-	if p.wiring.Owned.Loopback {
-		return []string{"lo"}
-	}
-	return nil
+	return nil, nil
 }
 
 // dns is the configuration's own value, else IPAM's; what the dns capability

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/plugins/internal/wire"
@@ -15,25 +14,25 @@ import (
 // namespace, with its final name. Older kernels (6.1 does, 6.18 does not) refuse
 // a name that is taken in the namespace of the request, although the interface
 // is never in it; and eth0 is what many hosts call their own.
-func (h *Host) addInside(c *Container, link *netlink.Macvlan) error {
-	link.Namespace = netlink.NsFd(int(c.ns))
-	err := h.link.LinkAdd(link)
+func (h *Host) addInside(c *Container, link macvlan) error {
+	link.namespace = c.ns
+	err := h.ask(link.request())
 	if !errors.Is(err, unix.EEXIST) {
 		return err
 	}
-	exists, err := c.HasLink(link.Name)
+	exists, err := c.HasLink(link.name)
 	if err != nil {
 		return err
 	}
 	if exists {
-		return fmt.Errorf("%s in %s: %w", link.Name, c.Path, ErrLinkExists)
+		return fmt.Errorf("%s in %s: %w", link.name, c.Path, ErrLinkExists)
 	}
 	return h.addAside(c, link)
 }
 
 // addAside makes it with a name that nobody else has and renames it there.
-func (h *Host) addAside(c *Container, link *netlink.Macvlan) error {
-	final := link.Name
+func (h *Host) addAside(c *Container, link macvlan) error {
+	final := link.name
 	aside, err := c.asideName(final)
 	if err != nil {
 		return err
@@ -41,15 +40,13 @@ func (h *Host) addAside(c *Container, link *netlink.Macvlan) error {
 	if err := c.DeleteLink(aside); err != nil { // left by a process that was killed in between
 		return err
 	}
-	link.Name = aside
-	err = h.link.LinkAdd(link)
-	link.Name = final
-	if err != nil {
+	link.name, link.namespace = aside, c.ns
+	if err := h.ask(link.request()); err != nil {
 		return err
 	}
-	made, err := c.link.LinkByName(aside)
+	made, handle, err := c.find(aside)
 	if err == nil {
-		err = c.link.LinkSetName(made, final)
+		err = handle.LinkSetName(made, final)
 	}
 	if err != nil {
 		err = fmt.Errorf("rename %s to %s in %s: %w", aside, final, c.Path, err)

@@ -50,7 +50,7 @@ func (h *Host) Shape(c *Container, want wire.Bandwidth) error {
 // any link of the host, if the other end is in a third namespace; so the two
 // must point at each other.
 func (h *Host) otherEnd(c *Container, want wire.Bandwidth) (netlink.Link, error) {
-	inside, err := c.link.LinkByName(want.Link)
+	inside, _, err := c.find(want.Link)
 	if err != nil {
 		return nil, fmt.Errorf("look for %s in %s: %w", want.Link, c.Path, err)
 	}

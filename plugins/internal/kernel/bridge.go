@@ -16,13 +16,15 @@ import (
 // addresses and brings it up. Several processes may do this at the same time:
 // each step adds what is absent and takes "exists" for success.
 func (h *Host) EnsureBridge(want wire.Bridge) error {
-	link, err := h.findBridge(want.Name)
+	found, err := h.lookBridge(want.Name)
 	if absent(err) {
-		link, err = h.makeBridge(want)
+		found, err = h.makeBridge(want)
 	}
 	if err != nil {
 		return err
 	}
+	h.ensured = found
+	link := found.bridge()
 	if want.VLANs {
 		if err := h.filterVLANs(link); err != nil {
 			return err
@@ -50,19 +52,38 @@ func (h *Host) ensureUp(link netlink.Link) error {
 }
 
 func (h *Host) findBridge(name string) (*netlink.Bridge, error) {
+	found, err := h.lookBridge(name)
+	return found.bridge(), err
+}
+
+func (h *Host) lookBridge(name string) (Interface, error) {
 	found, err := h.rt.look(name)
 	if err != nil {
-		return nil, fmt.Errorf("bridge: %w", err)
+		return Interface{}, fmt.Errorf("bridge: %w", err)
 	}
 	if i := found[0]; i.kind != "bridge" {
-		return nil, fmt.Errorf("interface %s exists and is a %s, not a bridge", name, i.device().Type())
+		return i, fmt.Errorf("interface %s exists and is a %s, not a bridge", name, i.device().Type())
 	}
-	return &netlink.Bridge{LinkAttrs: *found[0].device().Attrs(), VlanFiltering: &found[0].vlanFiltering}, nil
+	return found[0], nil
+}
+
+// bridge is the link in the library's words.
+func (i Interface) bridge() *netlink.Bridge {
+	return &netlink.Bridge{LinkAttrs: *i.device().Attrs(), VlanFiltering: &i.vlanFiltering}
+}
+
+// ensuredBridge is the bridge for a new port: as EnsureBridge found it, or as
+// it is now.
+func (h *Host) ensuredBridge(name string) (Interface, error) {
+	if h.ensured.Name == name {
+		return h.ensured, nil
+	}
+	return h.lookBridge(name)
 }
 
 // makeBridge creates the device with an address of its own (see wire.Bridge)
 // and deaf to router advertisements (CVE-2020-10749).
-func (h *Host) makeBridge(want wire.Bridge) (*netlink.Bridge, error) {
+func (h *Host) makeBridge(want wire.Bridge) (Interface, error) {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = want.Name
 	attrs.MTU = h.mtu(want.MTU, 0)
@@ -73,12 +94,12 @@ func (h *Host) makeBridge(want wire.Bridge) (*netlink.Bridge, error) {
 	attrs.TxQLen = -1
 	err := h.link.LinkAdd(&netlink.Bridge{LinkAttrs: attrs})
 	if err != nil && !errors.Is(err, unix.EEXIST) {
-		return nil, fmt.Errorf("make bridge %s: %w", want.Name, err)
+		return Interface{}, fmt.Errorf("make bridge %s: %w", want.Name, err)
 	}
 	if err := ignoreAdvertisements(want.Name); err != nil {
-		return nil, err
+		return Interface{}, err
 	}
-	return h.findBridge(want.Name)
+	return h.lookBridge(want.Name)
 }
 
 // ignoreAdvertisements keeps a link of the host from taking routes and

@@ -6,65 +6,52 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
 
 // Configure sets up the inside of the container: loopback, the link's
-// parameters and addresses, then the routes.
-func (c *Container) Configure(owned wire.Owned) error {
+// parameters and addresses, then the routes. It describes the link, made as
+// CreateLink said, as it is then.
+func (c *Container) Configure(owned wire.Owned, made Made) (Interface, error) {
 	if owned.Link == nil {
 		if owned.Loopback {
-			return c.LoopbackUp()
+			return Interface{}, c.LoopbackUp()
 		}
-		return nil
+		return Interface{}, nil
 	}
-	link, err := c.begin(owned)
-	if err != nil {
-		return err
+	link := Interface{Name: owned.Link.ContainerName(), index: made.inside}
+	if link.index == 0 {
+		found, err := c.rt.look(link.Name)
+		if err != nil {
+			return link, fmt.Errorf("in %s: %w", c.Path, err)
+		}
+		link = found[0]
 	}
 	files := slices.DeleteFunc(slices.Clone(owned.Sysctls), func(s wire.Sysctl) bool {
 		return setDevconf(link.index, link.Name, s) != nil // address does these
 	})
 	if err := c.setSysctls(files); err != nil {
-		return err
+		return link, err
 	}
 	if owned.DetectDuplicates {
-		return c.probe(link.device(), owned)
+		return c.probe(link, owned)
 	}
-	return c.address(link.device(), owned, unix.IFA_F_NODAD)
+	return c.address(link, owned, unix.IFA_F_NODAD)
 }
 
-// begin brings lo up and reads the link.
-func (c *Container) begin(owned wire.Owned) (Interface, error) {
-	name := owned.Link.ContainerName()
-	requests := []*nl.NetlinkRequest{getLink(name)}
-	if owned.Loopback {
-		requests = append(requests, setUp(loopback, ""))
-	}
-	replies, err := c.rt.exchange(requests...)
-	if err != nil {
-		return Interface{}, err
-	}
-	if owned.Loopback && replies[1].err != nil {
-		return Interface{}, fmt.Errorf("bring lo up in %s: %w", c.Path, replies[1].err)
-	}
-	link, err := replies[0].link()
-	if err != nil {
-		return link, fmt.Errorf("look for %s in %s: %w", name, c.Path, err)
-	}
-	return link, nil
-}
-
-// address gives a link those of its parameters that netlink can set, its
-// addresses and routes, and brings it up. The flags are for IPv6 addresses: the
-// ledger gave them to nobody else on a link that is ours alone, and detection
-// would keep them tentative for one to two seconds.
-func (c *Container) address(link netlink.Link, owned wire.Owned, flags uint32) error {
-	index, name := link.Attrs().Index, link.Attrs().Name
+// address brings lo up, gives a link those of its parameters that netlink can
+// set, its addresses and routes, and brings it up, all in one datagram. The
+// flags are for IPv6 addresses: the ledger gave them to nobody else on a link
+// that is ours alone, and detection would keep them tentative for one to two
+// seconds.
+func (c *Container) address(link Interface, owned wire.Owned, flags uint32) (Interface, error) {
+	index, name := link.index, link.Name
 	var steps steps
+	if owned.Loopback {
+		steps.add(setUp(loopback, ""), "bring lo up in %s", c.Path)
+	}
 	for _, s := range owned.Sysctls {
 		if r := setDevconf(index, name, s); r != nil {
 			steps.add(r, "set sysctl %s", s)
@@ -80,10 +67,22 @@ func (c *Container) address(link netlink.Link, owned wire.Owned, flags uint32) e
 	if owned.Link.Up() {
 		steps.add(setUp(index, ""), "bring %s up in %s", name, c.Path)
 	}
-	if err := steps.do(c.rt); err != nil {
-		return err
+	groups := wire.Multipath(owned.Routes)
+	plain := !slices.ContainsFunc(groups, particular)
+	if plain { // else in the library's words, one by one
+		for _, group := range groups {
+			steps.addRoute(index, group[0])
+		}
 	}
-	return c.addRoutes(link, owned.Routes)
+	steps.add(getLinkAt(index), "look for %s in %s", name, c.Path)
+	last, err := steps.do(c.rt)
+	if err != nil {
+		return link, err
+	}
+	if link, err = last.link(); err != nil || plain {
+		return link, err
+	}
+	return link, c.addRoutes(link.device(), groups)
 }
 
 // Describe reads links of the host.

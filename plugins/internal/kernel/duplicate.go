@@ -22,26 +22,26 @@ const probeWait = 5 * time.Second
 // probe is address for a link on which others may have the same IPv6 address:
 // it returns when the kernel has found that nobody has, and with an error if
 // somebody does.
-func (c *Container) probe(link netlink.Link, owned wire.Owned) error {
+func (c *Container) probe(link Interface, owned wire.Owned) (Interface, error) {
 	news, err := nl.SubscribeAt(c.ns, netns.None(), unix.NETLINK_ROUTE, unix.RTNLGRP_IPV6_IFADDR)
 	if err != nil {
-		return fmt.Errorf("subscribe to address changes in %s: %w", c.Path, err)
+		return link, fmt.Errorf("subscribe to address changes in %s: %w", c.Path, err)
 	}
 	defer news.Close()
-	if err := c.address(link, owned, 0); err != nil {
-		return err
+	if link, err = c.address(link, owned, 0); err != nil {
+		return link, err
 	}
 	for deadline := time.Now().Add(probeWait); ; {
-		pending, err := c.tentative(link, owned.Addresses)
+		pending, err := c.tentative(link.device(), owned.Addresses)
 		if err != nil || pending == "" {
-			return err
+			return link, err
 		}
 		left := time.Until(deadline)
 		if left <= 0 {
-			return c.unproven(link, pending)
+			return link, c.unproven(link.device(), pending)
 		}
 		if err := await(news, left); err != nil {
-			return fmt.Errorf("read address changes in %s: %w", c.Path, err)
+			return link, fmt.Errorf("read address changes in %s: %w", c.Path, err)
 		}
 	}
 }
@@ -62,7 +62,11 @@ func await(news *nl.NetlinkSocket, wait time.Duration) error {
 // tentative gives an address that the kernel is still probing for, "" if there
 // is none, or an error if one was found to be somebody else's.
 func (c *Container) tentative(link netlink.Link, addresses []wire.Address) (string, error) {
-	have, err := c.link.AddrList(link, netlink.FAMILY_V6)
+	handle, err := c.library()
+	if err != nil {
+		return "", err
+	}
+	have, err := handle.AddrList(link, netlink.FAMILY_V6)
 	if err != nil {
 		return "", fmt.Errorf("list addresses of %s: %w", link.Attrs().Name, err)
 	}
@@ -85,11 +89,11 @@ func (c *Container) tentative(link netlink.Link, addresses []wire.Address) (stri
 // unproven decides on an address that was not confirmed in time. On a link
 // without a carrier there is nobody to ask; the kernel does it later.
 func (c *Container) unproven(link netlink.Link, address string) error {
-	now, err := c.link.LinkByIndex(link.Attrs().Index)
+	now, err := c.rt.look(link.Attrs().Name)
 	if err != nil {
-		return fmt.Errorf("look for %s in %s: %w", link.Attrs().Name, c.Path, err)
+		return fmt.Errorf("in %s: %w", c.Path, err)
 	}
-	if now.Attrs().RawFlags&unix.IFF_LOWER_UP == 0 {
+	if now[0].flags&unix.IFF_LOWER_UP == 0 {
 		return nil
 	}
 	return fmt.Errorf("address %s of %s is still being probed for after %s", address, link.Attrs().Name, probeWait)

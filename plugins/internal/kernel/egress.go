@@ -1,9 +1,9 @@
 package kernel
 
 import (
-	"net"
 	"net/netip"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/plugins/internal/wire"
@@ -35,13 +35,49 @@ func (h *Host) mtu(want, inherited int) int {
 // or 0. It asks for the one route instead of reading them all: there may be
 // thousands, and policy rules that choose between tables.
 func (h *Host) egressMTU(to netip.Addr) int {
-	routes, err := h.link.RouteGet(net.IP(to.AsSlice()))
-	if err != nil || len(routes) == 0 || routes[0].LinkIndex == 0 {
+	replies, err := h.rt.exchange(getRoute(to))
+	if err != nil {
 		return 0
 	}
-	link, err := h.link.LinkByIndex(routes[0].LinkIndex)
-	if err != nil || link.Attrs().RawFlags&unix.IFF_LOOPBACK != 0 {
+	index := replies[0].outgoing()
+	if index == 0 {
 		return 0
 	}
-	return link.Attrs().MTU
+	replies, err = h.rt.exchange(getLinkAt(index))
+	if err != nil {
+		return 0
+	}
+	link, err := replies[0].link()
+	if err != nil || link.flags&unix.IFF_LOOPBACK != 0 {
+		return 0
+	}
+	return link.MTU
+}
+
+// getRoute asks for the route to an address.
+func getRoute(to netip.Addr) *nl.NetlinkRequest {
+	r := nl.NewNetlinkRequest(unix.RTM_GETROUTE, 0)
+	header := nl.RtMsg{}
+	header.Family, header.Dst_len = unix.AF_INET, uint8(to.BitLen())
+	if to.Is6() {
+		header.Family = unix.AF_INET6
+	}
+	r.AddData(&header)
+	r.AddData(nl.NewRtAttr(unix.RTA_DST, to.AsSlice()))
+	return r
+}
+
+// outgoing is the index of the link that the route found leads to, or 0: of
+// several next hops, the first one's.
+func (r reply) outgoing() int {
+	if r.err != nil || len(r.data) == 0 || len(r.data[0]) < unix.SizeofRtMsg {
+		return 0
+	}
+	attributes, _ := nl.ParseRouteAttr(r.data[0][unix.SizeofRtMsg:])
+	for _, a := range attributes {
+		if a.Attr.Type&nlaType == unix.RTA_OIF {
+			return number(a.Value)
+		}
+	}
+	return 0
 }

@@ -12,7 +12,7 @@ import (
 // describes, whoever made it: for a pair, the other end must be a port of the
 // link's bridge. One that is not there is not.
 func (h *Host) WouldMake(c *Container, want wire.Link) (bool, error) {
-	link, err := c.link.LinkByName(want.ContainerName())
+	link, _, err := c.find(want.ContainerName())
 	if absent(err) {
 		return false, nil
 	}

@@ -40,6 +40,16 @@ func getLink(name string) *nl.NetlinkRequest {
 	return r
 }
 
+// getLinkAt asks for a link by index.
+func getLinkAt(index int) *nl.NetlinkRequest {
+	r := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
+	header := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	header.Index = int32(index)
+	r.AddData(header)
+	r.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(skipStatistics)))
+	return r
+}
+
 // look reads links by name, in order. One that is not there has the kernel's
 // ENODEV.
 func (c *conn) look(names ...string) ([]Interface, error) {
@@ -159,6 +169,15 @@ func setUp(index int, name string) *nl.NetlinkRequest {
 	if name != "" {
 		r.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
 	}
+	return r
+}
+
+// setDown brings a link down.
+func setDown(index int) *nl.NetlinkRequest {
+	r := nl.NewNetlinkRequest(unix.RTM_NEWLINK, 0)
+	header := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	header.Index, header.Change = int32(index), unix.IFF_UP
+	r.AddData(header)
 	return r
 }
 

@@ -60,7 +60,7 @@ func TestDeletedLinksAreGoneAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 20 {
-			if err := h.CreateLink(c, veth()); err != nil {
+			if _, err := h.CreateLink(c, veth()); err != nil {
 				t.Fatal(err)
 			}
 			if err := h.DeleteLink("vethtest"); err != nil {
@@ -94,7 +94,7 @@ func TestOneVethRequestSetsEverything(t *testing.T) {
 		if err := h.EnsureBridge(bridge()); err != nil {
 			t.Fatal(err)
 		}
-		if err := h.CreateLink(c, veth()); err != nil {
+		if _, err := h.CreateLink(c, veth()); err != nil {
 			t.Fatal(err)
 		}
 		out, err := host.Output("ip", "-d", "link", "show", "vethtest")
@@ -109,7 +109,7 @@ func TestOneVethRequestSetsEverything(t *testing.T) {
 				t.Errorf("no %q in %s, %v", want, out, err)
 			}
 		}
-		if err := h.CreateLink(c, veth()); err == nil || !strings.Contains(err.Error(), "exists already") {
+		if _, err := h.CreateLink(c, veth()); err == nil || !strings.Contains(err.Error(), "exists already") {
 			t.Errorf("made twice: %v", err)
 		}
 	})
@@ -154,7 +154,7 @@ func TestMacvlanIsMadeInTheContainer(t *testing.T) {
 			t.Fatal(err) // the host has an eth0 too: names must not collide
 		}
 		want := wire.Macvlan{Container: "eth0", Parent: "parent", Mode: wire.MacvlanBridge, MAC: wire.HardwareAddr{2, 0, 0, 0, 0, 9}}
-		if err := h.CreateLink(c, want); err != nil {
+		if _, err := h.CreateLink(c, want); err != nil {
 			t.Fatal(err)
 		}
 		out, err := container.Output("ip", "-d", "link", "show", "eth0")
@@ -165,7 +165,7 @@ func TestMacvlanIsMadeInTheContainer(t *testing.T) {
 		}
 		big := want
 		big.Container, big.MTU = "eth1", 1500
-		if err := h.CreateLink(c, big); err == nil || !strings.Contains(err.Error(), "at most 1450") {
+		if _, err := h.CreateLink(c, big); err == nil || !strings.Contains(err.Error(), "at most 1450") {
 			t.Errorf("MTU above the parent's: %v", err)
 		}
 		gone := want
@@ -211,7 +211,7 @@ func BenchmarkDeleteLink(b *testing.B) {
 		}
 		for b.Loop() {
 			b.StopTimer()
-			if err := h.CreateLink(c, veth()); err != nil {
+			if _, err := h.CreateLink(c, veth()); err != nil {
 				return err
 			}
 			b.StartTimer()

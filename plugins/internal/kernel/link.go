@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
@@ -22,14 +23,29 @@ func (c *Container) HasLink(name string) (bool, error) {
 // CreateLink makes the owned link. The container's end is made in its
 // namespace, with its final name, MTU and address; the host's end comes up as
 // a port of its bridge: one request for all of it.
-func (h *Host) CreateLink(c *Container, link wire.Link) error {
+//
+// What was made is described also where a later step failed.
+func (h *Host) CreateLink(c *Container, link wire.Link) (Made, error) {
 	switch l := link.(type) {
 	case wire.Veth:
 		return h.createVeth(c, l)
 	case wire.Macvlan:
-		return h.createMacvlan(c, l)
+		return Made{}, h.createMacvlan(c, l)
 	}
-	return fmt.Errorf("make %s: unknown kind of link %T", link.ContainerName(), link)
+	return Made{}, fmt.Errorf("make %s: unknown kind of link %T", link.ContainerName(), link)
+}
+
+// Made is what the kernel said of a new link. Its fields are the zero value
+// where the link has no such end.
+type Made struct {
+	Bridge, Host Interface
+	// inside is the index of the container's end, 0 if it is not known.
+	inside int
+}
+
+// OnHost lists the links on the host, the bridge first.
+func (m Made) OnHost() []Interface {
+	return slices.DeleteFunc([]Interface{m.Bridge, m.Host}, func(i Interface) bool { return i.index == 0 })
 }
 
 // DeleteLink removes an interface of the container; one that is not there is
@@ -40,9 +56,18 @@ func (c *Container) DeleteLink(name string) error {
 		err = c.do(func() error { return vanish(found[0].index, 0) })
 	}
 	if errors.Is(err, errMissed) {
-		err = c.link.LinkDel(found[0].device())
+		err = c.deleteWaiting(found[0])
 	}
 	return deleted(name, err)
+}
+
+// deleteWaiting waits for the kernel to the end, and makes sure.
+func (c *Container) deleteWaiting(link Interface) error {
+	handle, err := c.library()
+	if err != nil {
+		return err
+	}
+	return handle.LinkDel(link.device())
 }
 
 // DeleteLink removes a host-side link, and with it the container's end. It

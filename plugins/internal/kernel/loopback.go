@@ -25,9 +25,9 @@ func (c *Container) LoopbackUp() error {
 
 // LoopbackDown brings lo down.
 func (c *Container) LoopbackDown() error {
-	lo, err := c.link.LinkByName("lo")
+	replies, err := c.rt.exchange(setDown(loopback))
 	if err == nil {
-		err = c.link.LinkSetDown(lo)
+		err = replies[0].err
 	}
 	if err != nil {
 		return fmt.Errorf("bring lo down in %s: %w", c.Path, err)

@@ -26,6 +26,9 @@ type Host struct {
 	// link is the library, for the rest. It has no socket of its own: most
 	// attachments don't need it, and each of its calls opens one.
 	link *netlink.Handle
+	// ensured is the bridge as EnsureBridge has found it, for the port that comes
+	// next.
+	ensured Interface
 	// parked is a descriptor that waits for somebody to close it; 0 is none.
 	parked int
 }
@@ -45,15 +48,16 @@ func (h *Host) Close() {
 	h.rt.close()
 }
 
-// Container is the namespace of a container, with a netlink handle in it.
-// Nothing switches the namespace of a thread but the opening of the handle and
+// Container is the namespace of a container, with a netlink socket in it.
+// Nothing switches the namespace of a thread but the opening of the socket and
 // the writing of sysctls.
 type Container struct {
 	Path string
 	ns   netns.NsHandle
 	own  bool
-	link *netlink.Handle
 	rt   *conn
+	// handle is the library's, opened by the first who needs it; see library.
+	handle *netlink.Handle
 }
 
 // IsOwn tells whether it is the namespace this process runs in.
@@ -76,9 +80,7 @@ func OpenContainer(path string, ownAllowed bool) (*Container, error) {
 		return nil, err
 	}
 	err = c.do(func() (err error) {
-		if c.rt, err = dial(); err == nil {
-			c.link, err = netlink.NewHandle(unix.NETLINK_ROUTE)
-		}
+		c.rt, err = dial()
 		return err
 	})
 	if err != nil {
@@ -88,11 +90,38 @@ func OpenContainer(path string, ownAllowed bool) (*Container, error) {
 	return c, nil
 }
 
-// Close closes the handle and the namespace's descriptor.
+// library gives the library's handle in the container, for what is not on the
+// path of every attachment.
+func (c *Container) library() (*netlink.Handle, error) {
+	if c.handle != nil {
+		return c.handle, nil
+	}
+	err := c.do(func() (err error) {
+		c.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open netlink in %s: %w", c.Path, err)
+	}
+	return c.handle, nil
+}
+
+// find looks a link of the container up with all that the library reads of it,
+// and gives the handle to change it with.
+func (c *Container) find(name string) (netlink.Link, *netlink.Handle, error) {
+	handle, err := c.library()
+	if err != nil {
+		return nil, nil, err
+	}
+	link, err := handle.LinkByName(name)
+	return link, handle, err
+}
+
+// Close closes the sockets and the namespace's descriptor.
 func (c *Container) Close() {
 	c.rt.close()
-	if c.link != nil {
-		c.link.Close()
+	if c.handle != nil {
+		c.handle.Close()
 	}
 	_ = c.ns.Close()
 }
@@ -140,23 +169,53 @@ func isOwn(ns netns.NsHandle) (bool, error) {
 	return own.Dev == other.Dev && own.Ino == other.Ino, nil
 }
 
-// do runs fn on a thread inside the container's namespace. The thread is
-// handed back only if it could be put back; otherwise it ends with its
-// goroutine. It is never the first thread of the process, whose namespace is
-// what /proc/self shows for all of it.
+// do runs fn on a thread inside the container's namespace: the calling one,
+// unless that is the first thread of the process, whose namespace is what
+// /proc/self shows for all of it, or could not be put back.
 func (c *Container) do(fn func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		if own, err := openOwn(); err == nil {
+			defer own.Close()
+			// The way back is tried before it is needed: who may enter his own
+			// namespace now may do so from the container's.
+			if netns.Set(own) == nil {
+				return c.visit(own, fn)
+			}
+		}
+	}
+	return c.apart(fn)
+}
+
+// visit enters the container's namespace on the calling thread, and leaves it.
+func (c *Container) visit(own netns.NsHandle, fn func() error) error {
+	if err := netns.Set(c.ns); err != nil {
+		return fmt.Errorf("enter network namespace %s: %w", c.Path, err)
+	}
+	defer func() {
+		if err := netns.Set(own); err != nil { // to go on would change the wrong namespace
+			panic(fmt.Sprintf("leave network namespace %s: %v", c.Path, err))
+		}
+	}()
+	return fn()
+}
+
+// apart runs fn on a thread of its own, which is handed back only if it could
+// be put back; otherwise it ends with its goroutine.
+func (c *Container) apart(fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
 			// While this goroutine waits here it occupies the first thread.
-			done <- c.do(fn)
+			done <- c.apart(fn)
 			runtime.UnlockOSThread()
 			return
 		}
-		own, err := netns.Get()
+		own, err := openOwn()
 		if err != nil {
-			done <- fmt.Errorf("look at own network namespace: %w", err)
+			done <- err
 			return
 		}
 		defer own.Close()
@@ -171,4 +230,13 @@ func (c *Container) do(fn func() error) error {
 		done <- err
 	}()
 	return <-done
+}
+
+// openOwn opens the namespace of the calling thread.
+func openOwn() (netns.NsHandle, error) {
+	fd, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return netns.None(), fmt.Errorf("look at own network namespace: %w", err)
+	}
+	return netns.NsHandle(fd), nil
 }

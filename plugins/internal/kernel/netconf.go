@@ -32,22 +32,26 @@ func deviceSysctl(path string) (device string, number uint16, ok bool) {
 }
 
 // current gives a parameter's value, if netlink tells it.
-func (c *conn) current(path string) (string, bool) {
+func (h *Host) current(path string) (string, bool) {
 	switch path {
 	case "net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding":
-		return c.forwarding(unix.AF_INET)
+		return h.rt.forwarding(unix.AF_INET)
 	case "net/ipv6/conf/all/forwarding":
-		return c.forwarding(unix.AF_INET6)
+		return h.rt.forwarding(unix.AF_INET6)
 	}
 	device, number, ok := deviceSysctl(path)
 	if !ok {
 		return "", false
 	}
-	found, err := c.look(device)
-	if err != nil {
-		return "", false
+	link := h.ensured
+	if link.Name != device {
+		found, err := h.rt.look(device)
+		if err != nil {
+			return "", false
+		}
+		link = found[0]
 	}
-	value, ok := found[0].conf4[number]
+	value, ok := link.conf4[number]
 	return strconv.Itoa(int(value)), ok
 }
 

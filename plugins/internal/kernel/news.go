@@ -145,9 +145,9 @@ func (h *Host) LowerMTU(bridge string, mtu int) error {
 
 // LowerMTU gives the container's link a smaller MTU than it has.
 func (c *Container) LowerMTU(name string, mtu int) error {
-	link, err := c.link.LinkByName(name)
+	link, handle, err := c.find(name)
 	if err == nil && link.Attrs().MTU > mtu {
-		err = c.link.LinkSetMTU(link, mtu)
+		err = handle.LinkSetMTU(link, mtu)
 	}
 	if err != nil && !absent(err) {
 		return fmt.Errorf("set MTU %d of %s in %s: %w", mtu, name, c.Path, err)

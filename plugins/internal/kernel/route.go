@@ -30,28 +30,32 @@ func (h *Host) EnsureLocalRoute(prefix netip.Prefix, device string, metric int) 
 	return nil
 }
 
-// addRoutes adds the container's routes. Appending lets routes to one
-// destination that differ in more than the gateway stand beside each other.
-func (c *Container) addRoutes(link netlink.Link, routes []wire.Route) error {
-	for _, group := range wire.Multipath(routes) {
-		err := c.appendRoute(link, group)
+// addRoutes adds the container's routes one by one. Appending lets routes to
+// one destination that differ in more than the gateway stand beside each other.
+func (c *Container) addRoutes(link netlink.Link, groups [][]wire.Route) error {
+	handle, err := c.library()
+	if err != nil {
+		return err
+	}
+	for _, group := range groups {
+		err := handle.RouteAppend(routeOf(link, group))
 		if err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("add route to %s via %s: %w", group[0].To, viaText(group[0]), err)
+			return fmt.Errorf("%s: %w", addingRoute(group[0]), err)
 		}
 	}
 	return nil
 }
 
-func (c *Container) appendRoute(link netlink.Link, group []wire.Route) error {
-	if r := group[0]; len(group) > 1 || r != (wire.Route{To: r.To, Via: r.Via}) {
-		return c.link.RouteAppend(routeOf(link, group))
-	}
-	replies, err := c.rt.exchange(appendRoute(link.Attrs().Index, group[0]))
-	if err != nil {
-		return err
-	}
-	return replies[0].err
+// particular tells whether a route has more than a gateway, or several.
+func particular(group []wire.Route) bool {
+	return len(group) > 1 || group[0] != (wire.Route{To: group[0].To, Via: group[0].Via})
 }
+
+func (s *steps) addRoute(index int, r wire.Route) {
+	*s = append(*s, step{request: appendRoute(index, r), what: addingRoute(r), mayExist: true})
+}
+
+func addingRoute(r wire.Route) string { return fmt.Sprintf("add route to %s via %s", r.To, viaText(r)) }
 
 // appendRoute is the request for a route with nothing but a gateway, or none.
 func appendRoute(index int, route wire.Route) *nl.NetlinkRequest {
@@ -112,6 +116,10 @@ func routeOf(link netlink.Link, group []wire.Route) *netlink.Route {
 // checkRoutes finds out whether each route is there. Others may have added next
 // hops to it.
 func (c *Container) checkRoutes(link netlink.Link, routes []wire.Route) error {
+	handle, err := c.library()
+	if err != nil {
+		return err
+	}
 	for _, want := range routes {
 		family, table := netlink.FAMILY_V4, unix.RT_TABLE_MAIN
 		if want.To.Addr().Is6() {
@@ -120,7 +128,7 @@ func (c *Container) checkRoutes(link netlink.Link, routes []wire.Route) error {
 		if want.Table != 0 {
 			table = want.Table
 		}
-		have, err := c.link.RouteListFiltered(family, &netlink.Route{Table: table}, netlink.RT_FILTER_TABLE)
+		have, err := handle.RouteListFiltered(family, &netlink.Route{Table: table}, netlink.RT_FILTER_TABLE)
 		if err != nil {
 			return fmt.Errorf("list routes of %s: %w", link.Attrs().Name, err)
 		}

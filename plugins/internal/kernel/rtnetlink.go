@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"syscall"
 
 	"github.com/vishvananda/netlink/nl"
@@ -19,7 +18,13 @@ import (
 type conn struct {
 	fd  int
 	seq uint32
+	// buffer takes one datagram of the kernel's. It hands out no larger ones:
+	// a dump's datagrams have the length of the buffer they are read into, up to
+	// 32 KiB, and a single object is far smaller.
+	buffer []byte
 }
+
+const datagramSize = 32 << 10
 
 // dial opens a socket in the network namespace of the calling thread.
 func dial() (*conn, error) {
@@ -52,67 +57,86 @@ type reply struct {
 }
 
 // exchange sends requests in one datagram. The kernel works them off in order,
-// and goes on after one that failed. There is a reply for each.
+// and goes on after one that failed. There is a reply for each. Of several only
+// the last may be a dump.
+//
+// An error is always answered, success only where it is asked for (NLM_F_ACK).
+// The last request asks, and its answer means that the kernel is through with
+// all of them.
 func (c *conn) exchange(requests ...*nl.NetlinkRequest) ([]reply, error) {
 	if len(requests) == 0 {
 		return nil, nil
 	}
-	var datagram []byte
 	first := c.seq + 1
-	for _, r := range requests {
-		c.seq++
-		r.Seq = c.seq
-		r.Flags |= unix.NLM_F_REQUEST
-		if r.Flags&unix.NLM_F_DUMP != unix.NLM_F_DUMP { // a dump ends with NLMSG_DONE
-			r.Flags |= unix.NLM_F_ACK
-		}
-		datagram = append(datagram, r.Serialize()...)
-	}
-	if err := unix.Sendto(c.fd, datagram, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if err := unix.Sendto(c.fd, c.serialize(requests), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
 	replies := make([]reply, len(requests))
-	buffer := make([]byte, os.Getpagesize()*2) // the kernel's datagrams are a page or two
 	for {
-		n, err := c.receive(&buffer)
+		messages, err := c.receive()
 		if err != nil {
 			return nil, err
-		}
-		messages, err := syscall.ParseNetlinkMessage(buffer[:n])
-		if err != nil {
-			return nil, fmt.Errorf("netlink: %w", err)
 		}
 		for _, m := range messages {
 			i := m.Header.Seq - first
 			if i >= uint32(len(replies)) {
 				continue // of an earlier exchange that was given up
 			}
-			if !replies[i].take(m) {
-				continue
-			}
-			if i == uint32(len(replies))-1 {
+			if done := replies[i].take(m); done && i == uint32(len(replies))-1 {
 				return replies, nil
 			}
 		}
 	}
 }
 
-// receive reads a datagram, and makes the buffer larger if it has to.
-func (c *conn) receive(buffer *[]byte) (int, error) {
+// ask is exchange for a single request that is answered by success or failure.
+func (c *conn) ask(r *nl.NetlinkRequest) error {
+	replies, err := c.exchange(r)
+	if err != nil {
+		return err
+	}
+	return replies[0].err
+}
+
+func (h *Host) ask(r *nl.NetlinkRequest) error { return h.rt.ask(r) }
+
+func (c *Container) ask(r *nl.NetlinkRequest) error { return c.rt.ask(r) }
+
+// serialize numbers the requests and puts them one behind the other.
+func (c *conn) serialize(requests []*nl.NetlinkRequest) []byte {
+	var datagram []byte
+	for i, r := range requests {
+		c.seq++
+		r.Seq = c.seq
+		r.Flags = r.Flags&^unix.NLM_F_ACK | unix.NLM_F_REQUEST
+		if last := i == len(requests)-1; last && r.Flags&unix.NLM_F_DUMP != unix.NLM_F_DUMP { // a dump ends with NLMSG_DONE
+			r.Flags |= unix.NLM_F_ACK
+		}
+		datagram = append(datagram, r.Serialize()...)
+	}
+	return datagram
+}
+
+// receive reads one datagram. What it returns is valid until the next one.
+func (c *conn) receive() ([]syscall.NetlinkMessage, error) {
+	if c.buffer == nil {
+		c.buffer = make([]byte, datagramSize)
+	}
 	for {
-		n, _, err := unix.Recvfrom(c.fd, *buffer, unix.MSG_PEEK|unix.MSG_TRUNC)
-		if err == nil && n > len(*buffer) {
-			*buffer = make([]byte, n)
+		n, _, err := unix.Recvfrom(c.fd, c.buffer, unix.MSG_TRUNC)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("netlink: %w", err)
+		case n > len(c.buffer):
+			return nil, fmt.Errorf("netlink: the kernel's answer has %d bytes, more than the %d there is room for", n, len(c.buffer))
 		}
-		if err == nil {
-			n, _, err = unix.Recvfrom(c.fd, *buffer, 0)
+		messages, err := syscall.ParseNetlinkMessage(c.buffer[:n])
+		if err != nil {
+			return nil, fmt.Errorf("netlink: %w", err)
 		}
-		if !errors.Is(err, unix.EINTR) {
-			if err != nil {
-				err = fmt.Errorf("netlink: %w", err)
-			}
-			return n, err
-		}
+		return messages, nil
 	}
 }
 
@@ -153,26 +177,35 @@ func errorOf(m syscall.NetlinkMessage) error {
 	return errno
 }
 
-// steps are requests that go together, each with what it is for.
-type steps struct {
-	requests []*nl.NetlinkRequest
-	what     []string
+// steps are requests that go together.
+type steps []step
+
+// A step is a request and what it is for.
+type step struct {
+	request *nl.NetlinkRequest
+	what    string
+	// mayExist means that "exists" is success.
+	mayExist bool
 }
 
 func (s *steps) add(r *nl.NetlinkRequest, format string, args ...any) {
-	s.requests, s.what = append(s.requests, r), append(s.what, fmt.Sprintf(format, args...))
+	*s = append(*s, step{request: r, what: fmt.Sprintf(format, args...)})
 }
 
-// do returns the error of the first step that failed.
-func (s *steps) do(c *conn) error {
-	replies, err := c.exchange(s.requests...)
+// do returns the reply to the last step, or the error of the first that failed.
+func (s steps) do(c *conn) (reply, error) {
+	requests := make([]*nl.NetlinkRequest, len(s))
+	for i, step := range s {
+		requests[i] = step.request
+	}
+	replies, err := c.exchange(requests...)
 	if err != nil {
-		return err
+		return reply{}, err
 	}
 	for i, r := range replies {
-		if r.err != nil {
-			return fmt.Errorf("%s: %w", s.what[i], r.err)
+		if r.err != nil && !(s[i].mayExist && errors.Is(r.err, unix.EEXIST)) {
+			return r, fmt.Errorf("%s: %w", s[i].what, r.err)
 		}
 	}
-	return nil
+	return replies[len(replies)-1], nil
 }

@@ -18,7 +18,7 @@ import (
 func (h *Host) SetSysctls(sysctls []wire.Sysctl) error {
 	var different []wire.Sysctl
 	for _, s := range sysctls {
-		if have, known := h.rt.current(s.Path); !known || have != s.Value {
+		if have, known := h.current(s.Path); !known || have != s.Value {
 			different = append(different, s)
 		}
 	}

@@ -25,18 +25,18 @@ func (c *Container) Tune(want wire.Tuning) error {
 	if err != nil || !want.ChangesLink() {
 		return err
 	}
-	link, err := c.link.LinkByName(want.Link)
+	link, handle, err := c.find(want.Link)
 	if err != nil {
 		return fmt.Errorf("look for %s in %s: %w", want.Link, c.Path, err)
 	}
 	if err := backupOf(link.Attrs(), want).write(want.Backup); err != nil {
 		return err
 	}
-	return c.set(link, want)
+	return set(handle, link, want)
 }
 
 // set changes what a tuning names, and goes on after an error.
-func (c *Container) set(link netlink.Link, t wire.Tuning) error {
+func set(handle *netlink.Handle, link netlink.Link, t wire.Tuning) error {
 	var failures []error
 	try := func(what string, err error) {
 		if err != nil {
@@ -44,28 +44,28 @@ func (c *Container) set(link netlink.Link, t wire.Tuning) error {
 		}
 	}
 	if t.MAC.IsValid() && link.Attrs().HardwareAddr.String() != t.MAC.String() {
-		try("MAC address "+t.MAC.String(), c.link.LinkSetHardwareAddr(link, t.MAC.Net()))
+		try("MAC address "+t.MAC.String(), handle.LinkSetHardwareAddr(link, t.MAC.Net()))
 	}
 	if t.Promiscuous {
-		try("promiscuous mode", c.link.SetPromiscOn(link))
+		try("promiscuous mode", handle.SetPromiscOn(link))
 	}
 	if t.MTU != 0 {
-		try(fmt.Sprintf("MTU %d", t.MTU), c.link.LinkSetMTU(link, t.MTU))
+		try(fmt.Sprintf("MTU %d", t.MTU), handle.LinkSetMTU(link, t.MTU))
 	}
 	if t.AllMulticast != nil {
-		try("all-multicast mode", c.setAllMulticast(link, *t.AllMulticast))
+		try("all-multicast mode", setAllMulticast(handle, link, *t.AllMulticast))
 	}
 	if t.TxQueueLen != nil {
-		try(fmt.Sprintf("transmit queue length %d", *t.TxQueueLen), c.link.LinkSetTxQLen(link, *t.TxQueueLen))
+		try(fmt.Sprintf("transmit queue length %d", *t.TxQueueLen), handle.LinkSetTxQLen(link, *t.TxQueueLen))
 	}
 	return errors.Join(failures...)
 }
 
-func (c *Container) setAllMulticast(link netlink.Link, on bool) error {
+func setAllMulticast(handle *netlink.Handle, link netlink.Link, on bool) error {
 	if on {
-		return c.link.LinkSetAllmulticastOn(link)
+		return handle.LinkSetAllmulticastOn(link)
 	}
-	return c.link.LinkSetAllmulticastOff(link)
+	return handle.LinkSetAllmulticastOff(link)
 }
 
 // Restore gives a link back the settings that a file holds, and removes the
@@ -82,7 +82,7 @@ func (c *Container) Restore(name, file string) error {
 }
 
 func (c *Container) restore(name string, before backup) error {
-	link, err := c.link.LinkByName(name)
+	link, handle, err := c.find(name)
 	if absent(err) {
 		return nil
 	}
@@ -91,9 +91,9 @@ func (c *Container) restore(name string, before backup) error {
 	}
 	t, err := before.tuning(name)
 	if err == nil && before.Promiscuous != nil && !*before.Promiscuous {
-		err = c.link.SetPromiscOff(link)
+		err = handle.SetPromiscOff(link)
 	}
-	return errors.Join(err, c.set(link, t))
+	return errors.Join(err, set(handle, link, t))
 }
 
 // checkTuning compares what was asked for; what others have set besides is
@@ -102,7 +102,7 @@ func (c *Container) checkTuning(want wire.Tuning) error {
 	if err := c.checkSysctls(want.Sysctls); err != nil {
 		return err
 	}
-	link, err := c.link.LinkByName(want.Link)
+	link, _, err := c.find(want.Link)
 	if err != nil {
 		return fmt.Errorf("interface %s in %s: %w", want.Link, c.Path, err)
 	}

@@ -38,11 +38,11 @@ func canShare(want wire.Veth) bool { return want.VLANs.IsZero() && !want.OwnMACO
 // foresee makes the uplink if a container has got one of the last ports. Where
 // there is none left for the uplink, all stays as it is: the next container is
 // refused.
-func (h *Host) foresee(bridge *netlink.Bridge, made Interface, want wire.Veth) error {
-	if made.port < uplinkFrom || bridge.Alias == aliasUplink || !canShare(want) {
+func (h *Host) foresee(bridge, made Interface, want wire.Veth) error {
+	if made.port < uplinkFrom || bridge.alias == aliasUplink || !canShare(want) {
 		return nil
 	}
-	err := h.ensureUplink(bridge, want)
+	err := h.ensureUplink(bridge.bridge(), want)
 	if errors.Is(err, unix.EXFULL) {
 		return nil
 	}
@@ -99,11 +99,7 @@ func (h *Host) silence(parent string) error {
 }
 
 func (h *Host) setUp(name string) error {
-	replies, err := h.rt.exchange(setUp(0, name))
-	if err == nil {
-		err = replies[0].err
-	}
-	if err != nil {
+	if err := h.ask(setUp(0, name)); err != nil {
 		return fmt.Errorf("bring %s up: %w", name, err)
 	}
 	return nil
@@ -118,52 +114,63 @@ func (h *Host) mark(bridge *netlink.Bridge) error {
 	if err := h.link.LinkSetAlias(bridge, aliasUplink); err != nil {
 		return fmt.Errorf("set alias of bridge %s: %w", bridge.Name, err)
 	}
+	if h.ensured.index == bridge.Index {
+		h.ensured.alias = aliasUplink
+	}
 	return nil
 }
 
 // CreateBehind makes the container's end of a link for which CreateLink found
 // no port: behind the bridge's uplink, without an end on the host.
-func (h *Host) CreateBehind(c *Container, want wire.Veth) error {
+func (h *Host) CreateBehind(c *Container, want wire.Veth) (Made, error) {
 	switch {
 	case !want.VLANs.IsZero():
-		return fmt.Errorf("attach to bridge %s: %w, and a container with a VLAN can't share one", want.Bridge, ErrBridgeFull)
+		return Made{}, fmt.Errorf("attach to bridge %s: %w, and a container with a VLAN can't share one", want.Bridge, ErrBridgeFull)
 	case want.OwnMACOnly:
-		return fmt.Errorf("attach to bridge %s: %w, and a container with macspoofchk can't share one", want.Bridge, ErrBridgeFull)
+		return Made{}, fmt.Errorf("attach to bridge %s: %w, and a container with macspoofchk can't share one", want.Bridge, ErrBridgeFull)
 	}
-	bridge, err := h.findBridge(want.Bridge)
+	bridge, err := h.ensuredBridge(want.Bridge)
 	if err != nil {
-		return err
+		return Made{}, err
 	}
+	parent, err := h.uplinkParent(bridge, want)
+	if errors.Is(err, unix.EXFULL) {
+		return Made{}, fmt.Errorf("attach to bridge %s: %w", want.Bridge, ErrBridgeFull)
+	}
+	if err != nil {
+		return Made{}, err
+	}
+	new := macvlan{
+		name: want.Container, parent: parent.index, mtu: h.mtu(want.MTU, bridge.MTU), mac: want.MAC,
+		mode: netlink.MACVLAN_MODE_BRIDGE,
+	}
+	if want.Isolated {
+		new.mode = netlink.MACVLAN_MODE_PRIVATE
+	}
+	switch err := h.addInside(c, new); {
+	case errors.Is(err, ErrLinkExists):
+		return Made{}, err
+	case err != nil:
+		return Made{}, fmt.Errorf("make %s behind uplink %s of bridge %s: %w", want.Container, parent.Name, want.Bridge, err)
+	}
+	bridge, err = h.lookBridge(want.Bridge)
+	return Made{Bridge: bridge}, err
+}
+
+// uplinkParent is the end of the uplink on which containers are made. If it is
+// not there (not made yet, or somebody has taken it away), it is made.
+func (h *Host) uplinkParent(bridge Interface, want wire.Veth) (Interface, error) {
 	_, name := wire.Uplink(want.Bridge)
-	parent, err := h.rt.look(name)
-	if absent(err) { // not made yet, or somebody has taken it away
-		if err = h.ensureUplink(bridge, want); err == nil {
-			parent, err = h.rt.look(name)
+	found, err := h.rt.look(name)
+	if absent(err) {
+		if err = h.ensureUplink(bridge.bridge(), want); err == nil {
+			found, err = h.rt.look(name)
 		}
 	}
-	if errors.Is(err, unix.EXFULL) {
-		return fmt.Errorf("attach to bridge %s: %w", want.Bridge, ErrBridgeFull)
-	}
 	if err != nil {
-		return err
+		return Interface{}, err
 	}
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.ParentIndex, attrs.MTU = want.Container, parent[0].index, h.mtu(want.MTU, bridge.MTU)
-	if want.MAC.IsValid() {
-		attrs.HardwareAddr = want.MAC.Net()
-	}
-	mode := netlink.MACVLAN_MODE_BRIDGE
-	if want.Isolated {
-		mode = netlink.MACVLAN_MODE_PRIVATE
-	}
-	err = h.addInside(c, &netlink.Macvlan{LinkAttrs: attrs, Mode: mode})
-	switch {
-	case errors.Is(err, ErrLinkExists):
-		return err
-	case err != nil:
-		return fmt.Errorf("make %s behind uplink %s of bridge %s: %w", want.Container, name, want.Bridge, err)
-	}
-	return nil
+	return found[0], nil
 }
 
 // checkBehind tells whether the container is attached behind the uplink.

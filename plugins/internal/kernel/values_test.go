@@ -154,9 +154,7 @@ func TestMadeAside(t *testing.T) {
 			return err
 		}
 		for _, name := range []string{"eth0", "eth0", "eth1"} {
-			link := &netlink.Macvlan{LinkAttrs: netlink.NewLinkAttrs(), Mode: netlink.MACVLAN_MODE_BRIDGE}
-			link.Name, link.ParentIndex, link.Namespace = name, parent.Attrs().Index, netlink.NsFd(int(c.ns))
-			got := h.addAside(c, link)
+			got := h.addAside(c, macvlan{name: name, parent: parent.Attrs().Index, mode: netlink.MACVLAN_MODE_BRIDGE})
 			out, err := container.Output("sh", "-c", "ip -br link | grep -v '^lo '")
 			if err != nil {
 				return err

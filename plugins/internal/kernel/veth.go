@@ -4,47 +4,30 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
 
-// createVeth makes the pair, and reads the host's end back.
-func (h *Host) createVeth(c *Container, want wire.Veth) error {
-	bridge := &netlink.Bridge{} // none
+// createVeth makes the pair, and reads the ends back: the host's, and the
+// bridge's.
+func (h *Host) createVeth(c *Container, want wire.Veth) (Made, error) {
+	var bridge Interface // none
 	if want.Bridge != "" {
 		var err error
-		if bridge, err = h.findBridge(want.Bridge); err != nil {
-			return err
+		if bridge, err = h.ensuredBridge(want.Bridge); err != nil {
+			return Made{}, err
 		}
 	}
-	if bridge.Alias == aliasUplink && canShare(want) {
-		return fmt.Errorf("attach to bridge %s: %w", want.Bridge, ErrBridgeFull)
+	if bridge.alias == aliasUplink && canShare(want) {
+		return Made{}, fmt.Errorf("attach to bridge %s: %w", want.Bridge, ErrBridgeFull)
 	}
-	requests := []*nl.NetlinkRequest{
-		newVeth(c, want, bridge.Index, h.mtu(want.MTU, bridge.MTU)),
-		getLink(want.Host),
-	}
-	if want.Hairpin || want.Isolated {
-		requests = append(requests, setPortFlags(want))
-	}
-	replies, err := h.rt.exchange(requests...)
+	made, err := h.requestVeth(c, want, bridge)
 	if err != nil {
-		return err
+		return made, err
 	}
-	if err := replies[0].err; err != nil {
-		return h.explainVeth(c, want, err)
-	}
-	if len(replies) > 2 && replies[2].err != nil {
-		return fmt.Errorf("set hairpin mode or isolation of port %s: %w", want.Host, replies[2].err)
-	}
-	made, err := replies[1].link()
-	if err != nil {
-		return fmt.Errorf("look for %s: %w", want.Host, err)
-	}
-	if !made.deaf {
+	if !made.Host.deaf {
 		err = ignoreAdvertisements(want.Host)
 	}
 	if errors.Is(err, unix.EROFS) && want.Bridge != "" {
@@ -53,20 +36,56 @@ func (h *Host) createVeth(c *Container, want wire.Veth) error {
 		err = nil
 	}
 	if err != nil {
-		return err
+		return made, err
 	}
 	if err := h.setPort(want); err != nil {
-		return err
+		return made, err
 	}
-	return h.foresee(bridge, made, want)
+	return made, h.foresee(bridge, made.Host, want)
 }
 
-// newVeth is one request for the whole pair: the host's end up, and a port of
-// its bridge if master is an index; the container's end in its namespace.
+// requestVeth has the kernel make the pair.
+func (h *Host) requestVeth(c *Container, want wire.Veth, bridge Interface) (Made, error) {
+	requests := []*nl.NetlinkRequest{newVeth(c, want, bridge.index, h.mtu(want.MTU, bridge.MTU))}
+	if bridge.index != 0 {
+		requests = append(requests, setPortUp(want, true), getLinkAt(bridge.index))
+	}
+	replies, err := h.rt.exchange(append(requests, getLink(want.Host))...)
+	if err != nil {
+		return Made{}, err
+	}
+	if err := replies[0].err; err != nil {
+		return Made{}, h.explainVeth(c, want, err)
+	}
+	made := Made{}
+	if bridge.index != 0 {
+		err := replies[1].err
+		if errors.Is(err, unix.EAFNOSUPPORT) { // no IPv6, on this host or with this MTU
+			err = h.ask(setPortUp(want, false))
+		}
+		if err != nil {
+			return made, fmt.Errorf("bring port %s up, with its hairpin mode and isolation: %w", want.Host, err)
+		}
+		if made.Bridge, err = replies[2].link(); err != nil {
+			return made, fmt.Errorf("bridge: look for %s: %w", want.Bridge, err)
+		}
+	}
+	if made.Host, err = replies[len(replies)-1].link(); err != nil {
+		return made, fmt.Errorf("look for %s: %w", want.Host, err)
+	}
+	made.inside = made.Host.parent // each end of a pair names the other's index
+	return made, nil
+}
+
+// newVeth is one request for the whole pair: the host's end a port of its
+// bridge if master is an index, and else up; the container's end in its
+// namespace.
 func newVeth(c *Container, want wire.Veth, master, mtu int) *nl.NetlinkRequest {
 	r := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
 	header := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	header.Flags, header.Change = unix.IFF_UP, unix.IFF_UP
+	if master == 0 { // a port comes up by setPortUp
+		header.Flags, header.Change = unix.IFF_UP, unix.IFF_UP
+	}
 	r.AddData(header)
 	r.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(want.Host)))
 	if master != 0 {
@@ -89,27 +108,47 @@ func newVeth(c *Container, want wire.Veth, master, mtu int) *nl.NetlinkRequest {
 	return r
 }
 
+// setPortUp brings a new port up, by the name of the link, so that it can
+// travel with the request that makes it.
+//
+// mute keeps the kernel from giving it a link-local address. A port has no use
+// for one, because what arrives there is the bridge's; and the kernel's work for
+// it grows with the ports: their prefixes are all in one list of routes.
+func setPortUp(want wire.Veth, mute bool) *nl.NetlinkRequest {
+	r := nl.NewNetlinkRequest(unix.RTM_NEWLINK, 0)
+	header := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	header.Flags, header.Change = unix.IFF_UP, unix.IFF_UP
+	r.AddData(header)
+	r.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(want.Host)))
+	if mute {
+		const none = 1 // IN6_ADDR_GEN_MODE_NONE of linux/if_link.h
+		spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
+		spec.AddRtAttr(unix.AF_INET6, nil).AddRtAttr(unix.IFLA_INET6_ADDR_GEN_MODE, []byte{none})
+		r.AddData(spec)
+	}
+	if want.Hairpin || want.Isolated {
+		r.AddData(portFlags(want))
+	}
+	return r
+}
+
 // setFlags sets the flags of a port that is there already.
 func (h *Host) setFlags(want wire.Veth) error {
 	if !want.Hairpin && !want.Isolated {
 		return nil
 	}
-	replies, err := h.rt.exchange(setPortFlags(want))
-	if err == nil {
-		err = replies[0].err
-	}
-	if err != nil {
+	r := nl.NewNetlinkRequest(unix.RTM_NEWLINK, 0)
+	r.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	r.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(want.Host)))
+	r.AddData(portFlags(want))
+	if err := h.ask(r); err != nil {
 		return fmt.Errorf("set hairpin mode or isolation of port %s: %w", want.Host, err)
 	}
 	return nil
 }
 
-// setPortFlags changes the port by the name of the link, so that it can travel
-// with the request that makes it.
-func setPortFlags(want wire.Veth) *nl.NetlinkRequest {
-	r := nl.NewNetlinkRequest(unix.RTM_NEWLINK, 0)
-	r.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
-	r.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(want.Host)))
+// portFlags is the part of a request that concerns the bridge's port.
+func portFlags(want wire.Veth) *nl.RtAttr {
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_SLAVE_KIND, nl.NonZeroTerminated("bridge"))
 	port := info.AddRtAttr(nl.IFLA_INFO_SLAVE_DATA, nil)
@@ -119,8 +158,7 @@ func setPortFlags(want wire.Veth) *nl.NetlinkRequest {
 	if want.Isolated {
 		port.AddRtAttr(nl.IFLA_BRPORT_ISOLATED, []byte{1})
 	}
-	r.AddData(info)
-	return r
+	return info
 }
 
 // explainVeth finds the reason in the kernel's short answers.
