@@ -12,8 +12,9 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/plugins"
 )
@@ -27,14 +28,19 @@ const patience = 50 * time.Millisecond
 
 func main() {
 	ctx, cancel := context.WithCancel(context.Background())
-	time.AfterFunc(patience, func() { listen(cancel) })
+	go listen(cancel)
 	os.Exit(plugins.Main(ctx, os.Args, plugins.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 }
 
-// listen cancels the call when a signal asks it to end.
+// listen cancels the call when a signal asks it to end, if it takes long. It
+// waits in the kernel: as long as the runtime has a timer, one of its threads
+// waits for that and for sockets, and wakes up with each answer of netlink.
 func listen(cancel context.CancelFunc) {
+	wait := unix.NsecToTimespec(patience.Nanoseconds())
+	for unix.Nanosleep(&wait, &wait) != nil { // the runtime interrupts
+	}
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, unix.SIGTERM)
 	<-signals
 	cancel()
 }

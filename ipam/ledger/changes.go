@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -11,6 +12,10 @@ import (
 // changesKept is how many changes a reader may lag behind before it has to
 // read everything anew.
 const changesKept = 1024
+
+// changesDropped is how many go at a time: each time the oldest page of the
+// tree has to be written anew.
+const changesDropped = 64
 
 // A Delta is what changed between two generations.
 type Delta struct {
@@ -94,8 +99,25 @@ func (t *Tx) changed(k Key) error {
 	if err := t.put(bucketChanges, generationKey(gen), k.bytes()); err != nil {
 		return err
 	}
-	if gen > changesKept {
-		return t.remove(bucketChanges, generationKey(gen-changesKept))
+	if gen%changesDropped != 0 {
+		return nil
+	}
+	return t.dropChanges(gen - changesKept)
+}
+
+// dropChanges forgets what is older than a generation.
+func (t *Tx) dropChanges(than uint64) error {
+	var old [][]byte
+	for key := range t.from(bucketChanges, nil) {
+		if len(key) == 8 && binary.BigEndian.Uint64(key) >= than {
+			break
+		}
+		old = append(old, bytes.Clone(key)) // the file may be mapped anew
+	}
+	for _, key := range old {
+		if err := t.remove(bucketChanges, key); err != nil {
+			return err
+		}
 	}
 	return nil
 }

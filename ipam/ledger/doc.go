@@ -15,7 +15,6 @@
 // Layout, one bucket each:
 //
 //	attachments  network \0 container \0 ifname \0 part -> Record as JSON
-//	containers   container \0 network \0 ifname \0 part -> (empty)
 //	addresses    network \0 address(16)              -> attachment key
 //	bitmaps      network \0 first address(16)        -> 512 bytes, one bit for each of 4096 addresses
 //	cursors      network \0 start(16) end(16)        -> the address given out last(16)

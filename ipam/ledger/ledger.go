@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -36,7 +37,12 @@ type Ledger struct {
 // Open returns the ledger of the running boot kept in dir. Nothing is made
 // before the first Update, which also removes what earlier boots left.
 func Open(dir string) (*Ledger, error) {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	file, err := flock.OpenFile("/proc/sys/kernel/random/boot_id", os.O_RDONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	defer file.Close()
+	boot, err := io.ReadAll(file)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
@@ -86,14 +92,17 @@ func (l *Ledger) Update(fn func(*Tx) error) error {
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return fmt.Errorf("open ledger: %w", err)
 	}
-	return l.locked(unix.LOCK_EX, func() error {
-		db, err := l.open()
-		if err != nil {
-			return fmt.Errorf("open ledger %s: %w", l.path(), err)
-		}
-		defer db.Close()
-		return update(db, fn)
-	})
+	file, err := l.lock(unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	db, err := l.open()
+	if err != nil {
+		return fmt.Errorf("open ledger %s: %w", l.path(), err)
+	}
+	defer db.Close()
+	return update(db, fn)
 }
 
 func update(db *bbolt.DB, fn func(*Tx) error) error {
@@ -113,54 +122,42 @@ func update(db *bbolt.DB, fn func(*Tx) error) error {
 }
 
 // View runs fn in a transaction that changes nothing. A ledger that nobody has
-// written to is empty.
+// written to is empty, and so is a damaged one: the next Update sets it aside.
 func (l *Ledger) View(fn func(*Tx) error) error {
-	if size, err := l.size(); errors.Is(err, fs.ErrNotExist) || size == 0 {
-		return fn(&Tx{})
+	if _, err := os.Stat(l.path()); errors.Is(err, fs.ErrNotExist) {
+		return fn(&Tx{}) // and no lock file is made
 	}
-	return l.locked(unix.LOCK_SH, func() error {
-		if !intact(l.path()) {
-			return fn(&Tx{}) // the next Update sets the file aside
-		}
-		l.pause()
-		db, err := l.openFile(true)
-		if err != nil {
-			return fmt.Errorf("open ledger %s: %w", l.path(), err)
-		}
-		defer db.Close()
-		l.pause()
-		err = db.View(func(tx *bbolt.Tx) error { return fn(&Tx{tx: tx}) })
-		l.pause()
-		return err
-	})
-}
-
-func (l *Ledger) size() (int64, error) {
-	info, err := os.Stat(l.path())
+	file, err := l.lock(unix.LOCK_SH)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	return info.Size(), nil
+	defer file.Close()
+	l.pause()
+	db, err := l.openFile(true)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errEmpty), errors.Is(err, errDamaged):
+		return fn(&Tx{})
+	case err != nil:
+		return fmt.Errorf("open ledger %s: %w", l.path(), err)
+	}
+	defer db.Close()
+	l.pause()
+	err = db.View(func(tx *bbolt.Tx) error { return fn(&Tx{tx: tx}) })
+	l.pause()
+	return err
 }
 
 // open opens the file for writing, and makes it if it is new. A file that is
 // damaged (cut short by a full disk, say) is set aside: the alternative is that
 // no container starts until somebody deletes it by hand (plugins#498).
 func (l *Ledger) open() (*bbolt.DB, error) {
-	size, err := l.size()
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if err := l.removeOlder(); err != nil {
-			return nil, err
-		}
-	case err != nil:
-		return nil, err
-	case size > 0 && !intact(l.path()):
+	db, err := l.openFile(false)
+	if errors.Is(err, errDamaged) {
 		if err := os.Rename(l.path(), l.path()+".damaged"); err != nil {
 			return nil, fmt.Errorf("set the damaged file aside: %w", err)
 		}
+		db, err = l.openFile(false)
 	}
-	db, err := l.openFile(false)
 	if err != nil {
 		return nil, err
 	}
@@ -171,15 +168,44 @@ func (l *Ledger) open() (*bbolt.DB, error) {
 	return db, nil
 }
 
+// mapped is how much of the file's place in memory is taken at once, so that a
+// ledger that grows need not be mapped anew. It costs nothing before it is used.
+const mapped = 1 << 20
+
 func (l *Ledger) openFile(readOnly bool) (*bbolt.DB, error) {
 	return bbolt.Open(l.path(), 0o600, &bbolt.Options{
-		Timeout:      lockWait,
-		NoSync:       true,
-		NoGrowSync:   true,
-		FreelistType: bbolt.FreelistMapType,
+		Timeout:         lockWait,
+		NoSync:          true,
+		NoGrowSync:      true,
+		NoStatistics:    true,
+		InitialMmapSize: mapped,
+		// Read with each opening, and short: a map would cost more than it saves.
+		FreelistType: bbolt.FreelistArrayType,
 		ReadOnly:     readOnly,
-		OpenFile:     flock.OpenFile,
+		OpenFile:     l.openIntact,
 	})
+}
+
+// openIntact opens the file for the database. A new one is the first of this
+// boot.
+func (l *Ledger) openIntact(path string, flag int, mode os.FileMode) (*os.File, error) {
+	file, err := flock.OpenFile(path, flag, mode)
+	if err != nil {
+		return nil, err
+	}
+	size, err := intact(file)
+	if err == nil && size == 0 {
+		if flag&os.O_CREATE == 0 {
+			err = errEmpty
+		} else {
+			err = l.removeOlder()
+		}
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
 }
 
 func makeBuckets(db *bbolt.DB) error {
@@ -201,12 +227,11 @@ func makeBuckets(db *bbolt.DB) error {
 	})
 }
 
-// locked runs fn while holding the lock file in the given way.
-func (l *Ledger) locked(how int, fn func() error) error {
+// lock locks the ledger in the given way until the file is closed.
+func (l *Ledger) lock(how int) (*os.File, error) {
 	file, err := flock.Open(filepath.Join(l.dir, "ledger.lock"), how, lockWait)
 	if err != nil {
-		return fmt.Errorf("ledger: %w", err)
+		return nil, fmt.Errorf("ledger: %w", err)
 	}
-	defer file.Close()
-	return fn()
+	return file, nil
 }

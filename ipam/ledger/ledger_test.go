@@ -403,3 +403,67 @@ func BenchmarkAllocate(b *testing.B) {
 		})
 	}
 }
+
+func TestByContainer(t *testing.T) {
+	l := open(t)
+	err := l.Update(func(tx *ledger.Tx) error {
+		for _, k := range []ledger.Key{
+			{Network: "net", Container: "c1", IfName: "eth0"}, {Network: "net", Container: "c1", IfName: "eth1"},
+			{Network: "net", Container: "c11", IfName: "eth0"}, {Network: "net-2", Container: "c1", IfName: "eth2"},
+			{Network: "net2", Container: "c2", IfName: "eth0"}, {Network: "z", Container: "c1", IfName: "eth3", Part: "portmap"},
+		} {
+			if err := tx.Put(ledger.Record{Key: k}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for container, want := range map[string]string{"c1": "eth0 eth1 eth2 eth3 ", "c2": "eth0 ", "c": ""} {
+		err := l.View(func(tx *ledger.Tx) error {
+			records, err := tx.ByContainer(container)
+			got := ""
+			for _, r := range records {
+				got += r.IfName + " "
+			}
+			if got != want {
+				t.Errorf("%s: got %q, want %q", container, got, want)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestChangesReachBackFarEnough: whoever lags behind by 1,024 changes is told
+// the difference, however many there were before.
+func TestChangesReachBackFarEnough(t *testing.T) {
+	l := open(t)
+	for range 6 {
+		err := l.Update(func(tx *ledger.Tx) error {
+			for i := range 350 {
+				if err := tx.Put(ledger.Record{Key: key(i)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		newest, err := l.Generation()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for lag, full := range map[uint64]bool{1: false, 349: false, 1024: false, 1025: true} {
+			d, err := l.Changes(newest - lag)
+			if want := min(int(lag), 350); err != nil || d.Full != full || len(d.Changed) != want {
+				t.Errorf("%d behind: full %t, %d changed, %v; want %t, %d", lag, d.Full, len(d.Changed), err, full, want)
+			}
+		}
+	}
+}

@@ -15,7 +15,6 @@ import (
 // The buckets; see the package comment for what they hold.
 var (
 	bucketAttachments = []byte("attachments")
-	bucketContainers  = []byte("containers")
 	bucketAddresses   = []byte("addresses")
 	bucketBitmaps     = []byte("bitmaps")
 	bucketCursors     = []byte("cursors")
@@ -28,7 +27,7 @@ var (
 )
 
 func buckets() [][]byte {
-	return [][]byte{bucketAttachments, bucketContainers, bucketAddresses, bucketBitmaps,
+	return [][]byte{bucketAttachments, bucketAddresses, bucketBitmaps,
 		bucketCursors, bucketPorts, bucketChanges, bucketHolders, bucketStamps, bucketRemotes, bucketMeta}
 }
 
@@ -96,19 +95,39 @@ func (t *Tx) InUse(k Key) (bool, error) {
 	return false, nil
 }
 
-// ByContainer returns all records of a container.
+// ByContainer returns all records of a container. It looks into one network
+// after the other, which are few, and there is no index that each ADD and DEL
+// would have to keep.
 func (t *Tx) ByContainer(id string) ([]Record, error) {
 	var records []Record
-	err := t.scan(bucketContainers, append([]byte(id), 0), func(key, _ []byte) error {
-		k := parseKey(key)
-		k.Container, k.Network = k.Network, k.Container
-		r, ok, err := t.Attachment(k)
-		if ok {
+	for network := range t.networks() {
+		err := t.scan(bucketAttachments, []byte(network+"\x00"+id+"\x00"), func(_, data []byte) error {
+			r, err := decode(data)
 			records = append(records, r)
+			return err
+		})
+		if err != nil {
+			return records, err
 		}
-		return err
-	})
-	return records, err
+	}
+	return records, nil
+}
+
+// networks gives the names of the networks that have attachments, in order.
+func (t *Tx) networks() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for start := []byte{}; ; {
+			name := ""
+			for key := range t.from(bucketAttachments, start) {
+				name = parseKey(key).Network
+				break
+			}
+			if name == "" || !yield(name) {
+				return
+			}
+			start = []byte(name + "\x01") // behind all keys that begin with the name and \0
+		}
+	}
 }
 
 // Put writes the record and reserves its addresses and ports. It fails with a
@@ -133,9 +152,6 @@ func (t *Tx) Put(r Record) error {
 		return fmt.Errorf("ledger: encode %s: %w", r.Key, err)
 	}
 	if err := t.put(bucketAttachments, r.bytes(), data); err != nil {
-		return err
-	}
-	if err := t.put(bucketContainers, r.byContainer(), nil); err != nil {
 		return err
 	}
 	return t.changed(r.Key)
@@ -169,9 +185,6 @@ func (t *Tx) clear(k Key) error {
 		if err := t.freePort(k, p); err != nil {
 			return err
 		}
-	}
-	if err := t.remove(bucketContainers, k.byContainer()); err != nil {
-		return err
 	}
 	return t.remove(bucketAttachments, k.bytes())
 }
@@ -240,10 +253,6 @@ func (t *Tx) scan(bucket, prefix []byte, fn func(key, value []byte) error) error
 
 func (k Key) bytes() []byte {
 	return []byte(k.Network + "\x00" + k.Container + "\x00" + k.IfName + "\x00" + k.Part)
-}
-
-func (k Key) byContainer() []byte {
-	return []byte(k.Container + "\x00" + k.Network + "\x00" + k.IfName + "\x00" + k.Part)
 }
 
 func parseKey(b []byte) Key {

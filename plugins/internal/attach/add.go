@@ -42,6 +42,21 @@ func (a *Attacher) Add(ctx context.Context, req *cni.Request) (*current.Result, 
 		return nil, cni.Wrap(cni.CodeKernel, err)
 	}
 	defer host.Close()
+	result, err := a.attempt(ctx, p, host, container)
+	if !errors.Is(err, errUnfinished) {
+		return result, err
+	}
+	if err := a.clearAway(ctx, req); err != nil {
+		return nil, err
+	}
+	if p, err = a.parse(req); err != nil {
+		return nil, err
+	}
+	return a.attempt(ctx, p, host, container)
+}
+
+// attempt is add, undone if it fails.
+func (a *Attacher) attempt(ctx context.Context, p *plan, host *kernel.Host, container *kernel.Container) (*current.Result, error) {
 	var u undo
 	result, err := a.add(ctx, p, host, container, &u)
 	if err != nil {
@@ -84,22 +99,41 @@ func (a *Attacher) admit(ctx context.Context, p *plan, container *kernel.Contain
 				WithHint("DEL the earlier attachment first, or choose another CNI_IFNAME")
 		}
 	}
-	key := ledger.Key(p.at)
-	var stale bool
-	err := a.Ledger.View(func(tx *ledger.Tx) error {
-		_, found, err := tx.Attachment(key)
-		stale = found
-		return err
-	})
-	if err != nil {
-		return refused(err)
-	}
-	if stale {
-		if err := a.Del(ctx, p.req); err != nil {
-			return fmt.Errorf("clear away an unfinished attachment: %w", err)
+	if p.reservesElsewhere() {
+		stale, err := a.lookUp(p.at)
+		if err != nil {
+			return err
+		}
+		if stale != nil {
+			if err := a.clearAway(ctx, p.req); err != nil {
+				return err
+			}
 		}
 	}
 	return a.testBind(p.ports)
+}
+
+// errUnfinished means that the ledger has the attachment already: a killed ADD has
+// left it, because one that has ended left an interface too.
+var errUnfinished = errors.New("an unfinished attachment is in the ledger")
+
+// clearAway takes back what an ADD of the same name left when it was killed.
+func (a *Attacher) clearAway(ctx context.Context, req *cni.Request) error {
+	if err := a.Del(ctx, req); err != nil {
+		return fmt.Errorf("clear away an unfinished attachment: %w", err)
+	}
+	return nil
+}
+
+// reservesElsewhere tells whether a reservation has effects outside of the
+// ledger's transaction. Then what is stale must be found before it, and not in
+// it, which takes a look into the ledger more.
+func (p *plan) reservesElsewhere() bool {
+	switch p.source.(type) {
+	case ledgerPool, fixed:
+		return false
+	}
+	return true
 }
 
 // add is the transaction. What it did before it failed is in u.

@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -74,6 +75,9 @@ func (a *Attacher) complete(conf Conf, req *cni.Request) (Conf, error) {
 // the ledger, all of them or none.
 func (a *Attacher) reserve(ctx context.Context, p *plan, u *undo) error {
 	_, err := p.addressing.reserve(ctx, p.at, func(tx *ledger.Tx, grant Grant) error {
+		if _, stale, err := tx.Attachment(ledger.Key(p.at)); stale || err != nil {
+			return cmp.Or(err, errUnfinished)
+		}
 		if kind := p.req.Conf.IPAM.Type; kind != "" && len(grant.Addresses) == 0 {
 			return cni.Errorf(cni.CodeConfig, "key ipam: type %s gave no address", kind)
 		}
@@ -136,7 +140,7 @@ func (p *plan) fillRecord(a *Attacher) error {
 		Plugin:  a.Mode.Name,
 		Request: json.RawMessage(p.req.Stdin),
 		Args:    p.req.RawArgs,
-		Created: time.Now(),
+		Created: time.Now().UTC(), // local time would take the reading of the time zone
 	}
 	_, pair := p.wiring.Owned.Link.(wire.Veth)
 	p.record.LinkInside = p.wiring.Owned.Link != nil && !pair

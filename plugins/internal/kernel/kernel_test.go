@@ -89,6 +89,36 @@ func TestDeletedLinksAreGoneAtOnce(t *testing.T) {
 
 func pid() string { self, _ := os.Readlink("/proc/self"); return self }
 
+// TestPortsHaveNoAddresses: not even a link-local one. A link whose MTU is too
+// small for IPv6 comes up too.
+func TestPortsHaveNoAddresses(t *testing.T) {
+	for _, mtu := range []int{1400, 1200} {
+		world(t, func(h *kernel.Host, c *kernel.Container, host, container *netns.Namespace) {
+			if err := h.EnsureBridge(bridge()); err != nil {
+				t.Fatal(err)
+			}
+			want := veth()
+			want.MTU = mtu
+			made, err := h.CreateLink(c, want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			owned := wire.Owned{Link: want, Loopback: true}
+			inner, err := c.Configure(owned, made)
+			if err != nil || inner.Name != "eth0" || inner.MTU != mtu || inner.MAC.String() != want.MAC.String() {
+				t.Errorf("MTU %d: the container's end is %+v, %v", mtu, inner, err)
+			}
+			out, err := host.Output("ip", "addr", "show", "vethtest")
+			if err != nil || !strings.Contains(out, "state UP") || strings.Contains(out, "inet") {
+				t.Errorf("MTU %d: %s, %v", mtu, out, err)
+			}
+			if out, err := container.Output("ip", "addr", "show", "lo"); err != nil || !strings.Contains(out, "UP") {
+				t.Errorf("MTU %d: %s, %v", mtu, out, err)
+			}
+		})
+	}
+}
+
 func TestOneVethRequestSetsEverything(t *testing.T) {
 	world(t, func(h *kernel.Host, c *kernel.Container, host, container *netns.Namespace) {
 		if err := h.EnsureBridge(bridge()); err != nil {

@@ -49,8 +49,8 @@ func (h *Host) Close() {
 }
 
 // Container is the namespace of a container, with a netlink socket in it.
-// Nothing switches the namespace of a thread but the opening of the socket and
-// the writing of sysctls.
+// Nothing switches the namespace of a thread but the opening of sockets and the
+// writing of sysctls.
 type Container struct {
 	Path string
 	ns   netns.NsHandle
@@ -79,11 +79,7 @@ func OpenContainer(path string, ownAllowed bool) (*Container, error) {
 		c.Close()
 		return nil, err
 	}
-	err = c.do(func() (err error) {
-		c.rt, err = dial()
-		return err
-	})
-	if err != nil {
+	if c.rt, err = dialIn(ns); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("open netlink in %s: %w", path, err)
 	}
@@ -169,47 +165,17 @@ func isOwn(ns netns.NsHandle) (bool, error) {
 	return own.Dev == other.Dev && own.Ino == other.Ino, nil
 }
 
-// do runs fn on a thread inside the container's namespace: the calling one,
-// unless that is the first thread of the process, whose namespace is what
-// /proc/self shows for all of it, or could not be put back.
+// do runs fn on a thread inside the container's namespace. The thread is
+// handed back only if it could be put back; otherwise it ends with its
+// goroutine. It is never the first thread of the process, whose namespace is
+// what /proc/self shows for all of it.
 func (c *Container) do(fn func() error) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if unix.Gettid() != unix.Getpid() {
-		if own, err := openOwn(); err == nil {
-			defer own.Close()
-			// The way back is tried before it is needed: who may enter his own
-			// namespace now may do so from the container's.
-			if netns.Set(own) == nil {
-				return c.visit(own, fn)
-			}
-		}
-	}
-	return c.apart(fn)
-}
-
-// visit enters the container's namespace on the calling thread, and leaves it.
-func (c *Container) visit(own netns.NsHandle, fn func() error) error {
-	if err := netns.Set(c.ns); err != nil {
-		return fmt.Errorf("enter network namespace %s: %w", c.Path, err)
-	}
-	defer func() {
-		if err := netns.Set(own); err != nil { // to go on would change the wrong namespace
-			panic(fmt.Sprintf("leave network namespace %s: %v", c.Path, err))
-		}
-	}()
-	return fn()
-}
-
-// apart runs fn on a thread of its own, which is handed back only if it could
-// be put back; otherwise it ends with its goroutine.
-func (c *Container) apart(fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
 			// While this goroutine waits here it occupies the first thread.
-			done <- c.apart(fn)
+			done <- c.do(fn)
 			runtime.UnlockOSThread()
 			return
 		}

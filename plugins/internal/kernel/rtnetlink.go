@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,6 +33,24 @@ func dial() (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink: %w", err)
 	}
+	return setUpConn(fd)
+}
+
+// dialIn opens a socket in another namespace.
+func dialIn(ns netns.NsHandle) (*conn, error) {
+	own, err := openOwn()
+	if err != nil {
+		return nil, err
+	}
+	defer own.Close()
+	fd, err := socketIn(int(ns), int(own))
+	if err != nil {
+		return nil, err
+	}
+	return setUpConn(fd)
+}
+
+func setUpConn(fd int) (*conn, error) {
 	// All three are younger than netlink: without them errors repeat the
 	// request, say nothing but a number, and dumps are not filtered.
 	for _, option := range []int{unix.NETLINK_CAP_ACK, unix.NETLINK_EXT_ACK, unix.NETLINK_GET_STRICT_CHK} {
