@@ -143,7 +143,7 @@ func (c *control) converse(conn *net.UnixConn) {
 	if _, err := io.WriteString(conn, reply); err != nil {
 		return
 	}
-	if reply == "bye\n" {
+	if strings.HasPrefix(reply, client.Bye) {
 		c.quit()
 	}
 }
@@ -249,10 +249,15 @@ func (d *Daemon) syncCommand(ctx context.Context, args []string, files []*os.Fil
 
 func (d *Daemon) quitCommand(ctx context.Context) (string, error) {
 	idle, n, err := d.Idle(ctx)
-	if err != nil || idle {
-		return "bye", err
+	switch {
+	case err != nil:
+		return "", err
+	case !idle:
+		return fmt.Sprintf("busy %d", n), nil
+	case d.cfg.Guarded:
+		return fmt.Sprint(client.Bye, os.Getpid(), " ", os.Getppid()), nil
 	}
-	return fmt.Sprintf("busy %d", n), nil
+	return fmt.Sprint(client.Bye, os.Getpid()), nil
 }
 
 func asJSON(v any) (string, error) {

@@ -46,6 +46,8 @@ type Config struct {
 	// Metrics is an address on which to serve /metrics over HTTP, "" for none.
 	Metrics string
 	Forward forward.Options
+	// Guarded: our parent process is a guard, which ends with us.
+	Guarded bool
 	// Yield [nothing] is called between the steps of taking a change in, and
 	// lets questions go first; see turnTaker.
 	Yield func()

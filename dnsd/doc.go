@@ -25,7 +25,8 @@
 //	                            own namespace, by sockets that come along; the
 //	                            gateways are those with another port than 53.
 //	                            Else error TEXT
-//	quit-if-idle                bye, or busy COUNT
+//	quit-if-idle                bye PID [PID], the processes that end now, or
+//	                            busy COUNT
 //	status                      JSON
 //	records [NETWORK]           JSON
 //	lookup CONTAINER NAME       JSON: what the name is to the container, and why

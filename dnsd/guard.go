@@ -70,7 +70,7 @@ func (g *guard) once(ready *os.File) (status int, killed bool) {
 		cmd.ExtraFiles = []*os.File{ready}
 		defer ready.Close() //nolint:errcheck // the child has its own
 	}
-	cmd.Args = append([]string{os.Args[0]}, args...)
+	cmd.Args = append([]string{os.Args[0]}, append(args[:len(args):len(args)], "--guarded")...)
 	cmd.Stderr = g.stderr
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintf(g.stderr, "dnsd: %v\n", err)

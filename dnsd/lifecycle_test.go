@@ -69,6 +69,12 @@ func (w *world) gone(pid int) {
 	w.t.Errorf("process %d is still there", pid)
 }
 
+// ended tells whether a process is gone, or waits for nothing but its parent.
+func ended(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return err != nil || strings.Contains(string(text), "\nState:\tZ")
+}
+
 // appears waits until a directory's watcher has seen a name appear.
 func appears(t testing.TB, w *watch.Watcher, name string) {
 	t.Helper()
@@ -288,8 +294,14 @@ func TestQuit(t *testing.T) {
 		t.Fatalf("with a name: %q, %v", reply, err)
 	}
 	w.remove(web.key)
+	guard := parent(t, st.PID)
+	asked := time.Now()
 	if err := client.Quit(context.Background(), w.dir); err != nil {
 		t.Fatal(err)
+	}
+	// They are gone when it returns, unless it has lost its patience.
+	if quick := time.Since(asked) < client.Patience; quick && (!ended(st.PID) || !ended(guard)) {
+		t.Errorf("Quit has returned, and process %d or its guard %d is still there", st.PID, guard)
 	}
 	w.gone(st.PID)
 	for _, name := range []string{"dnsd.sock", "dnsd.lock"} {

@@ -124,6 +124,7 @@ func parseFlags(args []string, stderr io.Writer) (Config, options, error) {
 	f.IntVar(&c.Forward.Total, "max-total", 0, "questions under way upstream (default 8192)")
 	f.IntVar(&o.readyFD, "ready-fd", -1, "`descriptor` to write a line to when ready")
 	f.BoolVar(&o.guard, "guard", false, "start again when killed")
+	f.BoolVar(&c.Guarded, "guarded", false, "the parent process is a guard (which says so itself)")
 	f.StringVar(&o.logFile, "log", "", "`file` to append the log to (default standard error)")
 	if err := f.Parse(args); err != nil {
 		return c, o, err

@@ -152,7 +152,7 @@ func TestCommands(t *testing.T) {
 		"sync x\n":         "error generation \"x\" is no number\n",
 		"sync\n":           "error no such command: \"sync\"\n",
 		"sync 1 a b c\n":   "error no such command: \"sync 1 a b c\"\n",
-		"quit-if-idle\n":   "bye\n",
+		"quit-if-idle\n":   fmt.Sprintf("bye %d\n", os.Getpid()),
 		"records\n":        "[]\n",
 		"lookup x web\n":   "error no container \"x\" has names here\n",
 		"\n":               "error no such command: \"\"\n",

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -285,7 +286,7 @@ func forwardPoints() []point {
 }
 
 // try sends a point's message and checks the reply.
-func (p point) try(way path) error {
+func (p point) try(way path, wait time.Duration) error {
 	conn, err := way.dial()
 	if err != nil {
 		return err
@@ -294,7 +295,6 @@ func (p point) try(way path) error {
 	if err := send(conn, p.send); err != nil {
 		return err
 	}
-	wait := patience
 	if p.silent {
 		wait = silence
 	}
@@ -322,7 +322,7 @@ func TestRFC(t *testing.T) {
 			for _, p := range rfcPoints() {
 				if p.fits(way) {
 					t.Run(p.rfc+" "+p.name, func(t *testing.T) {
-						if err := p.try(way); err != nil {
+						if err := p.try(way, patience); err != nil {
 							t.Error(err)
 						}
 					})
@@ -337,7 +337,7 @@ func TestRFC(t *testing.T) {
 		for _, p := range forwardPoints() {
 			if p.fits(way) {
 				t.Run("forward "+way.String()+" "+p.rfc+" "+p.name, func(t *testing.T) {
-					if err := p.try(way); err != nil {
+					if err := p.try(way, patience); err != nil {
 						t.Error(err)
 					}
 				})

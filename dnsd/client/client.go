@@ -17,9 +17,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Patience is how long Sync and Quit take at most.
@@ -84,15 +87,54 @@ func Sync(ctx context.Context, stateDir, dnsdPath string, gen uint64, network st
 	return err
 }
 
-// Quit makes a resolver that has nothing to serve go now rather than later. It
-// is no error if it has something to serve, or if there is none.
+// Bye begins the reply of a resolver that ends; its processes follow.
+const Bye = "bye "
+
+// Quit makes a resolver that has nothing to serve go now rather than later, and
+// returns when it is gone. It is no error if it has something to serve, or if
+// there is none.
 func Quit(ctx context.Context, stateDir string) error {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
-	if _, err := Do(ctx, stateDir, "quit-if-idle"); !errors.Is(err, ErrNotRunning) {
+	reply, err := Do(ctx, stateDir, "quit-if-idle")
+	switch {
+	case errors.Is(err, ErrNotRunning):
+		return nil
+	case err != nil:
 		return err
 	}
+	if processes, going := strings.CutPrefix(reply, Bye); going {
+		for _, word := range strings.Fields(processes) {
+			awaitEnd(ctx, word)
+		}
+	}
 	return nil
+}
+
+// awaitEnd waits until a resolver's process has ended, as long as the context
+// lasts. In a PID namespace of our own the number is somebody else's or
+// nobody's; then there is nothing to wait for.
+func awaitEnd(ctx context.Context, process string) {
+	pid, err := strconv.Atoi(process)
+	if err != nil {
+		return
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return // it has ended
+	}
+	defer unix.Close(fd) //nolint:errcheck // only served the wait
+	name, err := os.ReadFile(filepath.Join("/proc", process, "comm"))
+	if err != nil || string(name) != "dnsd\n" {
+		return
+	}
+	deadline, _ := ctx.Deadline()
+	for left := time.Until(deadline); left > 0; left = time.Until(deadline) {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
+		if n > 0 || (err != nil && !errors.Is(err, unix.EINTR)) {
+			return
+		}
+	}
 }
 
 // Do sends one command and returns the reply, or the error that it names.
