@@ -87,8 +87,8 @@ bench: build reference ## ADD and DEL beside the reference plugins, netavark and
 	$(GO) run ./bench/attach -page docs/performance.md $(BENCH)
 
 .PHONY: bench-ports
-bench-ports: build reference ## published ports beside the reference portmap, 0 to 1,000 containers
-	$(GO) run ./bench/ports -ours $(BIN)/cni -reference $(BIN)/reference
+bench-ports: build reference ## published ports beside the reference portmap, 0 to 1,000 containers; writes docs/firewall.md (5 min)
+	$(GO) run ./bench/ports -ours $(BIN)/cni -reference $(BIN)/reference -page docs/firewall.md $(BENCH_PORTS)
 
 .PHONY: bench-dns
 bench-dns: build ## the resolver beside dnsmasq and the library's server; writes docs/dns.md (4 min)

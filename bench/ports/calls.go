@@ -13,13 +13,23 @@ type point struct {
 	rows            []row
 }
 
-// A row is one implementation's share of a point. Idle are calls without any
-// ports, which a portmap plugin passes on: its own start and end. What is above
-// that is the firewall's share.
+// A row is one implementation's share of a point.
 type row struct {
-	name             string
-	adds, dels, idle []time.Duration
+	name     string
+	add, del calls
 }
+
+// calls are those of one verb, with ports and without any. The latter a portmap
+// plugin passes on: its own start and end. What is above that is the firewall's
+// own share.
+type calls struct{ ports, idle []time.Duration }
+
+func (c calls) own() time.Duration { return median(c.ports) - median(c.idle) }
+
+// settled is how long a host is left alone before its turn: the calls on the
+// host before leave programs that end, and memory that the kernel frees, some
+// 100 ms after they have returned.
+const settled = 150 * time.Millisecond
 
 // measure calls all worlds in turn.
 func (p *point) measure(worlds []*world, rounds int) error {
@@ -38,21 +48,26 @@ func (p *point) measure(worlds []*world, rounds int) error {
 	return nil
 }
 
+// once calls one implementation: without ports and with them.
 func (r *row) once(w *world, c container, ports int, counts bool) error {
-	idle, err := w.call("ADD", container{id: "idle", address: c.address}, 0)
-	if err != nil {
-		return err
-	}
-	add, err := w.call("ADD", c, ports)
-	if err != nil {
-		return err
-	}
-	del, err := w.call("DEL", c, ports)
-	if err != nil {
-		return err
-	}
-	if counts {
-		r.adds, r.dels, r.idle = append(r.adds, add), append(r.dels, del), append(r.idle, idle)
+	time.Sleep(settled)
+	idle := container{id: "idle", address: c.address}
+	for _, step := range []struct {
+		verb  string
+		c     container
+		ports int
+		into  *[]time.Duration
+	}{
+		{"ADD", idle, 0, &r.add.idle}, {"ADD", c, ports, &r.add.ports},
+		{"DEL", c, ports, &r.del.ports}, {"DEL", idle, 0, &r.del.idle},
+	} {
+		took, err := w.call(step.verb, step.c, step.ports)
+		if err != nil {
+			return err
+		}
+		if counts {
+			*step.into = append(*step.into, took)
+		}
 	}
 	return nil
 }

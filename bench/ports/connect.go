@@ -29,6 +29,9 @@ type rates struct {
 // more, which leads to the real container and is their last; the only port is
 // in a world of its own.
 func connectionRates(o options, filled []*world) ([]rates, error) {
+	if o.connections == 0 {
+		return nil, nil
+	}
 	var all []rates
 	var paths []*path
 	for _, w := range filled {

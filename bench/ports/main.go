@@ -20,13 +20,16 @@ type options struct {
 	rounds          int
 	attached, ports []int
 	connections     int
+	page            string
+	command         string
 }
 
 func main() {
-	var o options
+	o := options{command: strings.Join(append([]string{"bench/ports"}, os.Args[1:]...), " ")}
 	flag.StringVar(&o.ours, "ours", "bin/cni", "directory of our plugins")
 	flag.StringVar(&o.reference, "reference", "bin/reference", "directory of the reference plugins")
 	flag.IntVar(&o.rounds, "n", 15, "rounds that count, at each point")
+	flag.StringVar(&o.page, "page", "", "page of documentation that gets the figures")
 	attached := flag.String("attached", "0,100,500,1000", "containers that publish a port already")
 	ports := flag.String("ports", "1,3,20", "ports that the measured container publishes")
 	flag.IntVar(&o.connections, "connections", 3000, "connections in a round; 0 leaves that part out")
@@ -83,17 +86,11 @@ func run(o options) error {
 		}
 		progress("%d attached: done", level)
 	}
-	reportCalls(os.Stdout, calls)
-	if o.connections == 0 {
-		return nil
-	}
 	rates, err := connectionRates(o, worlds)
 	if err != nil {
 		return err
 	}
-	reportRates(os.Stdout, rates)
-	reportTargets(os.Stdout, calls, rates)
-	return nil
+	return report(o, calls, rates)
 }
 
 // progress tells on the standard error what the run is at.

@@ -3,72 +3,105 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"io"
+	"os"
 	"slices"
 	"time"
+
+	"github.com/netctl/netctl/bench/page"
 )
 
-// reportCalls prints a row per implementation and point. Ratios are to the
-// reference with iptables.
-func reportCalls(w io.Writer, points []point) {
-	fmt.Fprintf(w, "portmap alone, p50 ms [p10..p90]; \"own\" is what ports add to a call without any; n=%d, interleaved\n", len(points[0].rows[0].adds))
-	const format = "%8v %5v  %-21s %-24s %6s %7s  %-24s %6s %7s\n"
-	fmt.Fprintf(w, format, "attached", "ports", "", "ADD", "own", "ratio", "DEL", "own", "ratio")
+// report prints what was found and writes it into the page.
+func report(o options, points []point, all []rates) error {
+	s := page.New("ports")
+	s.Printf("`%s` (%s). The chained portmap plugin alone, beside the reference portmap, each with both mechanisms:", o.command, page.Machine())
+	s.Printf("milliseconds from the start of the program to its end, p50 [p10..p90], %d calls each, interleaved. \"Own\" is what ports add", o.rounds)
+	s.Printf("to the median of calls without any; \"x\" is the reference's own share with iptables, divided by this one.")
+	s.Printf("\n### Targets")
+	s.Targets(targets(points, all))
+	for _, verb := range []string{"ADD", "DEL"} {
+		s.Printf("### %s", verb)
+		s.Table(callTable(points, verb))
+	}
+	if len(all) > 0 {
+		s.Printf("### New TCP connections per second, in thousands, through the last of %d published ports", all[0].published)
+		s.Table(rateTable(all))
+	}
+	fmt.Fprint(os.Stdout, s)
+	if o.page == "" {
+		return nil
+	}
+	return s.Write(o.page)
+}
+
+func (r row) of(verb string) calls {
+	if verb == "ADD" {
+		return r.add
+	}
+	return r.del
+}
+
+// callTable has a row per point and a column per implementation.
+func callTable(points []point, verb string) [][]string {
+	rows := [][]string{{"attached", "ports"}}
+	for _, r := range points[0].rows {
+		rows[0] = append(rows[0], r.name)
+	}
 	for _, p := range points {
+		line := []string{fmt.Sprint(p.attached), fmt.Sprint(p.ports)}
+		base := p.rows[0].of(verb).own()
 		for _, r := range p.rows {
-			idle := median(r.idle)
-			fmt.Fprintf(w, format, p.attached, p.ports, r.name,
-				spread(r.adds, ms), fmt.Sprintf("%.1f", ms(median(r.adds)-idle)), fmt.Sprintf("%.3f", ratio(r.adds, p.rows[0].adds)),
-				spread(r.dels, ms), fmt.Sprintf("%.1f", ms(median(r.dels)-idle)), fmt.Sprintf("%.3f", ratio(r.dels, p.rows[0].dels)))
+			c := r.of(verb)
+			line = append(line, fmt.Sprintf("%s, own %.1f, %.1f x", spread(c.ports, ms), ms(c.own()), float64(base)/float64(c.own())))
 		}
+		rows = append(rows, line)
 	}
+	return rows
 }
 
-func reportRates(w io.Writer, all []rates) {
-	fmt.Fprintf(w, "\nnew TCP connections per second, thousands, p50 [p10..p90]; last of %d published ports; n=%d, interleaved\n",
-		all[0].published, len(all[0].only.rates))
-	const format = "%-21s %-22s %-22s %-22s %10s %12s\n"
-	fmt.Fprintf(w, format, "", "through the only port", "through the last", "container, direct", "last/only", "last/direct")
+func rateTable(all []rates) [][]string {
+	rows := [][]string{{"", "through the only port", "through the last", "container's own address", "last / only", "last / own address"}}
 	for _, r := range all {
-		fmt.Fprintf(w, format, r.name, spread(r.only.rates, thousands), spread(r.last.rates, thousands), spread(r.direct.rates, thousands),
-			fmt.Sprintf("%.2f", ratio(r.last.rates, r.only.rates)), fmt.Sprintf("%.2f", ratio(r.last.rates, r.direct.rates)))
+		rows = append(rows, []string{r.name, spread(r.only.rates, thousands), spread(r.last.rates, thousands), spread(r.direct.rates, thousands),
+			fmt.Sprintf("%.2f", ratio(r.last.rates, r.only.rates)), fmt.Sprintf("%.2f", ratio(r.last.rates, r.direct.rates))})
 	}
+	return rows
 }
 
-// reportTargets says which of the targets were reached.
-func reportTargets(w io.Writer, points []point, all []rates) {
-	fmt.Fprintln(w)
-	verdict := func(met bool, format string, args ...any) {
-		word := "missed"
-		if met {
-			word = "met"
-		}
-		fmt.Fprintf(w, "%-7s %s\n", word, fmt.Sprintf(format, args...))
-	}
-	worst, where := 0.0, point{}
-	for _, p := range points {
-		base, ours := p.rows[0], p.rows[2]
-		for _, share := range []float64{
-			float64(own(ours.adds, ours.idle)) / float64(own(base.adds, base.idle)),
-			float64(own(ours.dels, ours.idle)) / float64(own(base.dels, base.idle)),
-		} {
-			if share > worst {
-				worst, where = share, p
+// The places of our implementations among the rows; the reference's with
+// iptables is the first.
+const (
+	oursIPTables = 2
+	oursNFTables = 3
+)
+
+// targets are the specification's.
+func targets(points []point, all []rates) []page.Target {
+	worst := page.Target{Limit: 5, AtLeast: true, Unit: " x"}
+	var grown []page.Target
+	for _, verb := range []string{"ADD", "DEL"} {
+		for _, p := range points {
+			faster := float64(p.rows[0].of(verb).own()) / float64(p.rows[oursIPTables].of(verb).own())
+			if worst.Measured == 0 || faster < worst.Measured {
+				worst.Measured = faster
+				worst.What = fmt.Sprintf("iptables: the reference's own share / ours, at the worst point (%s, %d published, %d attached)", verb, p.ports, p.attached)
 			}
 		}
+		for _, ports := range portsOf(points) {
+			first, last := ofPorts(points, ports)
+			grown = append(grown, page.Target{
+				What:  fmt.Sprintf("nftables: own share of %s, %d published, from %d to %d attached", verb, ports, first.attached, last.attached),
+				Limit: 0.5, Unit: " ms more", Measured: ms(last.rows[oursNFTables].of(verb).own() - first.rows[oursNFTables].of(verb).own()),
+			})
+		}
 	}
-	verdict(worst <= 0.2, "iptables: own share at least 5 x less than the reference's at every point: the worst is %.1f x, with %d ports beside %d",
-		1/worst, where.ports, where.attached)
-	for _, ports := range portsOf(points) {
-		first, last := ofPorts(points, ports)
-		add := ms(own(last.rows[3].adds, last.rows[3].idle)) - ms(own(first.rows[3].adds, first.rows[3].idle))
-		del := ms(own(last.rows[3].dels, last.rows[3].idle)) - ms(own(first.rows[3].dels, first.rows[3].idle))
-		verdict(add < 1 && del < 1, "nftables' own share does not grow: %d ports, %d -> %d attached: ADD %+.1f ms, DEL %+.1f ms", ports, first.attached, last.attached, add, del)
+	list := append([]page.Target{worst}, grown...)
+	for i, r := range all {
+		if i >= oursIPTables {
+			list = append(list, page.Target{What: fmt.Sprintf("%s: connections through the last of %d ports / through the only one", r.name, r.published),
+				Limit: 0.95, AtLeast: true, Measured: ratio(r.last.rates, r.only.rates)})
+		}
 	}
-	for _, r := range all[2:] {
-		flat := ratio(r.last.rates, r.only.rates)
-		verdict(flat >= 0.95, "%s: the last of %d ports at least 0.95 x the only one: %.2f", r.name, r.published, flat)
-	}
+	return list
 }
 
 func portsOf(points []point) (all []int) {
@@ -85,8 +118,6 @@ func ofPorts(points []point, ports int) (first, last point) {
 	mine := slices.DeleteFunc(slices.Clone(points), func(p point) bool { return p.ports != ports })
 	return mine[0], mine[len(mine)-1]
 }
-
-func own(calls, idle []time.Duration) time.Duration { return median(calls) - median(idle) }
 
 // measured is what has a median.
 type measured interface{ ~int64 | ~float64 }

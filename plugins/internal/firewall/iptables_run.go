@@ -188,7 +188,11 @@ func (t *iptables) rewriteAll(ctx context.Context, l *lock, in []family, slow re
 // own processes away: when another program changes the rules between the
 // reading and the writing, or iptables-save leaves some out (it does, without
 // an error, when the kernel is short of memory), iptables-restore refuses the
-// whole, and what is there now must be read.
+// whole, and what is there now must be read. It was once seen to refuse a line
+// by 'Bad state "DNAT"', a complaint of its match "state" alone, which nothing of
+// ours uses: iptables-save must have written a "conntrack" as "state", which it
+// does for a bit of the rule in the kernel. Some thousand readings beside
+// changes have not shown it again.
 const attempts = 3
 
 func (t *iptables) rewrite(ctx context.Context, l *lock, f family, slow rewriter) error {

@@ -232,7 +232,15 @@ func deviceKey(name string) []byte {
 
 // mappingElements leads a published port or range to its container. A range
 // whose ports keep their numbers is one element; one whose ports are shifted is
-// an element per port, as nftables cannot calculate.
+// an element per port.
+//
+// The kernel would accept NF_NAT_RANGE_PROTO_OFFSET from nf_tables, but
+// nft_nat.c leaves base_proto at 0, so the n-th port of the target range is the
+// port modulo the range's length. A range for which that is the right one is, in
+// general, wider than what is published, and when the tuple it leads to is in
+// use, nf_nat_l4proto_unique_tuple goes on to the range's next port: a client
+// with two addresses of the host to connect to would reach ports that nobody
+// published. nft cannot print the flag either.
 func mappingElements(f family, a wire.Attachment, p wire.Publish) []element {
 	comment := mappingComment(a, p)
 	if p.Count > 1 && p.HostPort == p.ContainerPort {
