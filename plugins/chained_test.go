@@ -3,6 +3,7 @@ package plugins_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,7 +41,10 @@ func (h *host) link(verb, container string, ns *netns.Namespace, plugin string, 
 	if err := json.Unmarshal([]byte(plugin), &keys); err != nil {
 		h.t.Fatal(err)
 	}
-	keys["cniVersion"], keys["name"] = "1.0.0", "testnet"
+	keys["cniVersion"] = "1.0.0"
+	if keys["name"] == nil {
+		keys["name"] = "testnet"
+	}
 	if previous != nil {
 		keys["prevResult"] = previous
 	}
@@ -93,6 +97,65 @@ func TestChainedPluginsShareTheMechanism(t *testing.T) {
 			h.chain("DEL", "a", nil, list, nil)
 			h.wantClean()
 		})
+	}
+}
+
+// TestTwoNetworksOnABridge have each their own policy, in whatever order they
+// come and go: one publishes and reaches the outside, the other is internal.
+func TestTwoNetworksOnABridge(t *testing.T) {
+	const bridge = `"type":"bridge","bridge":"br0","isDefaultGateway":true,"ipMasq":true`
+	open := []string{`{"name":"open",` + bridge + `,"ipam":{"type":"netctl-ipam","ranges":[[{"subnet":"10.88.0.0/24"}],[{"subnet":"fd00:88::/64"}]]},
+		"runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80}]}}`}
+	inner := []string{`{"name":"inner",` + bridge + `,"internal":true,"ipam":{"type":"netctl-ipam","ranges":[[{"subnet":"10.89.0.0/24"}],[{"subnet":"fd00:89::/64"}]]}}`}
+	for _, backend := range []string{"iptables", "nftables"} {
+		for name, first := range map[string][]string{"open": open, "internal": inner} {
+			t.Run(backend+"/"+name+" first", func(t *testing.T) {
+				t.Parallel()
+				h := newHost(t)
+				h.env = []string{"NETCTL_FIREWALL=" + backend}
+				out, a, b := h.outside(), h.container(), h.container()
+				on(t, h.ns, `ip link add br0 type bridge forward_delay 0
+					sysctl -qw net.ipv6.conf.br0.accept_dad=0; ip link set br0 up
+					for a in 10.88.0.1/24 10.89.0.1/24; do ip addr add $a dev br0; done`)
+				second := inner
+				if name == "internal" {
+					second, a, b = open, b, a
+				}
+				h.chain("ADD", "first", a, first, nil)
+				h.chain("ADD", "second", b, second, nil)
+				if name == "internal" {
+					a, b = b, a
+				}
+				for _, at := range []struct{ web, published, member, far string }{
+					{"10.88.0.2:80", "192.0.2.1:8080", "10.89.0.2:80", "192.0.2.9:7"},
+					{"[fd00:88::2]:80", "[2001:db8::1]:8080", "[fd00:89::2]:80", "[2001:db8::9]:7"},
+				} {
+					serve(t, a, at.web, "a")
+					serve(t, b, at.member, "b")
+					serve(t, out, at.far, "out")
+					for from, asks := range map[*netns.Namespace][3]string{
+						out: {at.published, "a"}, a: {at.far, "out"}, h.ns: {at.member, "b"}, b: {at.far, ""},
+					} {
+						answer := func() (string, error) { return askPatiently(from, "tcp", netip.MustParseAddrPort(asks[0])) }
+						if asks[1] == "" {
+							answer = func() (string, error) { return ask(from, asks[0]) }
+						}
+						if got, _ := answer(); got != asks[1] {
+							t.Errorf("%s: answered by %q, want %q", asks[0], got, asks[1])
+						}
+					}
+				}
+				h.chain("DEL", "first", nil, first, nil)
+				if got, _ := ask(out, "192.0.2.1:8080"); (got == "a") != (name == "internal") {
+					t.Errorf("with the second alone, the published port: %q", got)
+				}
+				if got, _ := ask(b, "192.0.2.9:7"); got != "" {
+					t.Errorf("with the second alone, the internal one reaches %q", got)
+				}
+				h.chain("DEL", "second", nil, second, nil)
+				h.wantClean()
+			})
+		}
 	}
 }
 

@@ -47,6 +47,58 @@ func TestInternalReachesNoPublishedPort(t *testing.T) {
 	})
 }
 
+// A network with members on other hosts (an overlay's, whose trunk leads to
+// them) reaches those in both directions, whatever else it is shut off from;
+// they see one another by their own addresses.
+func TestTrunk(t *testing.T) {
+	tests := map[string]func(*wire.NetworkPolicy){
+		"internal": func(p *wire.NetworkPolicy) { p.Internal = true },
+		"isolated": func(p *wire.NetworkPolicy) { p.Isolate = true },
+		"both":     func(p *wire.NetworkPolicy) { p.Internal, p.Isolate = true, true },
+	}
+	overMechanisms(t, func(t *testing.T, b Backend) {
+		for name, change := range tests {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				testTrunk(t, b, change)
+			})
+		}
+	})
+}
+
+// testTrunk has the outside be another host's member, the other network one
+// that is shut off in the same way, and the host forward nothing by itself.
+func testTrunk(t *testing.T, b Backend, change func(*wire.NetworkPolicy)) {
+	w := newWorld(t, b)
+	w.host.sh(t, "iptables -P FORWARD DROP; ip6tables -P FORWARD DROP")
+	w.outside.serve(t, 80)
+	w.web.serve(t, 80)
+	w.other.serve(t, 80)
+	for _, r := range []Rules{plainly("web", network(1)), plainly("other", network(2))} {
+		change(&r.Network)
+		if r.Network.Network == "net1" {
+			r.Network.Trunk = "eth1"
+			r.Network.NoMasquerade = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/64")}
+		}
+		w.prepare(t, r)
+		w.apply(t, b, r)
+	}
+	web, other := []string{"10.88.0.2", "fd00:88::2"}, []string{"10.89.0.2", "fd00:89::2"}
+	var closed []question
+	for i, member := range outsideOf() {
+		for _, protocol := range transports() {
+			if seen := w.web.reaches(t, protocol, at(member, 80), "outside"); seen != web[i] {
+				t.Errorf("%s: %s sees %s, want %s", protocol, member, seen, web[i])
+			}
+			if seen := w.outside.reaches(t, protocol, at(web[i], 80), "web"); seen != member {
+				t.Errorf("%s: %s sees %s, want %s", protocol, web[i], seen, member)
+			}
+			closed = append(closed, question{w.web, protocol, at(other[i], 80)}, question{w.other, protocol, at(web[i], 80)})
+		}
+	}
+	silent(t, closed...)
+}
+
 // Two networks on one bridge each have their own policy, whichever came first;
 // and a member of the internal one does not get out by taking another address.
 func TestNetworksShareABridge(t *testing.T) {
