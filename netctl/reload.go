@@ -20,7 +20,8 @@ func (c networkCommands) reload() *cobra.Command {
 		Short: "Make the host's packet-filter rules anew, after a flush",
 		Long: `Make the host's packet-filter rules, bridges and forwarding anew from the record
 of what is attached: after a firewall was reloaded or flushed, or with --firewall to
-change the mechanism of a running host. Connections and containers are not touched.
+change the mechanism of a running host and of the containers to come. Connections
+and containers are not touched.
 
 With --watch, stay and do it again whenever rules have been deleted, until SIGINT or
 SIGTERM.`,

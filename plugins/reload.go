@@ -12,8 +12,8 @@ import (
 
 // Reload makes the host's packet-filter rules, bridges and forwarding what the
 // ledger says they are, after somebody flushed them. If the Host names a
-// mechanism, all attachments change over to it. It returns how many
-// attachments were replayed.
+// mechanism, all attachments change over to it, and new ones have it too,
+// unless they ask for another. It returns how many attachments were replayed.
 //
 // An ADD may come while the rules are written. It is in the ledger before it
 // writes any rule, so reading the ledger's generation afterwards finds it, and
@@ -22,6 +22,11 @@ func (h Host) Reload(ctx context.Context) (int, error) {
 	a, err := h.attacher(attach.Mode{})
 	if err != nil {
 		return 0, err
+	}
+	if h.Firewall != "" { // nothing is recorded that can't be done
+		if err := firewall.Probe(ctx, firewall.BackendName(h.Firewall)); err != nil {
+			return 0, err
+		}
 	}
 	const tries = 10
 	for range tries {
@@ -69,6 +74,11 @@ func (h Host) readLedger(l *ledger.Ledger) (records []ledger.Record, generation 
 		all, err := tx.Attachments("")
 		if err != nil {
 			return err
+		}
+		if h.Firewall != "" {
+			if err := tx.SetMechanism(h.Firewall); err != nil {
+				return err
+			}
 		}
 		records = nil
 		for _, r := range all {

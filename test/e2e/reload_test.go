@@ -45,13 +45,21 @@ func TestReloadAfterAFlush(t *testing.T) {
 		if got := h.get(url); got != "200" {
 			t.Errorf("after the change to %s: %s", backend, got)
 		}
+		// Whoever comes now does not fall back to what the host had.
+		h.netctl("run", "-d", "--name", "next", "--network", "net", "-p", "8081:80", "host", "/usr/bin/sleep", "300")
 		out, err := h.ns.Output("iptables-save")
-		if err != nil || strings.Contains(out, "--dport 8080") != (backend == "iptables") {
-			t.Errorf("rules of iptables after the change to %s: %v\n%s", backend, err, out)
+		for _, port := range []string{"--dport 8080", "--dport 8081"} {
+			if err != nil || strings.Contains(out, port) != (backend == "iptables") {
+				t.Errorf("%s, rules of iptables after the change to %s: %v\n%s", port, backend, err, out)
+			}
 		}
+		h.netctl("rm", "-f", "next")
 	}
 	h.netctl("rm", "-f", "web")
 	h.netctl("network", "rm", "net")
+	if _, said, status := h.try("--firewall", "ipfw", "reload"); status == 0 || !strings.Contains(said, `unknown firewall backend "ipfw"`) {
+		t.Errorf("reload with an unknown mechanism: %q, status %d", said, status)
+	}
 	if left := h.residue(); len(left) > 0 {
 		t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
 	}

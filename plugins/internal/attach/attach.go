@@ -181,6 +181,34 @@ func (a *Attacher) choose(conf Conf) string {
 	return string(a.Firewall)
 }
 
+// decide opens the packet filter for a new attachment. What nobody asks for is
+// found out once in a boot and kept, or what a reload has changed to: a program
+// that is installed later does not divide the host's attachments.
+func (a *Attacher) decide(tx *ledger.Tx, conf Conf) (firewall.Backend, error) {
+	name := a.choose(conf)
+	if name != "" {
+		return a.backend(name)
+	}
+	backend, err := a.backend(tx.Mechanism())
+	if err != nil {
+		return nil, err
+	}
+	return backend, cni.Wrap(cni.CodeStore, tx.SetMechanism(string(backend.Name())))
+}
+
+// ofHost is what decide gives for a configuration, before there is an
+// attachment.
+func (a *Attacher) ofHost(conf Conf) (name string, err error) {
+	if name = a.choose(conf); name != "" {
+		return name, nil
+	}
+	err = a.Ledger.View(func(tx *ledger.Tx) error {
+		name = tx.Mechanism()
+		return nil
+	})
+	return name, refused(err)
+}
+
 // backend opens the packet filter of that name; "" stands for the host's.
 func (a *Attacher) backend(name string, options ...firewall.Option) (firewall.Backend, error) {
 	b, err := firewall.Open(firewall.BackendName(name), a.Log, options...)

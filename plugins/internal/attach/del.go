@@ -134,7 +134,10 @@ func (a *Attacher) removeRules(ctx context.Context, at wire.Attachment, record *
 	if record != nil && record.Firewall == "" || record == nil && a.Mode.NoRules {
 		return nil
 	}
-	recorded := string(a.Firewall)
+	recorded, err := a.ofHost(nil)
+	if err != nil {
+		return err
+	}
 	if record != nil {
 		recorded = record.Firewall
 	}

@@ -99,7 +99,11 @@ func (a *Attacher) Status(ctx context.Context, req *cni.Request) error {
 		return notAvailable(err)
 	}
 	if (a.Mode.Chained && !a.Mode.NoRules) || !w.Shared.Network.IsZero() {
-		if err := firewall.Probe(ctx, firewall.BackendName(a.choose(conf))); err != nil {
+		mechanism, err := a.ofHost(conf)
+		if err != nil {
+			return err
+		}
+		if err := firewall.Probe(ctx, firewall.BackendName(mechanism)); err != nil {
 			return notAvailable(err)
 		}
 	}

@@ -31,7 +31,11 @@ func (a *Attacher) Preview(ctx context.Context, req *cni.Request) ([]string, err
 	if !errors.Is(err, errPreview) {
 		return nil, err
 	}
-	rules, err := firewall.Lines(firewall.BackendName(a.choose(p.conf)), p.rules())
+	mechanism, err := a.ofHost(p.conf)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := firewall.Lines(firewall.BackendName(mechanism), p.rules())
 	if err != nil {
 		return nil, cni.Wrap(cni.CodeFirewall, err)
 	}

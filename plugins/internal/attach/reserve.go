@@ -85,7 +85,7 @@ func (a *Attacher) reserve(ctx context.Context, p *plan, u *undo) error {
 		if err := p.wire(); err != nil {
 			return err
 		}
-		if err := p.fillRecord(a); err != nil {
+		if err := p.fillRecord(a, tx); err != nil {
 			return err
 		}
 		if err := tx.Put(p.record); err != nil {
@@ -125,7 +125,7 @@ func (p *plan) wire() error {
 	return nil
 }
 
-func (p *plan) fillRecord(a *Attacher) error {
+func (p *plan) fillRecord(a *Attacher, tx *ledger.Tx) error {
 	names, err := p.names()
 	if err != nil {
 		return err
@@ -158,7 +158,7 @@ func (p *plan) fillRecord(a *Attacher) error {
 		}
 	}
 	if !p.wiring.Shared.Network.IsZero() || len(p.wiring.Owned.Publish) > 0 {
-		backend, err := a.backend(a.choose(p.conf))
+		backend, err := a.decide(tx, p.conf)
 		if err != nil {
 			return err
 		}
