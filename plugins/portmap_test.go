@@ -49,7 +49,6 @@ func TestPortmapKeys(t *testing.T) {
 	for name, c := range map[string]struct{ keys, outside, member, onlyIPTables string }{
 		"as it is":         {"", "192.0.2.9", "10.88.0.1", ""},
 		"masqAll":          {`,"masqAll":true`, "10.88.0.1", "10.88.0.1", ""},
-		"mark chain":       {`,"externalSetMarkChain":"KUBE-MARK-MASQ"`, "192.0.2.9", "10.88.0.1", "externalSetMarkChain"},
 		"mark bit":         {`,"markMasqBit":5`, "192.0.2.9", "10.88.0.1", ""},
 		"not from outside": {`,"conditionsV4":["!","-s","192.0.2.0/24"]`, refused, "10.88.0.1", ""},
 		"only by eth7":     {`,"conditionsV4":["-i","eth7"]`, "192.0.2.9", refused, ""},
@@ -95,4 +94,63 @@ func TestPortmapKeys(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestMarkChain: connections that must be masqueraded, and no others, pass the
+// chain that externalSetMarkChain names, in both families; without it there is no
+// ADD.
+func TestMarkChain(t *testing.T) {
+	h := newHost(t)
+	h.env = []string{"NETCTL_FIREWALL=iptables"}
+	client, a, b := h.outside(), h.container(), h.container()
+	on(t, client, "ip -6 route add default via 2001:db8::1")
+	list := []string{
+		`{"type":"bridge","bridge":"br0","isGateway":true,"hairpinMode":true,"ipam":{"type":"netctl-ipam",` + bothFamilies + `,"routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0"}]}}`,
+		`{"type":"portmap","externalSetMarkChain":"KUBE-MARK-MASQ","runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80}]}}`,
+	}
+	h.chain("ADD", "b", b, list[:1], nil)
+	made := h.chain("ADD", "a", a, list[:1], nil)
+	before := h.everything()
+	if f := h.refuse(h.link("ADD", "a", a, list[1], made)); f.Code != 106 || !strings.Contains(f.Msg, "KUBE-MARK-MASQ") {
+		t.Errorf("without the chain: %+v", f)
+	}
+	if after := h.everything(); after != before {
+		t.Errorf("a failed ADD left: %s", difference(before, after))
+	}
+	for _, tool := range []string{"iptables", "ip6tables"} {
+		on(t, h.ns, tool+" -t nat -N KUBE-MARK-MASQ; "+tool+" -t nat -A KUBE-MARK-MASQ -j MARK --or-mark 0x4000")
+	}
+	result := h.chain("ADD", "a", a, list[1:], made)
+	h.chain("CHECK", "a", a, list, result)
+	tellClients(t, a, "[::]:80")
+	for _, c := range []struct {
+		from      *netns.Namespace
+		address   string
+		four, six int // packets that have passed the chains by then
+	}{
+		{client, "192.0.2.1:8080", 0, 0}, {client, "[2001:db8::1]:8080", 0, 0},
+		{b, "192.0.2.1:8080", 1, 0}, {b, "[2001:db8::1]:8080", 1, 1},
+		{h.ns, "127.0.0.1:8080", 2, 1},
+	} {
+		if _, err := ask(c.from, c.address); err != nil {
+			t.Errorf("%s: %v", c.address, err)
+		}
+		for tool, want := range map[string]int{"iptables": c.four, "ip6tables": c.six} {
+			out, err := h.ns.Output(tool, "-t", "nat", "-vxnL", "KUBE-MARK-MASQ")
+			lines := strings.Split(out, "\n")
+			if err != nil || len(lines) < 3 || !strings.HasPrefix(strings.TrimSpace(lines[2]), fmt.Sprintf("%d ", want)) {
+				t.Errorf("after %s: want %d packets in %s, %v", c.address, want, out, err)
+			}
+		}
+	}
+	for _, rule := range []string{"-s 10.88.0.0/16", "-s 127.0.0.1/32"} { // gone by hand, and back
+		on(t, h.ns, "iptables-save -t nat | grep -- '"+rule+".*KUBE-MARK-MASQ' | sed 's/^-A/-D/' | xargs iptables -t nat")
+		if f := h.refuse(after(result, "CHECK", "portmap", "a", a, strings.TrimPrefix(strings.TrimSuffix(list[1], "}"), `{"type":"portmap"`))); f.Code != 109 {
+			t.Errorf("CHECK without %s: %+v", rule, f)
+		}
+	}
+	h.chain("DEL", "a", nil, list, result)
+	h.chain("DEL", "b", b, list[:1], nil)
+	h.wantClean()
+	shows(t, h.ns, "iptables -t nat -S KUBE-MARK-MASQ", "0x4000")
 }

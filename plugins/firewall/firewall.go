@@ -6,7 +6,6 @@ package firewall
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/netctl/netctl/plugins/internal/attach"
 	"github.com/netctl/netctl/plugins/internal/cni"
@@ -53,8 +52,8 @@ func parse(req *cni.Request) (attach.Conf, error) {
 		return nil, fmt.Errorf("key backend: invalid value %q: want iptables, nftables or firewalld", c.Backend)
 	case !slices.Contains([]string{"", open, sameBridge, isolated}, c.IngressPolicy):
 		return nil, fmt.Errorf("key ingressPolicy: invalid value %q: want open, same-bridge or isolated", c.IngressPolicy)
-	case !isChainName(c.AdminChain):
-		return nil, fmt.Errorf("key iptablesAdminChainName: invalid value %q: want 1 to 28 letters, digits, '-' and '_'", c.AdminChain)
+	case !attach.IsChainName(c.AdminChain):
+		return nil, fmt.Errorf("key iptablesAdminChainName: invalid value %q: want %s", c.AdminChain, attach.ChainName)
 	case c.Backend == "firewalld" && c.Zone != trusted:
 		return nil, cni.Errorf(cni.CodeUnsupported, "key firewalldZone: value %q is not supported: want %q, or backend iptables and rules of your own in chain %s", c.Zone, trusted, c.AdminChain)
 	}
@@ -64,13 +63,6 @@ func parse(req *cni.Request) (attach.Conf, error) {
 		err = cni.Errorf(cni.CodeConfig, "key prevResult: the first interface is not one of the host: want the bridge or the host's end of the link")
 	}
 	return c, err
-}
-
-// isChainName tells a name that needs no quoting, of the length that iptables
-// keeps (XT_EXTENSION_MAXNAMELEN).
-func isChainName(name string) bool {
-	return len(name) >= 1 && len(name) <= 28 && name[0] != '-' &&
-		strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
 }
 
 // Firewall is the mechanism that the configuration names.

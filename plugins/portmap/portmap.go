@@ -17,10 +17,10 @@ func Mode() attach.Mode {
 	return attach.Mode{Name: "portmap", Parse: parse, Chained: true, Inherited: wire.Heir.Ports}
 }
 
-// config holds the reference plugin's keys (spec cni 2.3). markMasqBit and
-// externalSetMarkChain say how its rules mark the connections that another rule
-// then masquerades. Ours masquerade the same connections without a mark, so the
-// two are checked and have nothing to do.
+// config holds the reference plugin's keys (spec cni 2.3). markMasqBit says by
+// which bit its rules mark the connections that another rule of its own then
+// masquerades. Ours masquerades them without a mark, so that it is checked and
+// has nothing to do.
 type config struct {
 	Backend              string   `json:"backend"`
 	SNAT                 *bool    `json:"snat"`
@@ -48,6 +48,9 @@ func parse(req *cni.Request) (attach.Conf, error) {
 		return nil, fmt.Errorf("keys markMasqBit and externalSetMarkChain exclude each other: remove one of them")
 	case c.ExternalSetMarkChain != nil && c.Backend == "nftables":
 		return nil, fmt.Errorf("key externalSetMarkChain: %q is a chain of iptables: want backend iptables, or no such key", *c.ExternalSetMarkChain)
+	}
+	if c.ExternalSetMarkChain != nil && !attach.IsChainName(*c.ExternalSetMarkChain) {
+		return nil, fmt.Errorf("key externalSetMarkChain: invalid value %q: want %s", *c.ExternalSetMarkChain, attach.ChainName)
 	}
 	var err error
 	if c.v4, err = parseConditions(c.ConditionsV4, true); err != nil {
@@ -88,6 +91,9 @@ func (c config) Publish(all []wire.Publish) []wire.Publish {
 			continue
 		}
 		p.Only, p.HideClients = only, hides && c.MasqAll
+		if hides && c.ExternalSetMarkChain != nil {
+			p.MarkChain = *c.ExternalSetMarkChain
+		}
 		if !hides {
 			p.Subnet = netip.Prefix{}
 		}

@@ -17,10 +17,13 @@ func ports(list string) string {
 func TestGoldenWirings(t *testing.T) {
 	const web = `{"hostPort":8080,"containerPort":80,"protocol":"TCP"}`
 	attachtest.Goldens(t, Mode(), map[string]attachtest.Case{
-		"one-port":   {Keys: ports(web)},
-		"no-snat":    {Keys: ports(web) + `,"snat":false,"masqAll":true`},
-		"masq-all":   {Keys: ports(web) + `,"masqAll":true,"markMasqBit":7`},
-		"mark-chain": {Keys: ports(web) + `,"externalSetMarkChain":"KUBE-MARK-MASQ"`},
+		"one-port":              {Keys: ports(web)},
+		"no-snat":               {Keys: ports(web) + `,"snat":false,"masqAll":true`},
+		"masq-all":              {Keys: ports(web) + `,"masqAll":true,"markMasqBit":7`},
+		"mark-chain":            {Keys: ports(web) + `,"externalSetMarkChain":"KUBE-MARK-MASQ"`},
+		"mark-chain-all":        {Keys: ports(web) + `,"externalSetMarkChain":"KUBE-MARK-MASQ","masqAll":true`},
+		"mark-chain-no-snat":    {Keys: ports(web) + `,"externalSetMarkChain":"KUBE-MARK-MASQ","snat":false`},
+		"mark-chain-conditions": {Keys: ports(web) + `,"externalSetMarkChain":"KUBE-MARK-MASQ","conditionsV4":["!","-s","10.88.7.0/24"],"conditionsV6":["-s","fd00::7"]`},
 		"range": {Keys: ports(`{"hostPort":8000,"containerPort":80},{"hostPort":8001,"containerPort":81},{"hostPort":8002,"containerPort":82},
 			{"hostPort":53,"containerPort":53,"protocol":"udp"},{"hostPort":36412,"containerPort":36412,"protocol":"sctp"}`)},
 		"host-address": {Keys: ports(`{"hostPort":8080,"containerPort":80,"hostIP":"192.0.2.7"},{"hostPort":8081,"containerPort":80,"hostIP":"2001:db8::7"},{"hostPort":8082,"containerPort":80,"hostIP":"::"}`)},
@@ -43,6 +46,7 @@ func TestParseRefuses(t *testing.T) {
 		previous + `,"conditionsV4":""`: `configuration on standard input: key conditionsV4: want a list, got ""`,
 		previous + `,"markMasqBit":3,"externalSetMarkChain":"X"`:         `keys markMasqBit and externalSetMarkChain exclude each other: remove one of them`,
 		previous + `,"externalSetMarkChain":"X","backend":"nftables"`:    `key externalSetMarkChain: "X" is a chain of iptables: want backend iptables, or no such key`,
+		previous + `,"externalSetMarkChain":"A B"`:                       `key externalSetMarkChain: invalid value "A B": want 1 to 28 letters, digits, '-' and '_'`,
 		previous + `,"conditionsV4":["-s","2001:db8::1"]`:                `key conditionsV4: address "2001:db8::1" is of the other family`,
 		previous + `,"conditionsV4":["-s","192.0.2.1","-s","192.0.2.2"]`: `key conditionsV4: "192.0.2.2": a second match of the same kind`,
 		previous + `,"conditionsV6":["-i","eth0","-j","ACCEPT"]`:         `key conditionsV6: "-j" is no match: what becomes of a connection is not a condition`,

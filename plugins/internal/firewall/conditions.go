@@ -11,6 +11,9 @@ import (
 // ports out.
 func Translatable(name BackendName, all []wire.Publish) error {
 	for _, p := range all {
+		if name == NFTables && p.MarkChain != "" {
+			return fmt.Errorf("published port %d is to be marked by %s, which is a chain of iptables: want the iptables backend", p.HostPort, p.MarkChain)
+		}
 		if name == NFTables && p.Only.IPTables != "" {
 			return fmt.Errorf("condition %q of published port %d is in iptables' words and has no translation for nftables: want the iptables backend, or conditions on source, destination and incoming interface", p.Only.IPTables, p.HostPort)
 		}

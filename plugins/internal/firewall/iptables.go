@@ -187,7 +187,7 @@ func wanted(f family, r Rules) []placed {
 				all = append(all, treeJumps(p.Protocol, path[i-1:i+1])...)
 			}
 		}
-		all = append(all, path[len(path)-1].holds(mappingRule(r.Attachment, p))...)
+		all = append(all, path[len(path)-1].holds(append(markRules(f, r.Attachment, p), mappingRule(r.Attachment, p))...)...)
 	}
 	return all
 }

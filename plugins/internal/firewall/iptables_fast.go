@@ -58,7 +58,7 @@ func fastApplyFamily(want []placed) string {
 			case isReceipt(p.chain):
 				s.command("-N", p.chain)
 				s.add("-A", p)
-			case p.do.action == dnat:
+			case isMapping(p):
 				s.add("-A", p)
 			case p.hook || p.comment != layout && !checked[p.comment]:
 				checked[p.comment] = true
@@ -79,7 +79,7 @@ func fastRemove(r Rules) restores {
 			case isReceipt(p.chain):
 				s.command("-F", p.chain)
 				s.command("-X", p.chain)
-			case p.do.action == dnat:
+			case isMapping(p):
 				s.add("-D", p)
 			}
 		}
@@ -91,6 +91,9 @@ func fastRemove(r Rules) restores {
 }
 
 func isReceipt(c chain) bool { return strings.HasPrefix(c.name, "ATT-") }
+
+// isMapping tells a rule of one published port.
+func isMapping(p placed) bool { return p.do.action == dnat || p.do.action == mark }
 
 func isTreeJump(p placed) bool {
 	if p.do.action != jump {

@@ -98,6 +98,8 @@ func iptablesTarget(v verdict) string {
 			return "-g " + iptablesChain(v.chain)
 		}
 		return "-j " + iptablesChain(v.chain)
+	case mark:
+		return "-j " + v.chain.name
 	case masquerade:
 		return "-j MASQUERADE"
 	case snat:

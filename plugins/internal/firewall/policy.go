@@ -119,7 +119,7 @@ func publishedSubnets(f family, r Rules) [][]placed {
 	var all [][]placed
 	for _, p := range f.publish(r.Publish) {
 		subnet := p.Subnet.Masked()
-		if !f.hasPrefix(subnet) {
+		if !f.hasPrefix(subnet) || p.MarkChain != "" { // then somebody else masquerades
 			continue
 		}
 		comment, from := hairpinComment(r.Attachment.NetworkLabel(), subnet), within(subnet)

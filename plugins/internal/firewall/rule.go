@@ -69,6 +69,7 @@ const (
 	snat
 	dnat
 	reroute // dnat of a network's, to another port
+	mark    // jump to a chain of somebody else's, which marks what it is given
 	// nftables only: look up where to go by the published port, or by the
 	// device that the packet leaves or came by. The map's name is in chain.
 	dnatMap
@@ -79,7 +80,7 @@ const (
 // verdict is what happens to a packet that matches.
 type verdict struct {
 	action
-	chain chain      // jump
+	chain chain      // jump, mark
 	final bool       // jump: the chain's end does not lead back here (goto)
 	to    netip.Addr // snat, dnat, reroute
 	// ports are where dnat leads to; from is the first matched port, so

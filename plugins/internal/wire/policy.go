@@ -98,6 +98,9 @@ type Publish struct {
 	// HideClients masquerades all clients of the subnet's published ports,
 	// for containers whose answers would take another way.
 	HideClients bool
+	// MarkChain is a chain of iptables that marks the connections which would
+	// be masqueraded, for another program's rule to do that; "" is none.
+	MarkChain string
 	// Only narrows the mapping to some connections.
 	Only Conditions
 }
