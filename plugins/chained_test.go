@@ -195,3 +195,36 @@ func TestAChainedPluginWithNothingToDo(t *testing.T) {
 	}
 	h.wantClean()
 }
+
+// TestIsolatedKeepsMembersApart: ingressPolicy same-bridge lets the members of a
+// network reach each other, isolated does not, and both leave them the way out.
+func TestIsolatedKeepsMembersApart(t *testing.T) {
+	_, err := os.Stat("/proc/sys/net/bridge/bridge-nf-call-iptables")
+	shown := err == nil // else no rule sees what a bridge carries
+	for _, backend := range []string{"iptables", "nftables"} {
+		for policy, apart := range map[string]bool{"same-bridge": false, "isolated": shown} {
+			t.Run(backend+", "+policy, func(t *testing.T) {
+				t.Parallel()
+				h := newHost(t)
+				h.env = []string{"NETCTL_FIREWALL=" + backend}
+				list := nerdctlList(backend)
+				list = []string{list[0], strings.Replace(list[2], "same-bridge", policy, 1)}
+				outside, a, b := h.outside(), h.container(), h.container()
+				made := h.chain("ADD", "a", a, list, nil)
+				h.chain("ADD", "b", b, list, nil)
+				serve(t, a, addressOf(t, made)+":80", "a")
+				serve(t, outside, "192.0.2.9:80", "outside")
+				if got, err := ask(b, addressOf(t, made)+":80"); (err != nil) != apart {
+					t.Errorf("from its neighbour: %q, %v", got, err)
+				}
+				if got, err := ask(b, "192.0.2.9:80"); got != "outside" {
+					t.Errorf("outside: %q, %v", got, err)
+				}
+				h.chain("CHECK", "a", a, list, made)
+				h.chain("DEL", "a", a, list, made)
+				h.chain("DEL", "b", nil, list, nil)
+				h.wantClean()
+			})
+		}
+	}
+}

@@ -83,6 +83,7 @@ func (c config) Wire(at wire.Attachment, _ attach.Grant) (wire.Wiring, error) {
 		Bridge:  c.previous.Bridge,
 		Forward: true,
 		Isolate: c.IngressPolicy == sameBridge || c.IngressPolicy == isolated,
+		Apart:   c.IngressPolicy == isolated,
 
 		AdminChain: c.AdminChain,
 	}

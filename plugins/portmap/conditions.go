@@ -92,7 +92,7 @@ func (p *parser) prefix(into *netip.Prefix, negated *bool, value string, not boo
 		return false, nil
 	}
 	if prefix.Addr().Is4() != p.is4 {
-		return false, fmt.Errorf("address %q is of the other family", value)
+		return false, fmt.Errorf("address %q is of the other family: want one of %s", value, map[bool]string{true: "IPv4", false: "IPv6"}[p.is4])
 	}
 	if into.IsValid() {
 		return false, fmt.Errorf("%q: a second match of the same kind", value)

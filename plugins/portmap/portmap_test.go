@@ -47,7 +47,7 @@ func TestParseRefuses(t *testing.T) {
 		previous + `,"markMasqBit":3,"externalSetMarkChain":"X"`:         `keys markMasqBit and externalSetMarkChain exclude each other: remove one of them`,
 		previous + `,"externalSetMarkChain":"X","backend":"nftables"`:    `key externalSetMarkChain: "X" is a chain of iptables: want backend iptables, or no such key`,
 		previous + `,"externalSetMarkChain":"A B"`:                       `key externalSetMarkChain: invalid value "A B": want 1 to 28 letters, digits, '-' and '_'`,
-		previous + `,"conditionsV4":["-s","2001:db8::1"]`:                `key conditionsV4: address "2001:db8::1" is of the other family`,
+		previous + `,"conditionsV4":["-s","2001:db8::1"]`:                `key conditionsV4: address "2001:db8::1" is of the other family: want one of IPv4`,
 		previous + `,"conditionsV4":["-s","192.0.2.1","-s","192.0.2.2"]`: `key conditionsV4: "192.0.2.2": a second match of the same kind`,
 		previous + `,"conditionsV6":["-i","eth0","-j","ACCEPT"]`:         `key conditionsV6: "-j" is no match: what becomes of a connection is not a condition`,
 		previous + `,"conditionsV6":["-m","x\ny"]`:                       `key conditionsV6: "x\ny": a line ends within it`,

@@ -48,7 +48,8 @@ type config struct {
 func parse(req *cni.Request) (attach.Conf, error) {
 	c := config{backup: backup(req)}
 	var more struct {
-		Args struct {
+		DataDir string `json:"dataDir"`
+		Args    struct {
 			CNI settings `json:"cni"`
 		} `json:"args"`
 	}

@@ -90,7 +90,8 @@ func checkSets(req *cni.Request, sets []ipam.Set) ([]ipam.Set, error) {
 	}
 	sets, err := ipam.CanonicalSets(sets)
 	if err != nil {
-		return nil, cni.Errorf(cni.CodeConfig, "key ipam: %w", err)
+		return nil, cni.Errorf(cni.CodeConfig, "key ipam: %w", err).
+			WithHint("each inner list of ranges gives one address, from subnets of one family with at least four addresses; no two may overlap, and bounds lie inside")
 	}
 	var families []netip.Addr
 	for _, set := range sets {
@@ -215,7 +216,7 @@ func (p Pool) grant() (Grant, error) {
 	}
 	dns, err := readResolvConf(p.ResolvConf)
 	if err != nil {
-		return Grant{}, cni.Errorf(cni.CodeConfig, "key ipam.resolvConf: %w", err)
+		return Grant{}, cni.Errorf(cni.CodeConfig, "key ipam.resolvConf: %w", err).WithHint("make the file, or remove the key")
 	}
 	g.DNS = dns
 	return g, nil

@@ -22,16 +22,23 @@ func (r *Request) Decode(into any) error {
 // case.
 func Unmarshal(data []byte, into any) error {
 	err := json.Unmarshal(data, into)
-	var wrong *json.UnmarshalTypeError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &wrong):
-		return &WrongTypeError{Key: wrong.Field, Want: jsonName(wrong.Type), Got: clip(culprit(data, wrong))}
 	case errors.As(err, new(*json.SyntaxError)):
 		return fmt.Errorf("invalid JSON: %w", err)
 	}
-	return err // of a value that decodes itself
+	return plain(data, err) // or of a value that decodes itself
+}
+
+// plain says in JSON's words what is wrong with a document that the library could
+// not decode.
+func plain(data []byte, err error) error {
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	return &WrongTypeError{Key: wrong.Field, Want: jsonName(wrong.Type), Got: clip(culprit(data, wrong))}
 }
 
 // WrongTypeError is a value of a type that its key does not have.

@@ -98,7 +98,7 @@ func DecodeResult(data []byte, asked string) (*current.Result, error) {
 	}
 	result, err := create.Create(asked, data)
 	if err != nil {
-		return nil, Errorf(CodeDecode, "result: %w", err)
+		return nil, Errorf(CodeDecode, "result: %w", plain(data, err))
 	}
 	converted, err := current.NewResultFromResult(result)
 	if err != nil {

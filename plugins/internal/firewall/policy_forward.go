@@ -101,10 +101,13 @@ func guardEgress(f family, p wire.NetworkPolicy) []placed {
 	return slices.Concat(chainGuard.holds(entry...), own.holds(body...))
 }
 
-// leaving is what a network forbids to packets that leave its bridge.
+// leaving is what a network forbids to packets that have come by its bridge.
 func leaving(p wire.NetworkPolicy) (body []rule) {
 	if p.Internal {
 		body = append(body, rule{out: other(p.Bridge), do: verdict{action: drop}})
+	}
+	if p.Apart {
+		body = append(body, rule{out: device{name: p.Bridge}, do: verdict{action: drop}})
 	}
 	if p.Isolate {
 		body = append(body, rule{out: other(p.Bridge), do: to(chainIsolate)})

@@ -42,6 +42,10 @@ type NetworkPolicy struct {
 	// Isolate keeps other isolated networks' containers away; published
 	// ports stay reachable.
 	Isolate bool
+	// Apart keeps the network's own members from each other, by published
+	// ports too. Only where the kernel shows bridged packets to the rules
+	// (br_netfilter): else a bridge isolates its ports (Veth.Isolated).
+	Apart bool
 	// Internal lets no traffic out of or into the network.
 	Internal bool
 	// Trunk is the device by which other hosts' part of the network arrives and
@@ -73,7 +77,7 @@ func (p NetworkPolicy) IsZero() bool {
 // Filters tells whether the policy decides about packets, not only about
 // their addresses.
 func (p NetworkPolicy) Filters() bool {
-	return p.Forward || p.Isolate || p.Internal || len(p.DNS) > 0 || p.Confines()
+	return p.Forward || p.Isolate || p.Apart || p.Internal || len(p.DNS) > 0 || p.Confines()
 }
 
 // Confines tells whether published ports are open to some sources only.
