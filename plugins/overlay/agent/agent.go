@@ -93,6 +93,8 @@ type state struct {
 	ready  bool
 	// joined: what this host owns has been verified since the start.
 	joined bool
+	// cried: the store has been told that the overlay works here.
+	cried bool
 	// left: the host gives everything back, and nothing is taken any more.
 	left bool
 	// exhausted are the networks for which no pool could be had, and why.

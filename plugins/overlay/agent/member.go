@@ -94,7 +94,7 @@ func (a *Agent) join(ctx context.Context) (store.Session, error) {
 		_ = session.Close(context.WithoutCancel(ctx), true)
 		return nil, err
 	}
-	a.with(func(s *state) { s.joined = true })
+	a.with(func(s *state) { s.joined, s.cried = true, false })
 	a.dirty.ring()
 	a.trouble(nil)
 	return session, nil
@@ -341,7 +341,7 @@ func (a *Agent) stay(ctx context.Context, session store.Session) error {
 	look := time.NewTicker(audit)
 	defer look.Stop()
 	for {
-		err := a.maintain(ctx, session)
+		err := errors.Join(a.maintain(ctx, session), a.cry(ctx))
 		var lost *store.LostPoolError
 		switch {
 		case errors.As(err, &lost), errors.Is(err, store.ErrNotFound):
@@ -363,6 +363,27 @@ func (a *Agent) stay(ctx context.Context, session store.Session) error {
 		case <-look.C:
 		}
 	}
+}
+
+// cry tells a store that wants to know that the overlay works here.
+func (a *Agent) cry(ctx context.Context) error {
+	crier, wants := a.cfg.Store.(store.Crier)
+	due := false
+	a.with(func(s *state) { due = wants && s.cries() })
+	if !due {
+		return nil
+	}
+	if err := crier.Ready(ctx); err != nil {
+		return err
+	}
+	a.with(func(s *state) { s.cried = true })
+	return nil
+}
+
+// cries tells that pods can be started here and nobody has been told. The
+// network's definition is written before a pass ends.
+func (s *state) cries() bool {
+	return !s.cried && s.ready && s.joined && s.passes.Err == nil && len(s.plan.Networks) > 0
 }
 
 // maintain claims what networks need, gives back what they don't, and keeps the

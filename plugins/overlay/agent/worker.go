@@ -104,6 +104,9 @@ func (a *Agent) pass(failing map[string]*retry) {
 			s.ready = true
 			a.log.Info("ready", "peers", len(s.plan.Mesh.Peers), "took", p.Last)
 		}
+		if s.cries() {
+			a.member.ring()
+		}
 		p.Err = err
 	})
 }

@@ -78,6 +78,13 @@ type Store interface {
 	Close() error
 }
 
+// A Crier is a Store that wants to know when this node's overlay works.
+type Crier interface {
+	// Ready is called after the first complete pass of each session, when the
+	// node has a pool and its network can be used.
+	Ready(ctx context.Context) error
+}
+
 // Abilities of a kind of store.
 type Abilities struct {
 	// Records: nodes keep their own records, with Update. Otherwise somebody else

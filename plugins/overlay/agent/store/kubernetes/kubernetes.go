@@ -74,7 +74,10 @@ type Store struct {
 	address string
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store = (*Store)(nil)
+	_ store.Crier = (*Store)(nil)
+)
 
 func nodeResource() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Version: "v1", Resource: "nodes"}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -38,6 +39,8 @@ type Server struct {
 	// Requests counts requests by what they were: "list", "watch", "get",
 	// "apply", "status".
 	requests map[string]int
+	// used are the permissions that requests needed, as "get nodes".
+	used map[string]bool
 }
 
 type event struct {
@@ -51,9 +54,22 @@ const Cluster = "0f5a6d5e-0000-4000-8000-cafe00000001"
 
 // Start runs a server on the loopback address until the test ends.
 func Start(t testing.TB) *Server {
-	s := &Server{version: 1, nodes: map[string]object{}, managed: map[string][]string{}, requests: map[string]int{}}
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return StartOn(t, l)
+}
+
+// StartOn is Start on a socket of the caller's, in whatever namespace.
+func StartOn(t testing.TB, l net.Listener) *Server {
+	s := &Server{version: 1, nodes: map[string]object{}, managed: map[string][]string{}, requests: map[string]int{}, used: map[string]bool{}}
 	s.changed = sync.NewCond(&s.mu)
-	s.http = httptest.NewServer(s)
+	s.http = httptest.NewUnstartedServer(s)
+	s.http.Listener.Close()
+	s.http.Listener = l
+	s.http.Start()
 	t.Cleanup(func() {
 		s.Down(true)
 		s.http.Close()
@@ -89,6 +105,35 @@ func (s *Server) SetNode(name string, podCIDRs ...string) {
 	}
 	node["spec"] = spec
 	s.store(name, node, had)
+}
+
+// Used lists the permissions that the requests so far needed: a verb and a
+// resource, such as "patch nodes/status" or "get namespaces/kube-system".
+func (s *Server) Used() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.used))
+}
+
+// needed is the permission that RBAC asks for (Kubernetes: "Determine the
+// request verb").
+func needed(r *http.Request) string {
+	resource, rest, named := strings.Cut(strings.TrimPrefix(r.URL.Path, "/api/v1/"), "/")
+	_, sub, _ := strings.Cut(rest, "/")
+	verb := strings.ToLower(r.Method)
+	switch {
+	case r.URL.Query().Get("watch") != "":
+		verb = "watch"
+	case r.Method == http.MethodGet && !named:
+		verb = "list"
+	}
+	if sub != "" {
+		resource += "/" + sub
+	}
+	if resource == "namespaces" {
+		resource += "/" + rest
+	}
+	return verb + " " + resource
 }
 
 // Annotate writes any annotation of a Node, as anybody may.
@@ -218,6 +263,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusServiceUnavailable, "ServiceUnavailable", "down for a test")
 		return
 	}
+	s.used[needed(r)] = true
 	name, sub, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/api/v1/nodes/"), "/")
 	switch {
 	case r.URL.Path == "/api/v1/namespaces/kube-system":
