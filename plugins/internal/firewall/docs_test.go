@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -70,6 +71,9 @@ func docsCases() map[string]struct {
 	port := func(change func(*wire.Publish)) listing {
 		return against(ipv4, &plain, docsPublish("10.88.0.2", change))
 	}
+	// An internal network neither forwards nor masquerades.
+	shutIn := func(p *wire.NetworkPolicy) { p.Internal, p.Forward, p.Masquerade = true, false, false }
+	internal := docsRules(func(r *Rules) { shutIn(&r.Network) })
 	portmap := docsRules(docsPublish("10.88.0.2", nil))
 	portmap.Network = wire.NetworkPolicy{Network: "my-bridge"}
 	return map[string]listing{
@@ -81,9 +85,16 @@ func docsCases() map[string]struct {
 		"no-masquerade": network(func(p *wire.NetworkPolicy) {
 			p.NoMasquerade = []netip.Prefix{prefix("10.0.0.0/8"), prefix("172.16.0.0/12")}
 		}),
-		"bare":         network(func(p *wire.NetworkPolicy) { p.Masquerade = false }),
-		"isolate":      network(func(p *wire.NetworkPolicy) { p.Isolate = true }),
-		"internal":     network(func(p *wire.NetworkPolicy) { p.Internal = true }),
+		"bare":        network(func(p *wire.NetworkPolicy) { p.Masquerade = false }),
+		"isolate":     network(func(p *wire.NetworkPolicy) { p.Isolate = true }),
+		"internal":    network(shutIn),
+		"ungated":     network(func(p *wire.NetworkPolicy) { p.Forward, p.DNS = false, nil }),
+		"admin-chain": network(func(p *wire.NetworkPolicy) { p.AdminChain = "CNI-ADMIN" }),
+		"trunk":       network(func(p *wire.NetworkPolicy) { p.Trunk = "netctl-overlay" }),
+		"trunk-internal": against(ipv4, &internal, func(r *Rules) {
+			shutIn(&r.Network)
+			r.Network.Trunk = "netctl-overlay"
+		}),
 		"publish-from": network(func(p *wire.NetworkPolicy) { p.PublishFrom = []netip.Prefix{prefix("192.0.2.0/24")} }),
 		"publish-on":   network(func(p *wire.NetworkPolicy) { p.PublishOn = []string{"eth1"} }),
 		"resolver-port": network(func(p *wire.NetworkPolicy) {
@@ -94,6 +105,10 @@ func docsCases() map[string]struct {
 		"port-address": port(func(p *wire.Publish) { p.HostIP = netip.MustParseAddr("127.0.0.1") }),
 		"range": port(func(p *wire.Publish) {
 			p.Protocol, p.HostPort, p.ContainerPort, p.Count = wire.UDP, 9000, 9000, 100
+		}),
+		"sctp": port(func(p *wire.Publish) { p.Protocol, p.HostPort, p.ContainerPort = wire.SCTP, 36412, 36412 }),
+		"conditions": port(func(p *wire.Publish) {
+			p.Only = wire.Conditions{Src: prefix("192.0.2.0/24"), NotSrc: true, In: "eth1"}
 		}),
 		"range-shifted": port(func(p *wire.Publish) { p.HostPort, p.Count = 8000, 3 }),
 		"portmap":       {ipv4, &portmap, nil},
@@ -151,7 +166,39 @@ func listing(lines, versus []string) string {
 	for _, line := range without(slices.Clone(lines), versus) {
 		out = append(out, "+ "+line)
 	}
+	if len(out) == 0 {
+		return "  # no rule more or less"
+	}
 	return strings.Join(out, "\n")
+}
+
+// TestDocsShowEveryOption: each field of a policy and of a mapping differs from
+// the page's network and port in some listing.
+func TestDocsShowEveryOption(t *testing.T) {
+	plain := docsRules(docsPublish("10.88.0.2", nil))
+	shown := map[string]bool{}
+	compare := func(base, changed any) {
+		b, c := reflect.ValueOf(base), reflect.ValueOf(changed)
+		for i := range b.NumField() {
+			name := b.Type().String() + "." + b.Type().Field(i).Name
+			shown[name] = shown[name] || !reflect.DeepEqual(b.Field(i).Interface(), c.Field(i).Interface())
+		}
+	}
+	for _, c := range docsCases() {
+		if c.rules == nil {
+			continue
+		}
+		compare(plain.Network, c.rules.Network)
+		for _, p := range c.rules.Publish {
+			compare(plain.Publish[0], p)
+		}
+	}
+	named := []string{"wire.NetworkPolicy.Network", "wire.NetworkPolicy.Bridge", "wire.NetworkPolicy.Subnets"} // stand in every listing
+	for name, seen := range shown {
+		if !seen && !slices.Contains(named, name) {
+			t.Errorf("no listing shows %s", name)
+		}
+	}
 }
 
 // TestDocs compares the listings in the page with what the code makes.

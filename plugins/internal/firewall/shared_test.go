@@ -52,7 +52,7 @@ func TestInternalReachesNoPublishedPort(t *testing.T) {
 // they see one another by their own addresses.
 func TestTrunk(t *testing.T) {
 	tests := map[string]func(*wire.NetworkPolicy){
-		"internal": func(p *wire.NetworkPolicy) { p.Internal = true },
+		"internal": func(p *wire.NetworkPolicy) { p.Internal, p.Forward, p.Masquerade = true, false, false },
 		"isolated": func(p *wire.NetworkPolicy) { p.Isolate = true },
 		"both":     func(p *wire.NetworkPolicy) { p.Internal, p.Isolate = true, true },
 	}
