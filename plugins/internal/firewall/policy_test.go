@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -191,22 +192,33 @@ func TestAdministratorComesFirst(t *testing.T) {
 		w.web.serve(t, 80)
 		r := publishing("web", 2, 8080, 80)
 		w.apply(t, b, r)
-		w.outside.reaches(t, wire.TCP, "192.0.2.1:8080", "web")
-		add := "iptables -A NETCTL-ADMIN -s 192.0.2.2 -p tcp --dport 80 -j DROP"
-		list := "iptables -S NETCTL-ADMIN"
+		var shut []question
+		add, list := "", "iptables -S NETCTL-ADMIN; ip6tables -S NETCTL-ADMIN"
 		if b.Name() == NFTables {
-			add = "nft add rule ip netctl admin ip saddr 192.0.2.2 tcp dport 80 drop"
-			list = "nft list chain ip netctl admin"
+			list = "nft list chain ip netctl admin; nft list chain ip6 netctl admin"
+		}
+		for i, client := range outsideOf() {
+			to := at(hostAddresses()[families()[i]][0], 8080)
+			for _, protocol := range transports() {
+				w.outside.reaches(t, protocol, to, "web")
+				shut = append(shut, question{w.outside, protocol, to})
+				rule := fmt.Sprintf("%s -A NETCTL-ADMIN -s %s -p %s --dport 80 -j DROP\n", families()[i].tool(), client, protocol)
+				if b.Name() == NFTables {
+					ip := []string{"ip", "ip6"}[i]
+					rule = fmt.Sprintf("nft add rule %s netctl admin %s saddr %s %s dport 80 drop\n", ip, ip, client, protocol)
+				}
+				add += rule
+			}
 		}
 		w.host.sh(t, add)
-		w.outside.reachesNot(t, wire.TCP, "192.0.2.1:8080")
+		silent(t, shut...)
 		w.peer.reaches(t, wire.TCP, "192.0.2.1:8080", "web")
 		w.remove(t, b, r, unused)
-		if rules := w.host.sh(t, list); !strings.Contains(strings.ToLower(rules), "drop") {
-			t.Errorf("the administrator's rule is gone:\n%s", rules)
+		if rules := w.host.sh(t, list); strings.Count(strings.ToLower(rules), "drop") != len(shut) {
+			t.Errorf("the administrator's rules are gone:\n%s", rules)
 		}
 		w.apply(t, b, r)
-		w.outside.reachesNot(t, wire.TCP, "192.0.2.1:8080")
+		silent(t, shut...)
 	})
 }
 
