@@ -105,6 +105,10 @@ calibrate-dns: tools ## put dnsmasq and unbound to the resolver's RFC tests; wri
 test-dns: build ## kill the resolver twenty times under load; no gap over 200 ms, nothing lost (1 minute)
 	NETCTL_TEST_DNS_KILLS=20 $(GO) test -count=1 -v -run 'KilledUnderLoad|UpdatesUnderLoad' ./dnsd
 
+.PHONY: fuzz
+fuzz: tools ## every fuzz target, FUZZTIME=1m each; FUZZ=dnsd only those below a folder
+	GO="$(GO)" test/fuzz.sh $(or $(FUZZTIME),1m) $(or $(FUZZ),.)
+
 .PHONY: bench-run
 bench-run: build ## a whole `netctl run --rm` beside runc, crun and podman; memory of a monitor; residue
 	@test/tools.sh runc=runc crun=crun podman=podman busybox=busybox-static /usr/lib/cni/bridge=containernetworking-plugins

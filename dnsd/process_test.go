@@ -2,6 +2,7 @@ package dnsd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -79,33 +80,28 @@ func TestCapabilities(t *testing.T) {
 	}
 }
 
-// TestSocketActivation: a socket of systemd's is used, and left.
+// TestSocketActivation: systemd holds the socket, starts the resolver for the
+// first who connects, and has it still when the resolver has ended.
 func TestSocketActivation(t *testing.T) {
 	w := newWorld(t)
 	w.network("front", "10.88.0.1/24")
 	web := w.container("front", "web")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: client.Socket(w.dir), Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.SetUnlinkOnClose(false)
-	file, err := l.File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	l.Close()
-	// systemd sets LISTEN_PID in the child, which only the child knows.
-	cmd := exec.Command("sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" --state-dir "$1" --resolv-conf "$2"`, w.program(), w.dir, w.resolvConf)
-	cmd.ExtraFiles = []*os.File{file}
+	cmd := exec.Command("systemd-socket-activate", "--listen="+client.Socket(w.dir), w.program(), "--state-dir", w.dir)
 	synced := make(chan error, 1)
-	go func() { // asked before anybody is there to answer
-		_, err := client.Do(context.Background(), w.dir, "sync 1 front")
-		synced <- err
-	}()
 	if err := w.host.Do(cmd.Start); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { cmd.Process.Kill() })
+	go func() {
+		for { // as soon as there is a socket, and before anybody is there to answer
+			_, err := client.Do(context.Background(), w.dir, "sync 1 front")
+			if !errors.Is(err, client.ErrNotRunning) {
+				synced <- err
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
 	if err := <-synced; err != nil {
 		t.Error(err)
 	}
