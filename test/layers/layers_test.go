@@ -86,6 +86,9 @@ netctl         < netctl, plugins, ipam, dnsd/client
 # A product of its own: it judges us as it judges anybody.
 conformance < conformance
 
+# Units and a manifest; only their test is code.
+deploy < -
+
 test  < test, netctl, plugins, ipam, dnsd/client
 # Benchmarks call what they time, and the floor under it.
 bench < test, bench, plugins, ipam
