@@ -71,7 +71,7 @@ func (f *containerFlags) registerNetwork(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.networks, "network", nil, "NAME, host, none, container:NAME or ns:PATH; repeatable, the first is eth0")
 	flags.StringArrayVar(&f.networks, "net", nil, "")
 	_ = flags.MarkHidden("net")
-	flags.StringArrayVarP(&f.publish, "publish", "p", nil, "[[IP:]HOST-PORT:]PORT[/PROTOCOL], or ranges of ports")
+	flags.StringArrayVarP(&f.publish, "publish", "p", nil, "[[IP:]HOST-PORT:]PORT[/PROTOCOL], or ranges of ports, or target=PORT,published=...,host_ip=...,protocol=...")
 	flags.BoolVarP(&f.publishAll, "publish-all", "P", false, "publish all exposed ports at free ones")
 	flags.StringArrayVar(&f.expose, "expose", nil, "PORT[-PORT][/PROTOCOL] for -P")
 	flags.StringArrayVar(&f.aliases, "network-alias", nil, "further name on the container's networks")

@@ -31,6 +31,10 @@ type containerObject struct {
 	Mounts          []mountObject
 	Config          configObject
 	NetworkSettings networkSettingsObject
+	// With --size: bytes of the container's own changes and logs, and of all its
+	// root file system together.
+	SizeRw     *int64 `json:",omitempty"`
+	SizeRootFs *int64 `json:",omitempty"`
 
 	// Id is how docker's own templates spell it.
 	Id string `json:"-"`

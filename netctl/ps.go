@@ -226,7 +226,7 @@ func matchContainer(f filters, rec runner.Container) bool {
 	return f.labels(rec.Labels) && f.contains("name", rec.Name) &&
 		f.equals("status", string(rec.State.Status)) && f.any("exited", exited) && f.any("network", inNetwork) &&
 		f.any("id", func(want string) bool { return strings.HasPrefix(string(rec.Config.ID), want) }) &&
-		f.any("volume", mounts) && f.any("publish", hasPort(published(rec))) &&
+		f.any("volume", mounts) && f.any("publish", hasHostPort(published(rec))) &&
 		f.any("expose", hasPort(append(published(rec), rec.Exposed...)))
 }
 
@@ -240,6 +240,16 @@ func hasPort(ports []runner.PortSpec) func(string) bool {
 			})
 		})
 	}
+}
+
+// hasHostPort takes a published port by either side of it: docker's manual has the
+// container's, docker itself the host's.
+func hasHostPort(ports []runner.PortSpec) func(string) bool {
+	both := slices.Clone(ports)
+	for _, p := range ports {
+		both = append(both, runner.PortSpec{Protocol: p.Protocol, ContainerPort: p.HostPort})
+	}
+	return hasPort(both)
 }
 
 func isMissing(err error) bool {

@@ -14,8 +14,17 @@ import (
 //	[[HOST-IP:][HOST-PORT]:]CONTAINER-PORT[/PROTOCOL]
 //
 // Ports may be ranges of equal length; a host port that is missing or 0 stands
-// for any free one, a range before a single port for the first free one of it. The words of the errors are those docker users know.
+// for any free one, a range before a single port for the first free one of it.
+// The words of the errors are those docker users know. What has an equals sign is
+// docker's long form.
 func parsePublish(text string) ([]runner.PortSpec, error) {
+	if strings.Contains(text, "=") {
+		short, err := shortPublish(text)
+		if err != nil {
+			return nil, err
+		}
+		text = short
+	}
 	rest, protocol, err := cutProtocol(text)
 	if err != nil {
 		return nil, err
@@ -54,9 +63,43 @@ func parsePublish(text string) ([]runner.PortSpec, error) {
 	return specs, nil
 }
 
+// shortPublish turns docker's long form, target=80,published=8080,protocol=tcp,
+// host_ip=127.0.0.1, into the short one.
+func shortPublish(text string) (string, error) {
+	values := map[string]string{"protocol": "tcp"}
+	for field := range strings.SplitSeq(text, ",") {
+		key, value, given := strings.Cut(field, "=")
+		key = strings.ToLower(strings.TrimSpace(key))
+		switch key {
+		case "target", "published", "protocol", "host_ip":
+			if !given || value == "" {
+				return "", fmt.Errorf("invalid field %q: want KEY=VALUE", field)
+			}
+			values[key] = value
+		case "mode":
+			if value != "host" && value != "ingress" { // Swarm's; all of ours are the host's
+				return "", fmt.Errorf("invalid publish mode: %s", value)
+			}
+		default:
+			return "", fmt.Errorf("invalid field key %q: want target, published, protocol or host_ip", key)
+		}
+	}
+	if values["target"] == "" {
+		return "", fmt.Errorf("target is missing: want the container's port")
+	}
+	ip := values["host_ip"]
+	if strings.Contains(ip, ":") && !strings.HasPrefix(ip, "[") {
+		ip = "[" + ip + "]"
+	}
+	if ip != "" {
+		ip += ":"
+	}
+	return fmt.Sprintf("%s%s:%s/%s", ip, values["published"], values["target"], values["protocol"]), nil
+}
+
 // parseExpose reads PORT[-PORT][/PROTOCOL].
 func parseExpose(text string) ([]runner.PortSpec, error) {
-	if strings.Contains(text, ":") {
+	if strings.ContainsAny(text, ":=") {
 		return nil, fmt.Errorf("invalid port %q: want PORT[-PORT][/PROTOCOL]", text)
 	}
 	return parsePublish(text)

@@ -38,6 +38,10 @@ type versionInfo struct {
 	CNIVersions                  []string
 }
 
+// Client and Server are what docker's templates ask: there is one program here.
+func (v versionInfo) Client() versionInfo { return v }
+func (v versionInfo) Server() versionInfo { return v }
+
 func versionCommand(app *App) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{

@@ -66,6 +66,15 @@ type ipamEntry struct {
 	Type   string       `json:"type"`
 	Ranges []ipam.Set   `json:"ranges,omitempty"`
 	Routes []routeEntry `json:"routes,omitempty"`
+	// Static is there where the ranges are not the whole subnet: what is asked
+	// for may lie outside of them.
+	Static *staticEntry `json:"static,omitempty"`
+}
+
+// staticEntry says where addresses may be asked for; see Static of the plugins.
+type staticEntry struct {
+	From   string       `json:"from"`
+	Except []netip.Addr `json:"except,omitempty"`
 }
 
 // oldIPAMEntry allows for host-local's older form, one range at the top.

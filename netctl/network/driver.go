@@ -75,7 +75,14 @@ func (d definition) ipam(routes ...routeEntry) *ipamEntry {
 	for _, r := range d.Routes {
 		routes = append(routes, routeEntry(r))
 	}
-	return &ipamEntry{Type: ipamType, Ranges: d.pools, Routes: routes}
+	e := &ipamEntry{Type: ipamType, Ranges: d.pools, Routes: routes}
+	if len(d.Ranges) > 0 {
+		e.Static = &staticEntry{From: "subnet"}
+		for _, purpose := range sortedKeys(d.Reserved) {
+			e.Static.Except = append(e.Static.Except, d.Reserved[purpose])
+		}
+	}
+	return e
 }
 
 // defaultRoutes lead out through the gateway, one for each family.

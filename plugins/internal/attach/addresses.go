@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -23,9 +24,34 @@ type Pool struct {
 	// Wanted has the address that the caller asks for from each set; the zero
 	// Addr stands for any.
 	Wanted []netip.Addr
+	// Static lets callers ask for addresses outside of the ranges too.
+	Static Static
 	Routes []wire.Route
 	// ResolvConf is a file from which the result's dns is taken, or "".
 	ResolvConf string
+}
+
+// Static is our own key of ipam: where an address may be that a caller asks for.
+// Without it, as with host-local, only in the ranges.
+type Static struct {
+	// From is "subnet" for anywhere in the ranges' subnets.
+	From   string       `json:"from"`
+	Except []netip.Addr `json:"except"`
+}
+
+// find gives the range of the n-th set that an address is of, as far as a caller may
+// ask for it.
+func (p Pool) find(n int, a netip.Addr) (ipam.Range, bool) {
+	if r, ok := p.Sets[n].Find(a); ok || p.Static.From != "subnet" || slices.Contains(p.Static.Except, a) {
+		return r, ok
+	}
+	for _, r := range p.Sets[n] {
+		whole := ipam.Range{Subnet: r.Subnet, Start: ipam.First(r.Subnet), End: ipam.Last(r.Subnet), Gateway: r.Gateway}
+		if whole.Contains(a) {
+			return r, true
+		}
+	}
+	return ipam.Range{}, false
 }
 
 // ParsePool reads the key ipam and what the caller asks for.
@@ -35,6 +61,7 @@ func ParsePool(req *cni.Request) (Pool, error) {
 		Ranges     []ipam.Set     `json:"ranges"`
 		Routes     []*types.Route `json:"routes"`
 		ResolvConf string         `json:"resolvConf"`
+		Static     Static         `json:"static"`
 	}
 	if err := decodeIPAM(req, &raw); err != nil {
 		return Pool{}, err
@@ -51,8 +78,15 @@ func ParsePool(req *cni.Request) (Pool, error) {
 	if err != nil {
 		return Pool{}, cni.Errorf(cni.CodeConfig, "key ipam.routes: %w", err)
 	}
-	wanted, err := wantedFrom(sets, req)
-	return Pool{Sets: sets, Wanted: wanted, Routes: routes, ResolvConf: raw.ResolvConf}, err
+	pool := Pool{Sets: sets, Routes: routes, ResolvConf: raw.ResolvConf}
+	if req.Conf.IPAM.Type == LedgerIPAM {
+		if from := raw.Static.From; from != "" && from != "subnet" {
+			return Pool{}, cni.Errorf(cni.CodeConfig, "key ipam.static.from: %q is unknown: want \"subnet\"", from)
+		}
+		pool.Static = raw.Static
+	}
+	pool.Wanted, err = pool.wantedFrom(req)
+	return pool, err
 }
 
 // decodeIPAM decodes the key ipam. Without it the target stays as it is.
@@ -120,7 +154,8 @@ func onePerFamily(req *cni.Request, addresses []netip.Addr) error {
 // may come together, IPv4 by one and IPv6 by another, as nerdctl sends them; of
 // two that ask for an address from the same set the stronger one counts (spec
 // cni 1.13).
-func wantedFrom(sets []ipam.Set, req *cni.Request) ([]netip.Addr, error) {
+func (p Pool) wantedFrom(req *cni.Request) ([]netip.Addr, error) {
+	sets := p.Sets
 	channels, err := askedFor(req)
 	if err != nil {
 		return nil, err
@@ -133,10 +168,10 @@ func wantedFrom(sets []ipam.Set, req *cni.Request) ([]netip.Addr, error) {
 			if err != nil {
 				return nil, cni.Errorf(cni.CodeConfig, "%s: invalid address %q: want an IP address or address/prefix", c.key, text)
 			}
-			n := setOf(sets, addr)
+			n := p.setOf(addr)
 			switch {
 			case n < 0:
-				return nil, cni.Errorf(cni.CodeOutOfRange, "%s: address %s can't be given out: want one from %s, neither gateway, network nor broadcast address", c.key, addr, setsText(sets))
+				return nil, cni.Errorf(cni.CodeOutOfRange, "%s: address %s can't be given out: want one from %s, neither gateway, network nor broadcast address", c.key, addr, p.text())
 			case by[n] == "":
 				wanted[n], by[n] = addr, c.key
 			case by[n] == c.key && wanted[n] != addr:
@@ -189,13 +224,32 @@ func parseAddress(text string) (netip.Addr, error) {
 
 // setOf finds the set that can give the address out, or -1. There is one at
 // most: sets don't overlap.
-func setOf(sets []ipam.Set, a netip.Addr) int {
-	for n, set := range sets {
-		if _, ok := set.Find(a); ok {
+func (p Pool) setOf(a netip.Addr) int {
+	for n := range p.Sets {
+		if _, ok := p.find(n, a); ok {
 			return n
 		}
 	}
 	return -1
+}
+
+// text says where an address may be asked for.
+func (p Pool) text() string {
+	if p.Static.From != "subnet" {
+		return setsText(p.Sets)
+	}
+	var texts []string
+	for _, set := range p.Sets {
+		for _, r := range set {
+			if text := r.Subnet.String(); !slices.Contains(texts, text) {
+				texts = append(texts, text)
+			}
+		}
+	}
+	if len(p.Static.Except) > 0 {
+		return fmt.Sprintf("%s without %v", strings.Join(texts, ", "), p.Static.Except)
+	}
+	return strings.Join(texts, ", ")
 }
 
 func setsText(sets []ipam.Set) string {

@@ -67,7 +67,7 @@ func (l ledgerAddressing) take(tx *ledger.Tx, network string) ([]wire.Address, e
 	var addresses []wire.Address
 	for n, set := range l.pool.Sets {
 		addr := l.pool.Wanted[n]
-		from, wanted := set.Find(addr)
+		from, wanted := l.pool.find(n, addr)
 		if !wanted {
 			var err error
 			if addr, from, err = tx.Allocate(network, set); err != nil {
@@ -110,7 +110,7 @@ func givenBy(pool Pool, result *current.Result) ([]netip.Addr, error) {
 	var given []netip.Addr
 	for _, ip := range result.IPs {
 		a, _ := netip.AddrFromSlice(ip.Address.IP)
-		if a = a.Unmap(); setOf(pool.Sets, a) >= 0 {
+		if a = a.Unmap(); pool.setOf(a) >= 0 {
 			given = append(given, a)
 		}
 	}
