@@ -209,7 +209,11 @@ func (c Call) fail(err error, version string) int {
 	if version == "" {
 		version = "0.1.0"
 	}
-	c.print(documentOf(err, version))
+	d := documentOf(err, version)
+	if c.Getenv("CNI_COMMAND") == string(Del) {
+		d.Msg, d.Details = notTakenForSuccess(d.Msg), notTakenForSuccess(d.Details)
+	}
+	c.print(d)
 	return 1
 }
 

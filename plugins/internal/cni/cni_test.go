@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
@@ -237,6 +240,20 @@ func TestAWrongTypeNamesKeyAndValue(t *testing.T) {
 		var e *Error
 		if !errors.As(err, &e) || e.Code != CodeDecode || e.Msg != "configuration on standard input: "+want {
 			t.Errorf("%s:\ngot  %v\nwant %s", text, err, want)
+		}
+	}
+}
+
+// TestDELErrorsAreNotTakenForSuccess: containerd takes a DEL that fails with one
+// of these texts for one that had nothing to do.
+func TestDELErrorsAreNotTakenForSuccess(t *testing.T) {
+	failure := Errorf(CodeFirewall, "iptables-save: %w", exec.ErrNotFound).WithHint("open /x: %v", fs.ErrNotExist)
+	joined := errors.Join(failure, fmt.Errorf("open /y: %w", syscall.ENOENT))
+	for _, verb := range []string{"DEL", "ADD"} {
+		stdout, _, status := call(env(verb), conf, double{err: joined})
+		swallowed := strings.Contains(stdout, "not found") || strings.Contains(stdout, "no such file or directory")
+		if status == 0 || swallowed != (verb == "ADD") || !strings.Contains(stdout, "iptables-save") || !strings.Contains(stdout, "/y") {
+			t.Errorf("%s: status %d: %s", verb, status, stdout)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package cni
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Code is an error code of the CNI specification ("Error", well-known codes)
@@ -74,6 +75,13 @@ func Wrap(code Code, err error) error {
 		return err
 	}
 	return &Error{Code: code, Msg: err.Error(), Err: err}
+}
+
+// notTakenForSuccess words a DEL's error in another way where containerd would
+// read from it that there is nothing to delete, and forget the container: it looks
+// for these texts anywhere in the error (go-cni; spec cni C094).
+func notTakenForSuccess(text string) string {
+	return strings.NewReplacer("not found", "missing", "no such file or directory", "path is missing").Replace(text)
 }
 
 // document is an Error as the specification writes it.
