@@ -74,6 +74,7 @@ func docsCases() map[string]struct {
 	// An internal network neither forwards nor masquerades.
 	shutIn := func(p *wire.NetworkPolicy) { p.Internal, p.Forward, p.Masquerade = true, false, false }
 	internal := docsRules(func(r *Rules) { shutIn(&r.Network) })
+	isolated := docsRules(func(r *Rules) { r.Network.Isolate = true })
 	portmap := docsRules(docsPublish("10.88.0.2", nil))
 	portmap.Network = wire.NetworkPolicy{Network: "my-bridge"}
 	return map[string]listing{
@@ -90,6 +91,7 @@ func docsCases() map[string]struct {
 		"internal":    network(shutIn),
 		"ungated":     network(func(p *wire.NetworkPolicy) { p.Forward, p.DNS = false, nil }),
 		"admin-chain": network(func(p *wire.NetworkPolicy) { p.AdminChain = "CNI-ADMIN" }),
+		"apart":       against(ipv4, &isolated, func(r *Rules) { r.Network.Isolate, r.Network.Apart = true, true }),
 		"trunk":       network(func(p *wire.NetworkPolicy) { p.Trunk = "netctl-overlay" }),
 		"trunk-internal": against(ipv4, &internal, func(r *Rules) {
 			shutIn(&r.Network)
@@ -116,6 +118,11 @@ func docsCases() map[string]struct {
 			*r = portmap
 			r.Publish = slices.Clone(r.Publish)
 			r.Publish[0].HideClients = true
+		}),
+		"mark-chain": against(ipv4, &portmap, func(r *Rules) {
+			*r = portmap
+			r.Publish = slices.Clone(r.Publish)
+			r.Publish[0].MarkChain = "KUBE-MARK-MASQ"
 		}),
 	}
 }
@@ -212,6 +219,12 @@ func TestDocs(t *testing.T) {
 	for name, c := range docsCases() {
 		block := ""
 		for _, mechanism := range []BackendName{IPTables, NFTables} {
+			if c.rules != nil {
+				if refused := Translatable(mechanism, c.rules.Publish); refused != nil {
+					block += fmt.Sprintf("\n```text\nrefused: %v\n```\n", refused)
+					continue
+				}
+			}
 			var versus []string
 			language := "sh"
 			if c.versus != nil {
