@@ -46,6 +46,8 @@ type Config struct {
 	// Metrics is an address on which to serve /metrics over HTTP, "" for none.
 	Metrics string
 	Forward forward.Options
+	// LogQueries logs one request in so many, 0 none.
+	LogQueries uint64
 	// Guarded: our parent process is a guard, which ends with us.
 	Guarded bool
 	// Yield [nothing] is called between the steps of taking a change in, and
@@ -120,7 +122,7 @@ func New(cfg Config, source Source) (*Daemon, error) {
 		Upstream: upstream{d.upstream}, Forward: d.forward, Log: d.log, Qualified: cfg.Qualified,
 	}
 	d.resolver.Publish(d.table.Apply(ledger.Delta{Full: true}))
-	d.sockets = listen.NewSet(d.resolver, d.log)
+	d.sockets = listen.NewSet(d.handler(), d.log)
 	if d.host, err = hostnet.Watch(d.linkChanged); err != nil {
 		return nil, err
 	}
@@ -128,6 +130,14 @@ func New(cfg Config, source Source) (*Daemon, error) {
 	d.idle = time.AfterFunc(cfg.Linger, d.nothingToDo)
 	d.idle.Stop()
 	return d, nil
+}
+
+// handler answers requests, and logs some of them if that is wanted.
+func (d *Daemon) handler() listen.Handler {
+	if d.cfg.LogQueries == 0 {
+		return d.resolver
+	}
+	return &queryLog{next: d.resolver, log: d.log, every: d.cfg.LogQueries}
 }
 
 // Close ends everything that New began.

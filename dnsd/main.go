@@ -120,6 +120,7 @@ func parseFlags(args []string, stderr io.Writer) (Config, options, error) {
 	f.DurationVar(&c.Linger, "linger", c.withDefaults().Linger, "`time` to stay with nothing to serve")
 	f.BoolVar(&c.Stay, "stay", false, "stay even with nothing to serve")
 	f.StringVar(&c.Metrics, "metrics", "", "`address` on which to serve /metrics")
+	f.Uint64Var(&c.LogQueries, "log-queries", 0, "log one request in `N`, at most 20 a second (default 0: none)")
 	f.IntVar(&c.Forward.PerClient, "max-per-client", 0, "questions of one client under way upstream (default 1024)")
 	f.IntVar(&c.Forward.Total, "max-total", 0, "questions under way upstream (default 8192)")
 	f.IntVar(&o.readyFD, "ready-fd", -1, "`descriptor` to write a line to when ready")
@@ -141,20 +142,39 @@ func parseFlags(args []string, stderr io.Writer) (Config, options, error) {
 	return c, o, nil
 }
 
-// maxLog is the size in bytes at which the log of earlier runs is dropped.
+// maxLog is the size in bytes at which a log file begins anew.
 const maxLog = 1 << 20
+
+// logFile is a file of bounded size. Only one process writes to it.
+type logFile struct {
+	*os.File
+	size int64
+}
+
+func (l *logFile) Write(line []byte) (int, error) {
+	if l.size+int64(len(line)) > maxLog {
+		if err := l.Truncate(0); err != nil {
+			return 0, err
+		}
+		l.size = 0
+	}
+	n, err := l.File.Write(line)
+	l.size += int64(n)
+	return n, err
+}
 
 func openLog(path string, stderr io.Writer) (io.Writer, error) {
 	if path == "" {
 		return stderr, nil
 	}
-	mode := os.O_CREATE | os.O_WRONLY | os.O_APPEND
-	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
-		mode |= os.O_TRUNC
-	}
-	f, err := os.OpenFile(path, mode, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the log: %w", err)
 	}
-	return f, nil
+	info, err := f.Stat()
+	if err != nil {
+		f.Close() //nolint:errcheck // the first error counts
+		return nil, fmt.Errorf("open the log: %w", err)
+	}
+	return &logFile{File: f, size: info.Size()}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -157,6 +158,78 @@ func TestNamesBesideAWildcardServer(t *testing.T) {
 			})
 		}
 	}
+}
+
+// firewalld is what firewalld (1.3, zone public) does with packets to the host:
+// what no zone allows is rejected, with nothing said of port 53.
+const firewalld = `nft -f - <<'end'
+table inet firewalld {
+	chain filter_IN_public_allow {
+		tcp dport 22 accept
+		ip6 daddr fe80::/64 udp dport 546 accept
+	}
+	chain filter_IN_public {
+		jump filter_IN_public_allow
+		meta l4proto { icmp, ipv6-icmp } accept
+	}
+	chain filter_INPUT_ZONES {
+		goto filter_IN_public
+	}
+	chain filter_INPUT {
+		type filter hook input priority filter + 10; policy accept;
+		ct state { established, related } accept
+		ct status dnat accept
+		iifname "lo" accept
+		ct state invalid drop
+		jump filter_INPUT_ZONES
+		reject with icmpx admin-prohibited
+	}
+}
+end`
+
+// TestNamesBesideFirewalld: names resolve where firewalld knows nothing of the
+// network, on an internal one too, and what firewalld refuses stays refused.
+func TestNamesBesideFirewalld(t *testing.T) {
+	for _, backend := range []string{"iptables", "nftables"} {
+		for _, keys := range []string{"", `,"internal":true`} {
+			t.Run(backend+keys, func(t *testing.T) {
+				t.Parallel()
+				h := newHost(t)
+				h.env = []string{"NETCTL_FIREWALL=" + backend}
+				on(t, h.ns, firewalld)
+				before := shown(t, h.ns, "nft list table inet firewalld")
+				web := h.container()
+				h.must(named("ADD", "web", web, keys, ""))
+				wantNames(t, web, "10.88.0.1", map[string]string{"web.netctl.internal.": "10.88.0.2"})
+				err := web.Do(func() error {
+					c, err := net.DialTimeout("tcp4", "10.88.0.1:54", 5*time.Second)
+					if err == nil {
+						c.Close()
+					}
+					return err
+				})
+				if err == nil || errors.Is(err, syscall.ECONNREFUSED) { // refused by nobody's socket: it came through
+					t.Errorf("another port of the gateway: %v", err)
+				}
+				h.must(named("DEL", "web", web, keys, ""))
+				if after := shown(t, h.ns, "nft list table inet firewalld"); after != before {
+					t.Errorf("firewalld's table was\n%s\nand is\n%s", before, after)
+				}
+				on(t, h.ns, "nft delete table inet firewalld")
+				h.wantClean()
+			})
+		}
+	}
+}
+
+// shown is what a shell command prints.
+func shown(t *testing.T, ns *netns.Namespace, line string) string {
+	t.Helper()
+	out, err := ns.Output("sh", "-c", line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // TestNamesBesideAPublishedPort53: a container that publishes port 53 gets the
