@@ -57,14 +57,19 @@ func inherited(h *host) []string { return referenceList(h, h.backend(), 8080) }
 
 // collected has GC remove the container, and the namespace go after that.
 func collected(h *host, ns *netns.Namespace, list []string) {
-	const none = `{"cni.dev/valid-attachments":[{"containerID":"peer","ifname":"eth0"}],`
-	for _, plugin := range list {
-		c := h.link("GC", "victim", nil, strings.Replace(plugin, "{", none, 1), nil)
-		c.conf = strings.Replace(c.conf, `"1.0.0"`, `"1.1.0"`, 1)
-		h.must(c)
-	}
+	h.gc(list, `{"containerID":"peer","ifname":"eth0"}`)
 	if out, err := ns.Output("ip", "-o", "link", "show", "eth0"); err == nil && out != "" {
 		on(h.t, ns, "ip link del eth0") // as the end of its namespace does
+	}
+}
+
+// gc runs GC of each plugin of a list.
+func (h *host) gc(list []string, valid string) {
+	h.t.Helper()
+	for _, plugin := range list {
+		c := h.link("GC", "", nil, strings.Replace(plugin, "{", `{"cni.dev/valid-attachments":[`+valid+`],`, 1), nil)
+		c.conf = strings.Replace(c.conf, `"1.0.0"`, `"1.1.0"`, 1)
+		h.must(c)
 	}
 }
 

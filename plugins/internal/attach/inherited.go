@@ -25,15 +25,15 @@ import (
 // container. The plugin that makes the link removes also what those chained
 // after it may have left: it knows more, and is the last to be asked.
 func (a *Attacher) removeInherited(ctx context.Context, host *kernel.Host, req *cni.Request, at wire.Attachment) error {
-	heir, err := a.heir(req, at)
-	failures := []error{err}
-	var in wire.Inherited
-	switch {
-	case a.Mode.Inherited != nil:
-		in = a.Mode.Inherited(heir)
-	case at.Part == "" && !a.Mode.SharesHost:
-		in = heir.Everything()
+	made := a.Mode.Inherited
+	if at.Part == "" {
+		made = wire.Heir.Everything
 	}
+	if made == nil || a.Mode.SharesHost {
+		return nil
+	}
+	heir, err := a.heir(req, at)
+	failures, in := []error{err}, made(heir)
 	for _, name := range in.Links {
 		failures = append(failures, cni.Wrap(cni.CodeKernel, host.DeleteLink(name)))
 	}
