@@ -149,9 +149,9 @@ conformance: build reference ## judge the reference plugins and ours, and write 
 	conformance/table.sh $(BIN)
 
 .PHONY: bench-overlay
-bench-overlay: build ## the overlay beside a raw VXLAN and bare netlink, interleaved
+bench-overlay: build ## the overlay beside a raw VXLAN and bare netlink, interleaved; writes docs/overlay.md
 	$(GO) test -run '^$$' -bench Mesh -benchtime 1x ./plugins/internal/kernel
-	$(GO) test -timeout 30m -run '^$$' -bench . -benchtime 1x -v ./test/overlay
+	$(GO) test -timeout 30m -run '^$$' -bench . -benchtime 1x -v ./test/overlay -overlay.page ../../docs/overlay.md
 
 .PHONY: clean
 clean: ## remove what was built

@@ -29,7 +29,10 @@ const EtcdEndpoint = "http://192.0.2.254:2379"
 // StartEtcd starts a server, and tells the hosts of it.
 func (w *World) StartEtcd() *Etcd {
 	w.t.Helper()
-	e := &Etcd{w: w, dir: w.t.TempDir()}
+	dir, err := os.MkdirTemp("", "etcd") // short enough for a socket's name
+	w.must(err)
+	w.t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	e := &Etcd{w: w, dir: dir}
 	e.Run()
 	w.t.Cleanup(e.Kill)
 	for _, h := range w.Hosts {
@@ -62,8 +65,10 @@ func (h *Host) StartWithEtcd(args ...string) {
 // Run starts the process on the data that is there, and waits until it answers.
 func (e *Etcd) Run() {
 	e.w.t.Helper()
-	e.process = exec.Command("etcd", "--data-dir", filepath.Join(e.dir, "data"), "--listen-client-urls", EtcdEndpoint, "--advertise-client-urls", EtcdEndpoint,
+	_ = os.Remove(filepath.Join(e.dir, "client:1")) // a killed process leaves it
+	e.process = exec.Command("etcd", "--data-dir", filepath.Join(e.dir, "data"), "--listen-client-urls", EtcdEndpoint+",unix://client:1", "--advertise-client-urls", EtcdEndpoint,
 		"--listen-peer-urls", "http://127.0.0.1:2380", "--unsafe-no-fsync", "--log-level", "error")
+	e.process.Dir = e.dir // for the socket, by which the test itself reaches it
 	e.w.must(e.w.Switch.Do(e.process.Start))
 	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: e.dial}}
 	for deadline := time.Now().Add(Patience); ; time.Sleep(10 * time.Millisecond) {

@@ -19,10 +19,10 @@ import (
 )
 
 // Certificates are PEM files of an authority and of one pair that it signed,
-// good for the server on 127.0.0.1 and for its clients.
+// good for servers on 127.0.0.1 or the addresses asked for, and for clients.
 type Certificates struct{ CA, Cert, Key string }
 
-func newCertificates(t testing.TB) *Certificates {
+func newCertificates(t testing.TB, more ...net.IP) *Certificates {
 	t.Helper()
 	dir := t.TempDir()
 	c := &Certificates{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
@@ -33,7 +33,7 @@ func newCertificates(t testing.TB) *Certificates {
 	}
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "etcd"}, NotAfter: authority.NotAfter,
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{socketName}, KeyUsage: x509.KeyUsageDigitalSignature,
+		IPAddresses: append(more, net.IPv4(127, 0, 0, 1)), DNSNames: []string{socketName}, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	writePEM(t, c.CA, "CERTIFICATE", sign(t, authority, authority, &caKey.PublicKey, caKey))

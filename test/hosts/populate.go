@@ -1,0 +1,73 @@
+package hosts
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/netctl/netctl/plugins/overlay/agent/store"
+	"github.com/netctl/netctl/plugins/overlay/agent/store/etcd"
+)
+
+// Populate enters a network, and hosts with a pool each that exist nowhere else:
+// as overlayd would, through the store.
+func (e *Etcd) Populate(network string, within netip.Prefix, count int) {
+	e.w.t.Helper()
+	ctx := context.Background()
+	s, err := etcd.Open(ctx, etcd.Config{Endpoints: []string{"unix://" + filepath.Join(e.dir, "client:1")}}, slog.New(slog.DiscardHandler))
+	e.w.must(err)
+	defer s.Close()
+	_, err = s.CreateNetwork(ctx, store.Network{Schema: store.Schema, Name: network, Ranges: []netip.Prefix{within}})
+	e.w.must(err)
+	var group errgroup.Group
+	group.SetLimit(8)
+	for i := range count {
+		group.Go(func() error { return enter(ctx, s, network, i) })
+	}
+	e.w.must(group.Wait())
+}
+
+func enter(ctx context.Context, s *etcd.Store, network string, i int) error {
+	n := store.Node{Schema: store.Schema, ID: store.NodeID(fmt.Sprintf("%032x", i+1)), Name: fmt.Sprintf("host-%04d", i), Epoch: 1,
+		VTEP: []netip.Addr{netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)})}, MTU: 1450} // RFC 2544: nobody there
+	session, err := s.Session(ctx, store.Registration{Node: n, Boot: "boot"})
+	if err != nil {
+		return err
+	}
+	if _, err := session.Claim(ctx, store.ClaimRequest{Network: network, Is4: true}); err != nil {
+		return err
+	}
+	return session.Close(ctx, false)
+}
+
+// Calls is how many calls of each method the server was asked so far; a stream
+// is one.
+func (e *Etcd) Calls() map[string]int {
+	e.w.t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: e.dial}}
+	resp, err := client.Get(EtcdEndpoint + "/metrics")
+	e.w.must(err)
+	defer resp.Body.Close()
+	calls := map[string]int{}
+	lines := bufio.NewScanner(io.LimitReader(resp.Body, 16<<20))
+	for lines.Scan() {
+		if line := lines.Text(); strings.HasPrefix(line, "grpc_server_started_total{") {
+			var n float64
+			_, err := fmt.Sscan(line[strings.LastIndexByte(line, ' ')+1:], &n)
+			e.w.must(err)
+			_, rest, _ := strings.Cut(line, `grpc_method="`)
+			method, _, _ := strings.Cut(rest, `"`)
+			calls[method] += int(n)
+		}
+	}
+	e.w.must(lines.Err())
+	return calls
+}
