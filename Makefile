@@ -110,10 +110,10 @@ fuzz: tools ## every fuzz target, FUZZTIME=1m each; FUZZ=dnsd only those below a
 	GO="$(GO)" test/fuzz.sh $(or $(FUZZTIME),1m) $(or $(FUZZ),.)
 
 .PHONY: bench-run
-bench-run: build ## a whole `netctl run --rm` beside runc, crun and podman; memory of a monitor; residue
+bench-run: build ## a whole `netctl run --rm` beside runc, crun and podman, into docs/performance.md
 	@test/tools.sh runc=runc crun=crun podman=podman busybox=busybox-static /usr/lib/cni/bridge=containernetworking-plugins
 	$(GO) build -o $(BIN)/bench-run ./bench/run
-	unshare -m bench/run/one-hierarchy.sh $(BIN)/bench-run -bin $(BIN)
+	unshare -m bench/run/one-hierarchy.sh $(BIN)/bench-run -bin $(BIN) -page docs/performance.md $(BENCH_RUN)
 
 .PHONY: test-chaos
 test-chaos: build ## kill -9 of commands, monitors and the resolver in 200 lifecycles (long)

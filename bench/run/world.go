@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -83,6 +84,18 @@ func (w *world) env() []string {
 	return append(os.Environ(), "NETCTL_STATE_DIR="+w.dir+"/state", "NETCTL_DATA_DIR="+w.dir+"/data", "NETCTL_CONF_DIR="+w.dir+"/net.d")
 }
 
+// timed runs a command and gives the processor time of it and of what it waited for.
+func (w *world) timed(args []string) (time.Duration, error) {
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = w.env()
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	if err := w.host.Do(cmd.Run); err != nil {
+		return 0, fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(errs.String()))
+	}
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
+}
+
 // execute runs a command on the private host.
 func (w *world) execute(args ...string) (string, error) {
 	cmd := exec.Command(args[0], args[1:]...)
@@ -140,13 +153,14 @@ func (w *world) bundle() (string, error) {
 }
 
 // monitorMemory is what one monitor has of its own, in bytes, while its container
-// runs on the bridge.
-func (w *world) monitorMemory() (int64, error) {
-	id, err := w.netctl("run", "-d", "--network", "bench", "--rootfs", w.root, "--", "/bin/sleep", "100")
+// runs, a moment after the start, when it has given back what only that needed.
+func (w *world) monitorMemory(network string) (int64, error) {
+	id, err := w.netctl("run", "-d", "--network", network, "--rootfs", w.root, "--", "/bin/sleep", "100")
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _, _ = w.netctl("rm", "-f", id) }()
+	time.Sleep(3 * time.Second)
 	pid, err := w.netctl("inspect", "-f", "{{.State.Pid}}", id)
 	if err != nil {
 		return 0, err

@@ -80,13 +80,37 @@ func networkNames(c *Container) string {
 	return c.Name + ": " + names
 }
 
+// forwarding is a setting of each family; that of IPv6 matters to those who have such
+// an address, and ask for one or for nothing in particular.
 func forwarding(_ context.Context, c *Case) (*Finding, error) {
-	const key = "net.ipv4.ip_forward"
-	value, err := c.World.Sysctl(Host, key)
-	if err != nil || value != "0" || c.Subject == nil && !slices.ContainsFunc(c.All, (*Container).Own) {
-		return nil, err
+	if c.Subject == nil && !slices.ContainsFunc(c.All, (*Container).Own) {
+		return nil, nil
 	}
-	return &Finding{"the host does not forward packets: " + key + " is 0", "sysctl -w " + key + "=1"}, nil
+	keys := []string{"net.ipv4.ip_forward"}
+	const six = "net.ipv6.conf.all.forwarding"
+	switch {
+	case c.Address.Is6() && !c.Address.Is4In6():
+		keys = []string{six}
+	case !c.Address.IsValid() && c.Subject != nil && c.Subject.routed6():
+		keys = append(keys, six)
+	}
+	for _, key := range keys {
+		value, err := c.World.Sysctl(Host, key)
+		if err != nil {
+			return nil, err
+		}
+		if value == "0" {
+			return &Finding{"the host does not forward packets: " + key + " is 0", "sysctl -w " + key + "=1"}, nil
+		}
+	}
+	return nil, nil
+}
+
+// routed6 tells whether a network gives the container IPv6 by way of the host.
+func (c *Container) routed6() bool {
+	return slices.ContainsFunc(c.Attached, func(a Attachment) bool {
+		return isBridge(a) && !a.Network.Internal && slices.ContainsFunc(a.Gateways, func(g netip.Addr) bool { return g.Is6() })
+	})
 }
 
 // loopbackPorts are published ports that clients on the host reach by

@@ -46,28 +46,71 @@ func tcpPorts(ports []Port) []Port {
 	return list
 }
 
-// fromHost connects from the host to the container's address: no published
-// port, nothing forwarded.
+// fromHost connects from the host to the container's addresses, of either family: no
+// published port, nothing forwarded.
 func fromHost(ctx context.Context, c *Case) (*Finding, error) {
-	to, at := c.Subject.address()
-	if !to.IsValid() || !isBridge(at) {
-		return nil, nil // a macvlan's host does not reach its own containers
+	sockets, err := c.World.Sockets(c.Subject.Namespace)
+	if err != nil {
+		return nil, err
 	}
-	for _, p := range tcpPorts(c.wanted()) {
-		target := netip.AddrPortFrom(to, p.Container)
-		err := c.World.Dial(ctx, Host, "tcp", target)
-		if err == nil {
-			continue
+	for _, at := range c.Subject.Attached {
+		if !isBridge(at) {
+			continue // a macvlan's host does not reach its own containers
 		}
-		f, dropErr := dropped(ctx, c, Packet{Out: at.Network.Device, To: target}, func() { _ = c.World.Dial(ctx, Host, "tcp", target) },
-			fmt.Sprintf("packets of the host to %s are dropped", target), "")
-		if dropErr != nil || f.Mend != "" {
-			return f, dropErr
+		for _, address := range at.Addresses {
+			for _, p := range c.wanted() {
+				if !answers(sockets, p, address.Addr()) {
+					continue // a program may serve one family only
+				}
+				f, err := probePort(ctx, c, at, p, netip.AddrPortFrom(address.Addr(), p.Container))
+				if f != nil || err != nil {
+					return f, err
+				}
+			}
 		}
-		return &Finding{fmt.Sprintf("the host does not reach %s on bridge %s: %s", target, at.Network.Device, short(err)),
-			fmt.Sprintf("netctl disconnect %s %s && netctl connect %s %s", at.Network.Name, c.Subject.Name, at.Network.Name, c.Subject.Name)}, nil
 	}
 	return nil, nil
+}
+
+// answers tells whether a socket takes what is sent to the address. One of all IPv6
+// addresses takes IPv4 too, unless it says otherwise, which can't be seen from
+// outside; then it is IPv4's own socket that is missing, and another check's.
+func answers(sockets []Socket, p Port, to netip.Addr) bool {
+	for _, s := range sockets {
+		local := s.Local.Addr().Unmap()
+		if s.Protocol == p.Protocol && s.Local.Port() == p.Container &&
+			(local == to || local == netip.IPv6Unspecified() || local == netip.IPv4Unspecified() && to.Is4()) {
+			return true
+		}
+	}
+	return false
+}
+
+func probePort(ctx context.Context, c *Case, at Attachment, p Port, target netip.AddrPort) (*Finding, error) {
+	attempt := func() error { return c.World.Dial(ctx, Host, p.Protocol, target) }
+	what := fmt.Sprintf("packets of the host to %s are dropped", target)
+	packet := Packet{Out: at.Network.Device, To: target}
+	switch p.Protocol {
+	case "udp": // no answer says nothing; what counts is whether a rule takes it away
+		drops, err := c.World.Drops(ctx, packet, func() { _ = attempt() })
+		if err != nil || len(drops) == 0 {
+			return nil, err
+		}
+		return &Finding{what + " by " + drops[0].String(), drops[0].Delete}, nil
+	case "tcp":
+	default:
+		return nil, nil
+	}
+	failed := attempt()
+	if failed == nil {
+		return nil, nil
+	}
+	f, err := dropped(ctx, c, packet, func() { _ = attempt() }, what, "")
+	if err != nil || f.Mend != "" {
+		return f, err
+	}
+	return &Finding{fmt.Sprintf("the host does not reach %s on bridge %s: %s", target, at.Network.Device, short(failed)),
+		fmt.Sprintf("netctl disconnect %s %s && netctl connect %s %s", at.Network.Name, c.Subject.Name, at.Network.Name, c.Subject.Name)}, nil
 }
 
 // byPort connects as a client on this host.

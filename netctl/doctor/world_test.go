@@ -1,0 +1,145 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+// fakeWorld is one in which everything is right, but for what a test sets.
+type fakeWorld struct {
+	World   // what no test asks for
+	sysctls map[string]string
+	sockets []Socket
+	refused map[string]bool // network and address that can't be dialled
+	drops   []Drop
+	dialled []string
+}
+
+func (w *fakeWorld) Sysctl(_ Namespace, key string) (string, error) {
+	if v, ok := w.sysctls[key]; ok {
+		return v, nil
+	}
+	return "1", nil
+}
+
+func (w *fakeWorld) Sockets(Namespace) ([]Socket, error) { return w.sockets, nil }
+
+func (w *fakeWorld) Dial(_ context.Context, _ Namespace, network string, to netip.AddrPort) error {
+	attempt := network + " " + to.String()
+	w.dialled = append(w.dialled, attempt)
+	if w.refused[attempt] {
+		return errors.New("dial: no answer")
+	}
+	return nil
+}
+
+func (w *fakeWorld) Drops(_ context.Context, _ Packet, attempt func()) ([]Drop, error) {
+	attempt()
+	return w.drops, nil
+}
+
+// dual is a container with both families on a bridge that publishes a port of each
+// protocol.
+func dual() *Container {
+	return &Container{
+		Name: "web", Status: "running", Kind: "attached", Namespace: "/ns/web",
+		Attached: []Attachment{{
+			Network:   Network{Name: "net", Driver: "bridge", Device: "nb0"},
+			Addresses: []netip.Prefix{netip.MustParsePrefix("10.1.0.2/24"), netip.MustParsePrefix("fd00::2/64")},
+			Gateways:  []netip.Addr{netip.MustParseAddr("10.1.0.1"), netip.MustParseAddr("fd00::1")},
+		}},
+		Published: []Port{{Protocol: "tcp", Host: 8080, Container: 80}, {Protocol: "udp", Host: 5353, Container: 53}},
+	}
+}
+
+func socketAt(protocol, at string) Socket {
+	return Socket{Protocol: protocol, Local: netip.MustParseAddrPort(at)}
+}
+
+// What the host's own probes of a container find, for each family and protocol.
+func TestFromHost(t *testing.T) {
+	both := []Socket{socketAt("tcp", "[::]:80"), socketAt("udp", "[::]:53")}
+	drop := []Drop{{Tool: "ip6tables", Chain: "OUTPUT", Rule: "-j DROP", Delete: "ip6tables -D OUTPUT -j DROP"}}
+	for name, tt := range map[string]struct {
+		world   fakeWorld
+		cause   string // "" for none
+		mend    string
+		dialled string
+	}{
+		"healthy": {fakeWorld{sockets: both}, "", "", "tcp 10.1.0.2:80, udp 10.1.0.2:53, tcp [fd00::2]:80, udp [fd00::2]:53"},
+		"IPv6 is dropped": {
+			fakeWorld{sockets: both[:1], drops: drop, refused: map[string]bool{"tcp [fd00::2]:80": true}},
+			"packets of the host to [fd00::2]:80 are dropped by ip6tables chain OUTPUT", "ip6tables -D OUTPUT -j DROP", "",
+		},
+		"IPv6 is refused": {
+			fakeWorld{sockets: both, refused: map[string]bool{"tcp [fd00::2]:80": true}},
+			"the host does not reach [fd00::2]:80 on bridge nb0", "netctl disconnect net web && netctl connect net web", "",
+		},
+		"UDP is dropped": {
+			fakeWorld{sockets: both[1:], drops: drop}, "packets of the host to 10.1.0.2:53 are dropped", "ip6tables -D OUTPUT -j DROP", "",
+		},
+		"a program of IPv4 only is no fault": {
+			fakeWorld{sockets: []Socket{socketAt("tcp", "0.0.0.0:80")}, refused: map[string]bool{"tcp [fd00::2]:80": true}}, "", "", "tcp 10.1.0.2:80",
+		},
+		"a program at one address is asked there": {
+			fakeWorld{sockets: []Socket{socketAt("udp", "[fd00::2]:53")}}, "", "", "udp [fd00::2]:53",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := fromHost(context.Background(), &Case{World: &tt.world, Subject: dual()})
+			wantFinding(t, f, err, tt.cause, tt.mend)
+			if got := strings.Join(tt.world.dialled, ", "); tt.dialled != "" && got != tt.dialled {
+				t.Errorf("dialled %s; want %s", got, tt.dialled)
+			}
+		})
+	}
+}
+
+// Forwarding is asked about in the families that the question has to do with.
+func TestForwarding(t *testing.T) {
+	const four, six = "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"
+	only4 := dual()
+	only4.Attached[0].Gateways = only4.Attached[0].Gateways[:1]
+	for name, tt := range map[string]struct {
+		off     string
+		subject *Container
+		to      string
+		wanted  bool
+	}{
+		"IPv4 off":                                {four, dual(), "", true},
+		"IPv6 off":                                {six, dual(), "", true},
+		"IPv6 off, a container without":           {six, only4, "", false},
+		"IPv6 off, asked about IPv4":              {six, dual(), "192.0.2.1", false},
+		"IPv4 off, asked about IPv6":              {four, dual(), "2001:db8::1", false},
+		"IPv6 off, asked about IPv6":              {six, dual(), "2001:db8::1", true},
+		"off, and no container that would notice": {four, nil, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &Case{World: &fakeWorld{sysctls: map[string]string{tt.off: "0"}}, Subject: tt.subject}
+			if tt.to != "" {
+				c.Address = netip.MustParseAddr(tt.to)
+			}
+			f, err := forwarding(context.Background(), c)
+			if !tt.wanted {
+				wantFinding(t, f, err, "", "")
+				return
+			}
+			wantFinding(t, f, err, tt.off+" is 0", "sysctl -w "+tt.off+"=1")
+		})
+	}
+}
+
+func wantFinding(t *testing.T, f *Finding, err error, cause, mend string) {
+	t.Helper()
+	switch {
+	case err != nil:
+		t.Error(err)
+	case cause == "" && f != nil:
+		t.Errorf("found %+v; nothing is wrong", *f)
+	case cause != "" && (f == nil || !strings.Contains(f.Cause, cause) || f.Mend != mend):
+		t.Errorf("found %+v; want %q and %q", f, cause, mend)
+	}
+}
