@@ -58,6 +58,25 @@ func (h *host) awaitListener(name, port string) {
 	h.t.Fatalf("%s does not listen on %s", name, port)
 }
 
+// serveUDP runs a container with a program that waits for datagrams.
+func (h *host) serveUDP(name string, port int, flags ...string) {
+	h.t.Helper()
+	args := append([]string{"run", "-d", "--name", name}, flags...)
+	h.netctl(append(args, "host", "/usr/bin/python3", "-c",
+		fmt.Sprintf("import socket,time; s=socket.socket(2,2); s.bind(('',%d)); print('up',flush=True); time.sleep(1000)", port))...)
+	for deadline := time.Now().Add(30 * time.Second); h.netctl("logs", name) == ""; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			h.t.Fatalf("%s does not listen on UDP port %d", name, port)
+		}
+	}
+}
+
+// six runs a web server on a network of both families.
+func six(h *host) {
+	h.netctl("create", "six", "--subnet", "10.66.0.0/24", "--subnet", "fd77::/64", "--disable-dns")
+	h.serve("web", "[::]:80", "--network", "six", "-p", "8080:80")
+}
+
 // outside makes another machine, 192.0.2.1, behind the host's eth0, with a web
 // server.
 func (h *host) outside(mtu int) {
@@ -122,11 +141,7 @@ func sickHosts() []sick {
 		{"nothing listens", func(h *host) { h.container("web", "-p", "8080:80") },
 			[]string{"web"}, `nothing in web listens on port 80/tcp, or on any other`, `netctl logs web`, false},
 		{"wrong protocol", func(h *host) {
-			h.netctl("run", "-d", "--name", "web", "-p", "8080:80", "host", "/usr/bin/python3", "-c",
-				"import socket,time; s=socket.socket(2,2); s.bind(('',80)); print('up',flush=True); time.sleep(1000)")
-			for deadline := time.Now().Add(30 * time.Second); h.netctl("logs", "web") == "" && time.Now().Before(deadline); {
-				time.Sleep(20 * time.Millisecond)
-			}
+			h.serveUDP("web", 80, "-p", "8080:80")
 		}, []string{"web"}, `port 80/tcp is published, and the program in web listens on 80/udp`, `-p 8080:80/udp`, false},
 		{"not published", func(h *host) { h.serve("web", "80") },
 			[]string{"web", "--port", "80"}, `web does not publish port 80`, `-p 80:80`, false},
@@ -152,6 +167,14 @@ func sickHosts() []sick {
 			[]string{"web"}, `the rules for it are gone from the packet filter`, `^netctl reload$`, true},
 		{"forwarding off", func(h *host) { web(h); h.shell("echo 0 >/proc/sys/net/ipv4/ip_forward") },
 			[]string{"web"}, `net\.ipv4\.ip_forward is 0`, `^sysctl -w net\.ipv4\.ip_forward=1$`, true},
+		{"IPv6 forwarding off", func(h *host) { six(h); h.shell("echo 0 >/proc/sys/net/ipv6/conf/all/forwarding") },
+			[]string{"web"}, `net\.ipv6\.conf\.all\.forwarding is 0`, `^sysctl -w net\.ipv6\.conf\.all\.forwarding=1$`, true},
+		{"IPv6 dropped", func(h *host) { six(h); h.shell("ip6tables -I OUTPUT -p tcp --dport 80 -j DROP") },
+			[]string{"web"}, `packets of the host to \[fd77::2\]:80 are dropped by ip6tables chain OUTPUT, rule: -p tcp .*--dport 80 -j DROP`, `^ip6tables -t filter -D OUTPUT`, true},
+		{"UDP dropped", func(h *host) {
+			h.serveUDP("web", 5300, "-p", "5300:5300/udp")
+			h.shell("iptables -I OUTPUT -p udp --dport 5300 -j DROP")
+		}, []string{"web"}, `packets of the host to \S+:5300 are dropped by iptables chain OUTPUT, rule: -p udp`, `^iptables -t filter -D OUTPUT`, true},
 		{"route_localnet off", func(h *host) { web(h); h.shell("echo 0 >/proc/sys/net/ipv4/conf/netctl0/route_localnet") },
 			[]string{"web"}, `net\.ipv4\.conf\.netctl0\.route_localnet is 0`, `^sysctl -w `, true},
 		{"bridge down", func(h *host) { web(h); h.shell("ip link set netctl0 down") },

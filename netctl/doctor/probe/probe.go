@@ -143,7 +143,10 @@ func (w World) Dial(ctx context.Context, ns doctor.Namespace, network string, to
 		if err != nil {
 			return err
 		}
-		return conn.Close()
+		if network == "udp" { // connecting has sent nothing
+			_, err = conn.Write(nil)
+		}
+		return errors.Join(err, conn.Close())
 	})
 }
 
