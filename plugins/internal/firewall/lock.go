@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience bounds how long one operation waits for locks: ours and iptables'
-// own together. Runtimes give a plugin minutes.
+// patience bounds how long one operation waits for locks, ours and iptables'
+// own together, where the caller sets no deadline. Runtimes give a plugin minutes.
 const patience = 20 * time.Second
 
 // lock serialises all operations on one network namespace's rules, among all
@@ -27,7 +27,7 @@ type lock struct {
 
 func acquire(ctx context.Context) (*lock, error) {
 	l := &lock{deadline: time.Now().Add(patience)}
-	if d, ok := ctx.Deadline(); ok && d.Before(l.deadline) {
+	if d, ok := ctx.Deadline(); ok {
 		l.deadline = d
 	}
 	var err error

@@ -52,19 +52,23 @@ func callBackend(words []string) error {
 		return err
 	}
 	record := filepath.Join(words[3], words[2])
+	// Beside others on a busy machine a queue of 32 can take long; that a lock
+	// is not waited for for ever is another test.
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
 	fmt.Println("ready")
 	if words[1] == "apply" {
 		if err := os.WriteFile(record, nil, 0o600); err != nil {
 			return err
 		}
-		return b.Apply(context.Background(), parallelRules(n))
+		return b.Apply(ctx, parallelRules(n))
 	}
 	_ = os.Remove(record)
 	r := parallelRules(n)
 	if words[1] == "forget" { // names alone
 		r = Rules{Attachment: r.Attachment}
 	}
-	return b.Remove(context.Background(), r, func() (bool, error) {
+	return b.Remove(ctx, r, func() (bool, error) {
 		left, err := os.ReadDir(words[3])
 		return len(left) > 0, err
 	})
