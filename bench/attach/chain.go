@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/netctl/netctl/plugins/overlay/handover"
 )
 
 // Entries of configuration lists; STATE stands for the private state directory.
@@ -30,7 +33,12 @@ const (
 	macvlan          = `{"type":"macvlan","master":"up0","ipam":{"type":"netctl-ipam","ranges":[[{"subnet":"10.88.0.0/16"}]]}}`
 	loopback         = `{"type":"loopback"}`
 	none             = `{"type":"none"}`
+	hostMode         = `{"type":"host"}`
+	overlay          = `{"capabilities":{"portMappings":true},"type":"overlay","bridge":"br0","isDefaultGateway":true,"ipMasq":true,"hairpinMode":true}`
 )
+
+// network is the name of all of them.
+const network = "bench"
 
 // A chain is a list of CNI plugins, executed one after the other as a runtime
 // does.
@@ -56,6 +64,21 @@ func chainOf(dir, firewall string, plugins ...string) func(*world) (subject, err
 			c.plugins = append(c.plugins, strings.ReplaceAll(p, "STATE", w.state))
 		}
 		return c, err
+	}
+}
+
+// overlayOf is chainOf on a host for which overlayd has obtained a pool.
+func overlayOf(dir, firewall string, plugins ...string) func(*world) (subject, error) {
+	return func(w *world) (subject, error) {
+		pool := netip.MustParsePrefix("10.88.0.0/16")
+		_, err := handover.Write(w.state, handover.Network{
+			Network: network, Group: 1, MTU: 1450, Pools: []handover.Pool{{Prefix: pool}},
+			Inside: []netip.Prefix{pool}, Ranges: []netip.Prefix{pool},
+		})
+		if err != nil {
+			return nil, err
+		}
+		return chainOf(dir, firewall, plugins...)(w)
 	}
 }
 
@@ -175,7 +198,7 @@ func configuration(plugin string, op operation) ([]byte, string, error) {
 	if err := json.Unmarshal([]byte(plugin), &keys); err != nil {
 		return nil, "", err
 	}
-	keys["cniVersion"], keys["name"] = "1.0.0", "bench"
+	keys["cniVersion"], keys["name"] = "1.0.0", network
 	kind := keys["type"].(string)
 	if keys["capabilities"] != nil { // libcni takes the key out and puts the arguments in
 		keys["runtimeConfig"] = map[string]any{"portMappings": []map[string]any{

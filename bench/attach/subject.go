@@ -60,9 +60,9 @@ type implementation struct {
 	// group are those that do the same job; the first one is the peer.
 	group string
 	kinds kinds
-	// bare has containers' lo down, for the loopback plugin.
-	bare bool
-	open func(*world) (subject, error)
+	// shared has containers live in the host's own namespace.
+	shared bool
+	open   func(*world) (subject, error)
 }
 
 // Names that the targets speak of.
@@ -99,8 +99,10 @@ func implementations(o options) []implementation {
 		{name: "netctl, no masquerade", group: "bridge only", open: chainOf(o.ours, "nftables", plain)},
 		{name: "reference macvlan", group: "macvlan", open: chainOf(o.reference, "", referenceMacvlan)},
 		{name: "netctl macvlan", group: "macvlan", open: chainOf(o.ours, "nftables", macvlan)},
-		{name: "reference loopback", group: "loopback", bare: true, open: chainOf(o.reference, "", loopback)},
-		{name: "netctl loopback", group: "loopback", bare: true, open: chainOf(o.ours, "", loopback)},
-		{name: "netctl none", group: "none", bare: true, open: chainOf(o.ours, "", none)},
+		{name: "reference loopback", group: "loopback", open: chainOf(o.reference, "", loopback)},
+		{name: "netctl loopback", group: "loopback", open: chainOf(o.ours, "", loopback)},
+		{name: "netctl none", group: "none", open: chainOf(o.ours, "", none)},
+		{name: "netctl host", group: "host", shared: true, open: chainOf(o.ours, "", hostMode)},
+		{name: "netctl overlay", group: "overlay, masquerade, one port; the pool is this host's already", open: overlayOf(o.ours, "nftables", overlay)},
 	}...)
 }

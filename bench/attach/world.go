@@ -72,7 +72,9 @@ func (w *world) close() {
 		w.subject.close()
 	}
 	for _, c := range append(w.standing, w.used...) {
-		c.Close()
+		if c != w.host {
+			c.Close()
+		}
 	}
 	w.host.Close()
 	os.RemoveAll(w.state)
@@ -80,8 +82,11 @@ func (w *world) close() {
 
 // container makes the namespace of the next container.
 func (w *world) container() (operation, error) {
-	n, err := netns.NewDown()
 	w.serial++
+	if w.shared {
+		return operation{serial: w.serial, container: w.host}, nil
+	}
+	n, err := netns.NewDown()
 	return operation{serial: w.serial, container: n}, err
 }
 
