@@ -98,7 +98,11 @@ func (t *Tx) firstFree(network string, r ipam.Range, from, to netip.Addr) (netip
 }
 
 func (t *Tx) chunk(network string, start [16]byte) []byte {
-	return t.get(bucketBitmaps, append(append([]byte(network), 0), start[:]...))
+	return t.get(bucketBitmaps, chunkKey(network, start))
+}
+
+func chunkKey(network string, start [16]byte) []byte {
+	return append(append([]byte(network), 0), start[:]...)
 }
 
 // nextZero gives the first clear bit from first to last, or -1. A nil chunk has
@@ -159,13 +163,36 @@ func (t *Tx) freeAddress(k Key, a netip.Addr) error {
 	if err := t.remove(bucketAddresses, addressKey(k.Network, a)); err != nil {
 		return err
 	}
+	if err := t.spend(k.Network, a); err != nil {
+		return err
+	}
 	return t.mark(k.Network, a, false)
+}
+
+// Fresh tells whether nobody has had the address since the host was started, so
+// that nobody can remember where it was.
+func (t *Tx) Fresh(network string, a netip.Addr) bool {
+	start, bit := chunkOf(a)
+	chunk := t.get(bucketSpent, chunkKey(network, start))
+	return chunk == nil || chunk[bit/8]&(1<<(bit%8)) == 0
+}
+
+// spend notes that somebody has had the address.
+func (t *Tx) spend(network string, a netip.Addr) error {
+	if !t.Fresh(network, a) {
+		return nil
+	}
+	start, bit := chunkOf(a)
+	chunk := make([]byte, chunkSize)
+	copy(chunk, t.get(bucketSpent, chunkKey(network, start)))
+	chunk[bit/8] |= 1 << (bit % 8)
+	return t.put(bucketSpent, chunkKey(network, start), chunk)
 }
 
 // mark sets or clears the bit of an address; an empty chunk is dropped.
 func (t *Tx) mark(network string, a netip.Addr, taken bool) error {
 	start, bit := chunkOf(a)
-	key := append(append([]byte(network), 0), start[:]...)
+	key := chunkKey(network, start)
 	chunk := make([]byte, chunkSize)
 	copy(chunk, t.get(bucketBitmaps, key))
 	if taken {

@@ -17,6 +17,7 @@
 //	attachments  network \0 container \0 ifname \0 part -> Record as JSON
 //	addresses    network \0 address(16)              -> attachment key
 //	bitmaps      network \0 first address(16)        -> 512 bytes, one bit for each of 4096 addresses
+//	spent        as bitmaps, of addresses that were given back
 //	cursors      network \0 start(16) end(16)        -> the address given out last(16)
 //	ports        protocol(1) port(2) host address(16) -> attachment key
 //	changes      generation(8)                       -> attachment key

@@ -211,7 +211,7 @@ func (l *Ledger) openIntact(path string, flag int, mode os.FileMode) (*os.File, 
 func makeBuckets(db *bbolt.DB) error {
 	missing := true
 	err := db.View(func(tx *bbolt.Tx) error {
-		missing = tx.Bucket(bucketMeta) == nil || tx.Bucket(bucketRemotes) == nil
+		missing = tx.Bucket(bucketMeta) == nil || tx.Bucket(bucketRemotes) == nil || tx.Bucket(bucketSpent) == nil
 		return nil
 	})
 	if err != nil || !missing {

@@ -467,3 +467,24 @@ func TestChangesReachBackFarEnough(t *testing.T) {
 		}
 	}
 }
+
+// TestFresh: an address is fresh until somebody has had it, whatever its
+// neighbours in the bitmap are.
+func TestFresh(t *testing.T) {
+	l, from := open(t), set(t, "10.1.0.0/24")
+	fresh := func(a netip.Addr) bool {
+		var result bool
+		if err := l.View(func(tx *ledger.Tx) error { result = tx.Fresh("net", a); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return result
+	}
+	addr, err := take(l, key(0), from)
+	if err != nil || !fresh(addr) || !fresh(addr.Next()) {
+		t.Fatalf("%s: fresh %t, the next one %t, %v", addr, fresh(addr), fresh(addr.Next()), err)
+	}
+	release(t, l, key(0))
+	if fresh(addr) || !fresh(addr.Next()) {
+		t.Errorf("after the release: %s is fresh: %t, the next one: %t", addr, fresh(addr), fresh(addr.Next()))
+	}
+}

@@ -17,6 +17,7 @@ var (
 	bucketAttachments = []byte("attachments")
 	bucketAddresses   = []byte("addresses")
 	bucketBitmaps     = []byte("bitmaps")
+	bucketSpent       = []byte("spent")
 	bucketCursors     = []byte("cursors")
 	bucketPorts       = []byte("ports")
 	bucketChanges     = []byte("changes")
@@ -27,7 +28,7 @@ var (
 )
 
 func buckets() [][]byte {
-	return [][]byte{bucketAttachments, bucketAddresses, bucketBitmaps,
+	return [][]byte{bucketAttachments, bucketAddresses, bucketBitmaps, bucketSpent,
 		bucketCursors, bucketPorts, bucketChanges, bucketHolders, bucketStamps, bucketRemotes, bucketMeta}
 }
 

@@ -211,6 +211,9 @@ func (a *Attacher) realize(p *plan, host *kernel.Host, container *kernel.Contain
 	if p.inner, err = container.Configure(w.Owned, p.made); err != nil {
 		return err
 	}
+	if err := host.Connect(container, p.made, p.inner, w.Owned); err != nil {
+		return err
+	}
 	return adjust(host, container, w.Owned, u)
 }
 

@@ -85,6 +85,8 @@ type Grant struct {
 	Addresses []wire.Address
 	Routes    []wire.Route
 	DNS       types.DNS
+	// Fresh means that nobody on this host has had any of the addresses before.
+	Fresh bool
 }
 
 // Gateway gives the first gateway of an address's family, or the zero Addr.

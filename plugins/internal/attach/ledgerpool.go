@@ -56,6 +56,7 @@ func (l ledgerAddressing) reserve(_ context.Context, at wire.Attachment, enter e
 			if grant.Addresses, err = l.take(tx, at.Network); err != nil {
 				return err
 			}
+			grant.Fresh = !slices.ContainsFunc(grant.Addresses, func(a wire.Address) bool { return !tx.Fresh(at.Network, a.Prefix.Addr()) })
 		}
 		return enter.run(tx, grant)
 	})

@@ -114,6 +114,9 @@ func (p *plan) wire() error {
 		w.Owned.Publish = publisher.Publish(w.Owned.Publish)
 	}
 	w.Owned.Guests = p.guests
+	// A segment with the gateway on this host has no other machines, as a rule.
+	ownSegment := w.Shared.Bridge != nil && len(w.Shared.Bridge.Gateways) > 0 && len(p.guests) == 0
+	w.Owned.Announce = len(w.Owned.Addresses) > 0 && !(ownSegment && p.grant.Fresh)
 	for i, server := range w.Shared.Network.DNS {
 		for _, r := range p.record.Redirects {
 			if r.Addr() == server.Addr() {

@@ -52,10 +52,8 @@ func (c *Container) address(link Interface, owned wire.Owned, flags uint32) (Int
 	if owned.Loopback {
 		steps.add(setUp(loopback, ""), "bring lo up in %s", c.Path)
 	}
-	for _, s := range owned.Sysctls {
-		if r := setDevconf(index, name, s); r != nil {
-			steps.add(r, "set sysctl %s", s)
-		}
+	if owned.Announce { // arp_notify has an effect when the link comes up
+		steps.addDevconf(index, name, owned.Sysctls)
 	}
 	for _, a := range owned.Addresses {
 		if a.Prefix.Addr().Is4() {
@@ -66,6 +64,9 @@ func (c *Container) address(link Interface, owned wire.Owned, flags uint32) (Int
 	}
 	if owned.Link.Up() {
 		steps.add(setUp(index, ""), "bring %s up in %s", name, c.Path)
+	}
+	if !owned.Announce {
+		steps.addDevconf(index, name, owned.Sysctls)
 	}
 	groups := wire.Multipath(owned.Routes)
 	plain := !slices.ContainsFunc(groups, particular)

@@ -104,6 +104,14 @@ func setDevconf(index int, name string, s wire.Sysctl) *nl.NetlinkRequest {
 	return r
 }
 
+func (s *steps) addDevconf(index int, name string, sysctls []wire.Sysctl) {
+	for _, sysctl := range sysctls {
+		if r := setDevconf(index, name, sysctl); r != nil {
+			s.add(r, "set sysctl %s", sysctl)
+		}
+	}
+}
+
 // readConf decodes the parameters that come with a link: IFLA_INET_CONF is an
 // array of 32 bits each, counted from 1; IFLA_INET6_CONF counts from 0.
 func (i *Interface) readConf(spec []byte) {

@@ -44,13 +44,16 @@ func (h *Host) createVeth(c *Container, want wire.Veth) (Made, error) {
 	return made, h.foresee(bridge, made.Host, want)
 }
 
-// requestVeth has the kernel make the pair.
+// requestVeth has the kernel make the pair. A port is brought up after it has
+// been looked at: the look has the kernel note that there is no carrier yet
+// (see Connect), and a port that comes up then is not enabled, disabled and
+// enabled again, each of which takes the bridge longer the more ports it has.
 func (h *Host) requestVeth(c *Container, want wire.Veth, bridge Interface) (Made, error) {
-	requests := []*nl.NetlinkRequest{newVeth(c, want, bridge.index, h.mtu(want.MTU, bridge.MTU))}
+	requests := []*nl.NetlinkRequest{newVeth(c, want, bridge.index, h.mtu(want.MTU, bridge.MTU)), getLink(want.Host)}
 	if bridge.index != 0 {
-		requests = append(requests, setPortUp(want, true), getLinkAt(bridge.index))
+		requests = append(requests, getLinkAt(bridge.index), setPortUp(want, true))
 	}
-	replies, err := h.rt.exchange(append(requests, getLink(want.Host))...)
+	replies, err := h.rt.exchange(requests...)
 	if err != nil {
 		return Made{}, err
 	}
@@ -58,22 +61,23 @@ func (h *Host) requestVeth(c *Container, want wire.Veth, bridge Interface) (Made
 		return Made{}, h.explainVeth(c, want, err)
 	}
 	made := Made{}
-	if bridge.index != 0 {
-		err := replies[1].err
-		if errors.Is(err, unix.EAFNOSUPPORT) { // no IPv6, on this host or with this MTU
-			err = h.ask(setPortUp(want, false))
-		}
-		if err != nil {
-			return made, fmt.Errorf("bring port %s up, with its hairpin mode and isolation: %w", want.Host, err)
-		}
-		if made.Bridge, err = replies[2].link(); err != nil {
-			return made, fmt.Errorf("bridge: look for %s: %w", want.Bridge, err)
-		}
-	}
-	if made.Host, err = replies[len(replies)-1].link(); err != nil {
+	if made.Host, err = replies[1].link(); err != nil {
 		return made, fmt.Errorf("look for %s: %w", want.Host, err)
 	}
 	made.inside = made.Host.parent // each end of a pair names the other's index
+	if bridge.index == 0 {
+		return made, nil
+	}
+	if made.Bridge, err = replies[2].link(); err != nil {
+		return made, fmt.Errorf("bridge: look for %s: %w", want.Bridge, err)
+	}
+	err = replies[3].err
+	if errors.Is(err, unix.EAFNOSUPPORT) { // no IPv6, on this host or with this MTU
+		err = h.ask(setPortUp(want, false))
+	}
+	if err != nil {
+		return made, fmt.Errorf("bring port %s up, with its hairpin mode and isolation: %w", want.Host, err)
+	}
 	return made, nil
 }
 

@@ -105,6 +105,10 @@ type Owned struct {
 	// Loopback brings the container's lo up.
 	Loopback  bool
 	Addresses []Address
+	// Announce has the neighbours told where the addresses are now: others may
+	// have had them, and have been remembered. It reaches every port of the
+	// segment, so it is left out where nobody can.
+	Announce bool
 	// DetectDuplicates has the IPv6 addresses probed for on the link before
 	// they are used (RFC 4862, 5.4), which takes one to two seconds: for links
 	// to a network that is not ours alone.
