@@ -36,6 +36,7 @@ func TestManyContainersOnOneNetwork(t *testing.T) {
 	}
 	each := func(what string, fn func(int) error) {
 		t.Helper()
+		defer func(start time.Time) { t.Logf("%s: %s", what, time.Since(start).Round(time.Second)) }(time.Now())
 		var g errgroup.Group
 		g.SetLimit(parallel)
 		for i := range n {
