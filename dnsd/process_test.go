@@ -220,7 +220,7 @@ func TestControlConnection(t *testing.T) {
 }
 
 func TestFlags(t *testing.T) {
-	c, o, err := parseFlags([]string{"--state-dir", "/x", "--ttl", "5", "--linger", "3s", "--ready-fd", "3", "--qualified-only"}, io.Discard)
+	c, o, err := parseFlags([]string{"--state-dir", "/x", "--ttl", "5", "--linger", "3s", "--ready-fd", "3", "--qualified-only", "--log-queries", "10"}, io.Discard)
 	if err != nil || c.StateDir != "/x" || c.TTL != 5 || c.Linger != 3*time.Second || o.readyFD != 3 || !c.Qualified || c.LogQueries != 10 {
 		t.Errorf("%+v %+v %v", c, o, err)
 	}
