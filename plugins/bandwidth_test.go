@@ -234,7 +234,7 @@ func throughput(t *testing.T, from, to *netns.Namespace, address string, length 
 	}
 	defer listener.Close()
 	var sender net.Conn
-	if err := from.Do(func() (err error) { sender, err = net.DialTimeout("tcp", address, 2*time.Second); return err }); err != nil {
+	if err := from.Do(func() (err error) { sender, err = net.DialTimeout("tcp", address, 40*time.Second); return err }); err != nil {
 		t.Fatal(err)
 	}
 	defer sender.Close()

@@ -274,7 +274,7 @@ func askOver(network string, to netip.AddrPort) (string, error) {
 // reachesNot wants a connection to be refused.
 func reachesNot(t *testing.T, from *netns.Namespace, address string) {
 	t.Helper()
-	if got, err := ask(from, address); err == nil {
+	if got, err := askBriefly(from, address); err == nil {
 		t.Errorf("%s still answers %q", address, got)
 	}
 }

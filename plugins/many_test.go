@@ -103,7 +103,7 @@ func TestManyContainersOnOneNetwork(t *testing.T) {
 // thousands, and the kernel drops what it has no room to queue.
 func reach(from *netns.Namespace, address, want string) error {
 	for deadline := time.Now().Add(time.Minute); ; {
-		got, err := ask(from, address)
+		got, err := askFor(from, address, 2*time.Second)
 		if err == nil && got == want {
 			return nil
 		}

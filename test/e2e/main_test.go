@@ -160,7 +160,7 @@ func (h *host) residue() []string {
 // processes lists those that were started for this host. The resolver answers
 // that it goes a moment before it has gone.
 func (h *host) processes() []string {
-	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		out, _ := exec.Command("pgrep", "-af", h.root).Output()
 		if len(out) == 0 || time.Now().After(deadline) {
 			return strings.Split(strings.TrimSpace(string(out)), "\n")[:strings.Count(string(out), "\n")]

@@ -149,7 +149,7 @@ func TestMonitorKilledWhileAttaching(t *testing.T) {
 // await is for what the test cannot be told of: another process's progress.
 func (h *host) await(ready func() bool) {
 	h.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ready(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ready(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			h.t.Fatal("waited in vain")
 		}
