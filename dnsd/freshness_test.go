@@ -150,7 +150,7 @@ func TestUpdatesUnderLoad(t *testing.T) {
 	web := w.container("front", "web")
 	w.serve()
 	l := startLoad(t, web, 2000, patience)
-	const cycles = 1000
+	const cycles = 250
 	for i := range cycles {
 		r := w.bare("front", fmt.Sprintf("10.88.%d.%d/16", 1+i/200, 1+i%200), fmt.Sprint("n", i))
 		if err := w.sync(w.put(r), "front"); err != nil {

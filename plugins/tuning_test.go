@@ -201,6 +201,7 @@ func TestTuningFails(t *testing.T) {
 func TestTuningObeysTheAllowlist(t *testing.T) {
 	h := newHost(t)
 	ns := h.container()
+	on(t, ns, "sysctl -qw net.ipv4.ip_forward=0") // a new namespace has the machine's
 	first := h.added(bridgeCall("ADD", "a", ns, "1.1.0", ""))
 	add := func(key string) call {
 		c := after(first, "ADD", "tuning", "a", ns, fmt.Sprintf(`,"sysctl":{%q:"1"}`, key))

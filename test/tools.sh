@@ -23,5 +23,11 @@ done
 
 echo "installing: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
-apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+# A mirror that does not answer at once is asked again, and another apt is waited for.
+apt() { apt-get -qq -o Acquire::Retries=5 -o DPkg::Lock::Timeout=300 "$@"; }
+for pause in 5 20 60 last; do
+    apt update && apt install -y --no-install-recommends "${missing[@]}" >/dev/null && exit 0
+    [ "$pause" = last ] || sleep "$pause"
+done
+echo "could not install: ${missing[*]}" >&2
+exit 1

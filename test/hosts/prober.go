@@ -2,6 +2,7 @@ package hosts
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -19,7 +20,9 @@ type Prober struct {
 	echo           *net.UDPConn
 }
 
-// Probe starts probing.
+// Probe starts probing, when a first datagram has come back: until then the
+// kernel is still making up its mind about the conversation (neighbours, connection
+// tracking), and may drop one of two datagrams that meet.
 func (c *Container) Probe(to *Container) (*Prober, error) {
 	p := &Prober{stop: make(chan struct{}), done: make(chan struct{})}
 	err := to.NS.Do(func() (err error) {
@@ -46,17 +49,40 @@ func (c *Container) Probe(to *Container) (*Prober, error) {
 			_, _ = p.echo.WriteToUDPAddrPort(buffer[:n], from)
 		}
 	}()
+	if err := p.first(); err != nil {
+		return nil, errors.Join(err, p.conn.Close(), p.echo.Close())
+	}
 	go func() {
 		buffer := make([]byte, 64)
 		for {
-			if _, err := p.conn.Read(buffer); err != nil {
+			n, err := p.conn.Read(buffer)
+			if err != nil {
 				return
 			}
-			p.returned.Add(1)
+			if n > 1 { // not a late first one
+				p.returned.Add(1)
+			}
 		}
 	}()
 	go p.send()
 	return p, nil
+}
+
+// first sends a datagram of one byte until one comes back.
+func (p *Prober) first() error {
+	for deadline := time.Now().Add(Patience); ; {
+		_, err := p.conn.Write([]byte{0})
+		err = errors.Join(err, p.conn.SetReadDeadline(time.Now().Add(time.Second)))
+		if err == nil {
+			_, err = p.conn.Read(make([]byte, 1))
+		}
+		if err == nil {
+			return p.conn.SetReadDeadline(time.Time{})
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("probe: no answer: %w", err)
+		}
+	}
 }
 
 func (p *Prober) send() {

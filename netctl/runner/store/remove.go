@@ -63,7 +63,11 @@ func (s *Store) doomHalfMade() error {
 	half, err := s.halfMade()
 	errs := []error{err}
 	for _, id := range half {
-		errs = append(errs, os.Rename(s.Dir(id), s.Dir(id)+doomed))
+		// One that is not there any more had a record: it was just being removed
+		// while we looked for that.
+		if err := os.Rename(s.Dir(id), s.Dir(id)+doomed); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }
