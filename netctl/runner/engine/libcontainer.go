@@ -157,9 +157,26 @@ func wait(p *libcontainer.Process) (int, error) {
 	return exitCode(state), nil
 }
 
-func (c container) Release() error { return c.c.Exec() }
-func (c container) Pause() error   { return c.c.Pause() }
-func (c container) Resume() error  { return c.c.Resume() }
+func (c container) Release() error {
+	config := c.c.Config()
+	return explainDeath(c.c.Exec(), config.Cgroups.Resources.PidsLimit)
+}
+
+// fewPids: what sets a container up is a program of some ten threads, which
+// count.
+const fewPids = 16
+
+// explainDeath adds the likely reason to the end of a first process that has
+// not come as far as its program.
+func explainDeath(err error, pids *int64) error {
+	if err == nil || pids == nil || *pids <= 0 || *pids >= fewPids {
+		return err
+	}
+	return fmt.Errorf("%w (--pids-limit %d can be too few for its set-up: want at least %d)", err, *pids, fewPids)
+}
+
+func (c container) Pause() error  { return c.c.Pause() }
+func (c container) Resume() error { return c.c.Resume() }
 
 func (c container) Signal(sig os.Signal) error {
 	err := c.c.Signal(sig)
