@@ -300,28 +300,6 @@ func TestMACSpoofCheck(t *testing.T) {
 	}
 }
 
-// TestVLANsNeedTheKernel. The kernels of these tests come without the filter
-// more often than not; then the error says so, and nothing is left.
-func TestVLANsNeedTheKernel(t *testing.T) {
-	h := newHost(t)
-	ns := h.container()
-	keys := `,"vlan":100,"vlanTrunk":[{"minID":200,"maxID":202}]`
-	if h.ns.Run("sh", "-ec", "ip link add probe type bridge; ip link set probe type bridge vlan_filtering 1; ip link del probe") != nil {
-		if f := h.refuse(bridgeCall("ADD", "a", ns, "1.1.0", keys)); f.Code != 100 || !strings.Contains(f.Msg, "need a kernel with CONFIG_BRIDGE_VLAN_FILTERING") {
-			t.Errorf("%+v", f)
-		}
-		h.wantClean()
-		return
-	}
-	last := h.added(bridgeCall("ADD", "a", ns, "1.1.0", keys))
-	h.must(bridgeCall("CHECK", "a", ns, "1.1.0", keys+`,"prevResult":`+string(last)))
-	serve(t, ns, "10.88.0.2:80", "a")
-	if got, err := ask(h.ns, "10.88.0.2:80"); err != nil || got != "a" {
-		t.Errorf("through br0.100: %q, %v", got, err)
-	}
-	h.must(bridgeCall("DEL", "a", ns, "1.1.0", keys))
-}
-
 // TestGCCutsALivingContainerOff whose attachment the caller does not list any
 // more: its address is given back, so it must not be heard with it. The
 // namespace itself is not touched.
