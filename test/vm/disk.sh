@@ -31,6 +31,7 @@ printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"
 echo 'netctl:100000:65536' | tee "$root/etc/subuid" >"$root/etc/subgid"
 # Debian's alternatives are no package's files.
 for command in ip{,6}tables{,-save,-restore}; do ln -sf xtables-nft-multi "$root/usr/sbin/$command"; done
+ln -sf mawk "$root/usr/bin/awk"
 echo debian >"$root/etc/hostname"
 printf '127.0.0.1\tlocalhost\n::1\tlocalhost\n' >"$root/etc/hosts"
 
@@ -52,9 +53,12 @@ for want; do
 done >"$root/srv/wanted"
 if grep -q '^\./' "$root/srv/wanted"; then
     git ls-files | grep /testdata/ | tar -c --files-from - | tar -C "$root/srv/src" -x
-    ln "$bin/netctl" "$bin/dnsd" "$bin/overlayd" "$bin/cni/netctl-cni" "$root/srv/programs/"
-    mv "$root/srv/programs/netctl-cni" "$root/srv/programs/cni"
-    cut -d ' ' -f 1 "$root/srv/wanted" | grep '^\./' | sort -u | while read -r package; do
+    mkdir -p "$root/srv/src/bin"
+    cp -al "$bin"/{netctl,dnsd,overlayd,cni} "$root/srv/src/bin/"
+    ln "$bin"/{netctl,dnsd,overlayd} "$root/srv/programs/"
+    ln "$bin/cni/netctl-cni" "$root/srv/programs/cni"
+    go build -o "$root/srv/programs/killat" ./test/killat
+    grep '^\./' "$root/srv/wanted" | cut -d ' ' -f 1 | sort -u | while read -r package; do
         name=${package#./}
         mkdir -p "$root/srv/src/$name"
         go test -c -o "$root/srv/tests/${name//\//_}.test" "$package"

@@ -17,15 +17,17 @@ never=$(printf '\001')
 
 # until_is NAME WANT COMMAND...: COMMAND prints WANT, within a minute.
 until_is() {
-    what=$1 want=$2 tries=0
+    what=$1 want=$2 end=$(($(seconds) + 60))
     shift 2
-    while [ $tries -lt 300 ]; do
-        case "$("$@" 2>&1)" in *"$want"*) break ;; esac
-        tries=$((tries + 1))
+    while :; do
+        got=$("$@" 2>&1)
+        case "$got" in *"$want"*) break ;; esac
+        [ "$(seconds)" -lt $end ] || break
         sleep 0.2
     done
-    is "$what" "$want" "$("$@" 2>&1)"
+    is "$what" "$want" "$got"
 }
+seconds() { cut -d. -f1 /proc/uptime; }
 
 # The root file system of containers: nothing but busybox.
 rootfs=/srv/rootfs
