@@ -3,6 +3,8 @@ package lifecycle_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -177,6 +179,39 @@ func TestWaitTellsTheExitCode(t *testing.T) {
 	if err != nil || code != 9 {
 		t.Errorf("got %d, %v", code, err)
 	}
+}
+
+// What could not be given back at the end is not forgotten: start and removal
+// try again, and say why they can't.
+func TestAttachmentThatCanNotBeGivenBack(t *testing.T) {
+	h := newHost(t)
+	ctx := context.Background()
+	rec := h.start(attachedTo("one", "sleep 1000"))
+	id := rec.Config.ID
+	stuck := filepath.Join(h.attachments, string(id)+"-eth0")
+	if err := errors.Join(os.Remove(stuck), os.MkdirAll(filepath.Join(stuck, "x"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Kill(ctx, &rec); err != nil {
+		t.Fatal(err)
+	}
+	rec = h.find(string(id))
+	if len(rec.State.Attached) != 1 || !strings.Contains(rec.State.Error, "eth0") {
+		t.Errorf("after the end: %+v", rec.State)
+	}
+	if _, err := h.Start(ctx, id, false); err == nil || !strings.Contains(err.Error(), "eth0") {
+		t.Errorf("start: %v", err)
+	}
+	if err := h.Remove(ctx, &rec, false); err == nil || !strings.Contains(err.Error(), "eth0") {
+		t.Errorf("removal: %v", err)
+	}
+	if err := os.Remove(filepath.Join(stuck, "x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Remove(ctx, &rec, false); err != nil {
+		t.Error(err)
+	}
+	h.checkClean()
 }
 
 func TestRemoveRefusesARunningContainer(t *testing.T) {

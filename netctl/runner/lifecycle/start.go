@@ -52,6 +52,11 @@ func (c *Containers) Start(ctx context.Context, id runner.ID, attached bool) (*R
 	if err != nil {
 		return nil, err
 	}
+	if len(rec.State.Attached) > 0 { // could not be given back when it ended
+		if err := monitor.Release(ctx, c.Store, c.Networks, nil, &rec); err != nil {
+			return nil, fmt.Errorf("start container %s: what it had the last time is still there: %w", rec.Name, err)
+		}
+	}
 	if rec.Network.OwnNamespace() {
 		// Here and not in the monitor, whose mount namespace is about to
 		// become a copy of ours: so both see it.

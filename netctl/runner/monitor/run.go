@@ -22,8 +22,9 @@ func (m *monitor) run(ctx context.Context) error {
 	s, process, err := m.start(ctx)
 	close(m.ready)
 	if err != nil {
-		err = errors.Join(err, m.release(), m.setState(func(s *runner.State) {
-			*s = runner.State{Status: runner.StatusCreated, Error: err.Error(), Last: s.Last}
+		kept := m.release()
+		err = errors.Join(err, kept, m.setState(func(s *runner.State) {
+			*s = runner.State{Status: runner.StatusCreated, Error: err.Error(), Attached: leftOf(s, kept), Last: s.Last}
 		}))
 		m.reporter.failed(err)
 		m.hub.Failed(err)
@@ -193,7 +194,8 @@ func (m *monitor) end(how ending) {
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	m.ended = true
-	err := m.release()
+	released := m.release()
+	err := released
 	if m.cfg.AutoRemove && err == nil {
 		if err = m.remove(); err == nil {
 			m.note("destroy", nil)
@@ -201,8 +203,9 @@ func (m *monitor) end(how ending) {
 	}
 	if !m.cfg.AutoRemove || err != nil {
 		err = errors.Join(err, m.setState(func(st *runner.State) {
+			left := leftOf(st, released)
 			*st = st.Ended(time.Now(), how.code)
-			st.OOMKilled = how.oom
+			st.OOMKilled, st.Attached = how.oom, left
 			if err != nil {
 				st.Error = err.Error()
 			}
@@ -212,6 +215,15 @@ func (m *monitor) end(how ending) {
 		m.log.Error("clean up", "err", err)
 	}
 	m.hub.Exited(how.code)
+}
+
+// leftOf are the attachments that a release with that outcome may have left: the
+// next start or removal tries again, and says so if they can't be given back.
+func leftOf(s *runner.State, released error) []runner.Attached {
+	if released == nil {
+		return nil
+	}
+	return s.Attached
 }
 
 // serveClients takes the first client and opens the socket for later ones.
