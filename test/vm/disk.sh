@@ -57,7 +57,7 @@ if grep -q '^\./' "$root/srv/wanted"; then
     cp -al "$bin"/{netctl,dnsd,overlayd,cni} "$root/srv/src/bin/"
     ln "$bin"/{netctl,dnsd,overlayd} "$root/srv/programs/"
     ln "$bin/cni/netctl-cni" "$root/srv/programs/cni"
-    go build -o "$root/srv/programs/killat" ./test/killat
+    go build -o "$root/srv/src/bin/test/killat" ./test/killat
     grep '^\./' "$root/srv/wanted" | cut -d ' ' -f 1 | sort -u | while read -r package; do
         name=${package#./}
         mkdir -p "$root/srv/src/$name"

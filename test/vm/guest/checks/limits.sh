@@ -31,7 +31,7 @@ is "device allowed" 1 "$(run --rootfs $rootfs -- /bin/sh -c 'head -c 1 /dev/uran
 
 # That the kernel keeps them.
 netctl run -d --name busy --network none --cpus 0.2 --rootfs $rootfs -- /bin/sh -c 'while :; do :; done' >/dev/null
-throttled() { awk '$1 == "nr_throttled" { print $2 > 0 ? "yes" : "no" }' "/sys/fs/cgroup/netctl/$(netctl inspect -f '{{.ID}}' busy)/cpu.stat"; }
+throttled() { awk '$1 == "nr_throttled" { print ($2 > 0 ? "yes" : "no") }' "/sys/fs/cgroup/netctl/$(netctl inspect -f '{{.ID}}' busy)/cpu.stat"; }
 until_is "the processor is taken away" yes throttled
 netctl rm -f busy >/dev/null
 [ -e $rootfs/large ] || dd if=/dev/urandom of=$rootfs/large bs=1M count=4 2>/dev/null
