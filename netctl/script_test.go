@@ -98,6 +98,20 @@ func installed(t *testing.T) string {
 	return dir
 }
 
+// logResolver shows what the resolver of a failed script had to say, and whether
+// the neighbour table, which all namespaces share, was too small for what
+// was going on on this machine (packets are refused then).
+func logResolver(env *testscript.Env) {
+	if t, ok := env.T().(interface{ Failed() bool }); !ok || !t.Failed() {
+		return
+	}
+	for _, file := range []string{env.Getenv("STATE") + "/dnsd.log", "/proc/net/stat/arp_cache"} {
+		if text, err := os.ReadFile(file); err == nil {
+			env.T().Log(file + ":\n" + string(text))
+		}
+	}
+}
+
 // setUpScript moves the script's thread into a new network namespace. The
 // programs that the script runs are started from this thread and inherit it;
 // the thread is never unlocked, so it ends with the script.
@@ -110,6 +124,7 @@ func setUpScript(env *testscript.Env, programs string) error {
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
+	env.Defer(func() { logResolver(env) })
 	for _, name := range []string{"STATE", "DATA", "CONF"} {
 		dir := filepath.Join(env.WorkDir, strings.ToLower(name))
 		env.Setenv("NETCTL_"+name+"_DIR", dir)
