@@ -48,11 +48,20 @@ func (h *Host) setVLANs(port netlink.Link, want wire.PortVLANs) error {
 		}
 	}
 	for _, r := range want.Tagged {
-		if err := h.link.BridgeVlanAddRange(port, r.First, r.Last, false, false, false, true); err != nil {
+		if err := h.addTagged(port, r); err != nil {
 			return noVLANs(fmt.Errorf("put port %s into VLAN %s, tagged: %w", name, r, err))
 		}
 	}
 	return nil
+}
+
+// addTagged puts a port into a range of VLANs. The kernel refuses a range that
+// ends where it begins (br_process_vlan_info).
+func (h *Host) addTagged(port netlink.Link, r wire.VLANRange) error {
+	if r.First == r.Last {
+		return h.link.BridgeVlanAdd(port, r.First, false, false, false, true)
+	}
+	return h.link.BridgeVlanAddRange(port, r.First, r.Last, false, false, false, true)
 }
 
 // leaveVLANs takes a port out of all VLANs it is in.
