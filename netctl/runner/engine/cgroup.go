@@ -55,16 +55,36 @@ func (e Engine) Remove(id, cgroup string) error {
 	if err := e.killAll(id, m); err != nil {
 		return err
 	}
-	paths := m.GetPaths()
-	parents := make([]string, 0, len(paths))
-	for _, p := range paths {
-		parents = append(parents, filepath.Dir(p))
-	}
+	parents := parentsOf(m.GetPaths())
 	if err := m.Destroy(); err != nil {
 		return fmt.Errorf("remove cgroup %s: %w", cgroup, err)
 	}
 	removeEmpty(parents)
 	return os.RemoveAll(filepath.Join(e.Root, id))
+}
+
+// Remove relies on the PID namespace: its processes have died with the first. The
+// one that may be left is an exec that hasn't entered it yet; then the cgroup is
+// busy, and the error leads to Engine.Remove, which kills by cgroup.
+func (c container) Remove() error {
+	state, err := c.c.State()
+	if err != nil {
+		return err
+	}
+	if err := c.c.Destroy(); err != nil {
+		return err
+	}
+	removeEmpty(parentsOf(state.CgroupPaths))
+	return nil
+}
+
+// parentsOf are the directories that the cgroups are in.
+func parentsOf(paths map[string]string) []string {
+	parents := make([]string, 0, len(paths))
+	for _, p := range paths {
+		parents = append(parents, filepath.Dir(p))
+	}
+	return parents
 }
 
 // killAll ends every process of the container and waits for the end.

@@ -79,6 +79,10 @@ type Container interface {
 	Stats() (*Stats, error)
 	// OOMKilled tells whether the kernel killed a process for want of memory.
 	OOMKilled() bool
+	// Remove does for a container whose end its starter has waited for what
+	// Engine.Remove does for any, without looking up what the starter knows.
+	// On an error Engine.Remove is the way to go on.
+	Remove() error
 }
 
 // Stats is what the container has used.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +57,51 @@ func TestAutoRemoveLeavesNothing(t *testing.T) {
 	}
 	h.checkNoCgroup(cfg.ID)
 	h.checkClean()
+}
+
+// A process that is on its way into the container when that ends is in the cgroup
+// only, as this one is: it goes too.
+func TestEndTakesWhatIsInTheCgroup(t *testing.T) {
+	h := newHost(t)
+	rec := h.start(shell("sleep 1000"))
+	late := exec.Command("sleep", "1000")
+	if err := late.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- late.Wait() }()
+	t.Cleanup(func() { _ = late.Process.Kill() })
+	h.joinCgroups(rec.Config.ID, late.Process.Pid)
+	if err := h.Kill(context.Background(), &rec); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		t.Error("it still runs")
+	}
+	h.checkNoCgroup(rec.Config.ID)
+}
+
+// joinCgroups puts a process into those of the container.
+func (h *host) joinCgroups(id runner.ID, pid int) {
+	h.t.Helper()
+	joined := 0
+	for _, pattern := range []string{"/sys/fs/cgroup/netctl/", "/sys/fs/cgroup/*/netctl/"} {
+		files, err := filepath.Glob(pattern + string(id) + "/cgroup.procs")
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		for _, f := range files {
+			if err := os.WriteFile(f, []byte(strconv.Itoa(pid)), 0); err != nil {
+				h.t.Fatal(err)
+			}
+			joined++
+		}
+	}
+	if joined == 0 {
+		h.t.Fatalf("no cgroup of %s", id.Short())
+	}
 }
 
 func TestProgramThatCannotRun(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -30,6 +31,12 @@ const (
 
 	fdLock, fdReport, fdMount, fdClient = 3, 4, 5, 6
 )
+
+// goRuntime is how the Go runtime of a monitor is set up; it reads this when it
+// starts. One processor: a second one has its own caches of memory (0.2 MB), and
+// all but system calls is done one after the other anyway. No collection during a
+// start, where it costs 1.5 ms: slim collects when it is over.
+func goRuntime() []string { return []string{"GOMAXPROCS=1", "GOGC=400"} }
 
 // Report is what the monitor says about the start.
 type Report struct {
@@ -59,7 +66,7 @@ func Start(s *store.Store, id runner.ID, lock *store.Lock, client *os.File, env 
 	cmd := exec.Command("/proc/self/exe", argument, s.StateRoot(), s.DataRoot(), string(id))
 	cmd.Args[0] = "netctl"
 	cmd.ExtraFiles = []*os.File{lock.File, theirs, mnt}
-	cmd.Env = append(env, environment+"=detached")
+	cmd.Env = append(append(env, goRuntime()...), environment+"=detached")
 	if client != nil {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, client)
 		cmd.Env[len(cmd.Env)-1] = environment + "=attached"
@@ -138,7 +145,12 @@ func inherit(args []string, networks func(*slog.Logger) runner.Networks) (*monit
 			return nil, err
 		}
 	}
-	return m, os.Unsetenv(environment)
+	// None of this is for plugins that are programs, nor for the resolver.
+	for _, setting := range goRuntime() {
+		name, _, _ := strings.Cut(setting, "=")
+		err = errors.Join(err, os.Unsetenv(name))
+	}
+	return m, errors.Join(err, os.Unsetenv(environment))
 }
 
 // newLog writes to a file that comes into being with the first message, since

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/netctl/netctl/netctl/runner"
@@ -26,8 +27,15 @@ const detachTimeout = 30 * time.Second
 func Release(ctx context.Context, s *store.Store, networks runner.Networks, hostMounts *os.File, c *runner.Container) error {
 	ctx, cancel := context.WithTimeout(ctx, detachTimeout)
 	defer cancel()
+	return errors.Join(
+		engine.Engine{Root: s.EngineRoot()}.Remove(string(c.Config.ID), spec.CgroupPath(&c.Config)),
+		releaseNetwork(ctx, s, networks, hostMounts, c))
+}
+
+// releaseNetwork is the part of Release that needs no engine.
+func releaseNetwork(ctx context.Context, s *store.Store, networks runner.Networks, hostMounts *os.File, c *runner.Container) error {
 	id := c.Config.ID
-	errs := []error{(engine.Engine{Root: s.EngineRoot()}).Remove(string(id), spec.CgroupPath(&c.Config))}
+	var errs []error
 	if len(c.State.Attached) > 0 {
 		if err := networks.Detach(ctx, string(id), s.NetnsPath(id), c.State.Attached); err != nil {
 			errs = append(errs, fmt.Errorf("detach container %s: %w", c.Name, err))
@@ -44,12 +52,39 @@ func Release(ctx context.Context, s *store.Store, networks runner.Networks, host
 // release is Release for our own container, and the unmounting of what only we
 // can see.
 func (m *monitor) release() error {
-	m.mu.Lock()
-	c := runner.Container{Config: m.cfg, State: m.state}
-	m.mu.Unlock()
+	c := m.record()
 	return errors.Join(
 		Release(context.Background(), m.store, m.networks, m.hostMnt, &c),
 		m.overlay.Unmount())
+}
+
+func (m *monitor) record() runner.Container {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return runner.Container{Config: m.cfg, State: m.state}
+}
+
+// releaseEnded is release for a container whose end was waited for. Nothing is
+// left in it that could use its network, so both are taken away at the same time.
+func (m *monitor) releaseEnded() error {
+	m.mu.Lock()
+	ended := m.container
+	m.mu.Unlock()
+	if ended == nil {
+		return m.release() // it could not be run again
+	}
+	var inside error
+	var removal sync.WaitGroup
+	removal.Go(func() { inside = ended.Remove() })
+	ctx, cancel := context.WithTimeout(context.Background(), detachTimeout)
+	defer cancel()
+	c := m.record()
+	network := releaseNetwork(ctx, m.store, m.networks, m.hostMnt, &c)
+	removal.Wait()
+	if inside != nil || network != nil {
+		return m.release() // the thorough way; it repeats what failed
+	}
+	return m.overlay.Unmount()
 }
 
 // remove deletes the record (--rm), seen from the host.

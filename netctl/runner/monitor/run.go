@@ -54,18 +54,19 @@ func (m *monitor) start(ctx context.Context) (*specs.Spec, *engine.Started, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	// The start of the engine mostly waits for the kernel; the network is
-	// attached meanwhile.
+	// The start of the engine mostly waits for the kernel; the rest is done
+	// meanwhile.
 	var process *engine.Started
-	var both errgroup.Group
-	both.Go(func() error { return m.trace.step("attach networks", func() error { return m.attach(ctx) }) })
-	both.Go(func() error {
+	var all errgroup.Group
+	all.Go(func() error { return m.trace.step("attach networks", func() error { return m.attach(ctx) }) })
+	all.Go(func() error { return m.store.SetSpec(m.cfg.ID, s) })
+	all.Go(func() error {
 		return m.trace.step("namespaces, cgroup, mounts", func() (err error) {
 			process, err = m.startProcess(s)
 			return err
 		})
 	})
-	if err := both.Wait(); err != nil {
+	if err := all.Wait(); err != nil {
 		return nil, nil, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -120,9 +121,6 @@ func (m *monitor) prepare() (*specs.Spec, error) {
 		host, err := m.host()
 		if err == nil {
 			s, err = spec.Build(&m.cfg, host)
-		}
-		if err == nil {
-			err = m.store.SetSpec(m.cfg.ID, s)
 		}
 		return err
 	})
@@ -194,7 +192,7 @@ func (m *monitor) end(how ending) {
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	m.ended = true
-	released := m.release()
+	released := m.releaseEnded()
 	err := released
 	if m.cfg.AutoRemove && err == nil {
 		if err = m.remove(); err == nil {
