@@ -64,9 +64,12 @@ func (e Engine) Remove(id, cgroup string) error {
 }
 
 // Remove relies on the PID namespace: its processes have died with the first. The
-// one that may be left is an exec that hasn't entered it yet; then the cgroup is
-// busy, and the error leads to Engine.Remove, which kills by cgroup.
+// one that may be left is an exec that hasn't entered it yet; Engine.Remove kills
+// by cgroup. (The library would try for ten seconds to remove a cgroup in use.)
 func (c container) Remove() error {
+	if pids, err := c.Pids(); err != nil || len(pids) > 0 {
+		return errors.Join(err, fmt.Errorf("cgroup has processes %v", pids))
+	}
 	state, err := c.c.State()
 	if err != nil {
 		return err
