@@ -113,6 +113,9 @@ func tryList(t *testing.T, file string) {
 	on(t, outside, "ip -6 route add default via 2001:db8::1")
 	r.must("validate", func(ctx context.Context) error { _, err := r.cni.ValidateNetworkList(ctx, r.list); return err })
 
+	if strings.Contains(string(r.list.Bytes), `"externalSetMarkChain":`) {
+		h.kubelet()
+	}
 	a, b := h.container(), h.container()
 	on(t, a, "ip link set lo up")
 	on(t, b, "ip link set lo up")
@@ -161,6 +164,19 @@ func tryList(t *testing.T, file string) {
 	h.wantClean()
 	if files, _ := filepath.Glob(filepath.Join(r.data, "*", "*[.:]*[0-9a-f]")); len(reservations(files)) > 0 {
 		t.Errorf("still reserved: %v", files)
+	}
+}
+
+// kubelet makes the chains that the node's agent has before the first pod: what
+// passes KUBE-MARK-MASQ is masqueraded.
+func (h *host) kubelet() {
+	for _, tool := range []string{"iptables", "ip6tables"} {
+		for _, rule := range []string{
+			"-N KUBE-MARK-MASQ", "-A KUBE-MARK-MASQ -j MARK --or-mark 0x4000", "-N KUBE-POSTROUTING", "-A POSTROUTING -j KUBE-POSTROUTING",
+			"-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN", "-A KUBE-POSTROUTING -j MARK --xor-mark 0x4000", "-A KUBE-POSTROUTING -j MASQUERADE",
+		} {
+			on(h.t, h.ns, tool+" -t nat "+rule)
+		}
 	}
 }
 
