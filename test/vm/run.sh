@@ -12,7 +12,7 @@ here=$(dirname "$(realpath "$0")")
 bin=$(realpath "$1")
 shift
 wanted=("$@")
-[ $# -gt 0 ] || wanted=(limits apparmor network vlan)
+[ $# -gt 0 ] || wanted=(limits apparmor network users vlan)
 work=$bin/vm limit=${VMTEST_TIMEOUT:-1500}
 mkdir -p "$work"
 

@@ -38,6 +38,12 @@ func lockCgroups(how int) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
+// cgroupUmask lets everybody pass through the cgroups that libcontainer makes
+// with it, as systemd's do: with cgroup v2 a root that is nobody on the host
+// walks them when it mounts its own (kernel: cgroup_do_get_tree looks the path
+// up with the caller's rights).
+const cgroupUmask = 0o022
+
 // cgroupAt is the manager for a cgroup by its path below the mounted root,
 // whether or not a container's state is left.
 func cgroupAt(path string) (cgroups.Manager, error) {

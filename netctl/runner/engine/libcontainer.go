@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/runc/libcontainer/specconv"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 )
 
 func init() {
@@ -66,6 +67,7 @@ func (c container) Start(p Process) (*Started, error) {
 		return nil, err
 	}
 	defer unlock()
+	defer unix.Umask(unix.Umask(cgroupUmask))
 	return start(c.c.Start, c.c.Config(), p, true)
 }
 
