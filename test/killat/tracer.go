@@ -51,13 +51,20 @@ func (t *tracer) stopped(thread int, status unix.WaitStatus) {
 	event := int(status>>16) & 0xff
 	switch {
 	case event != 0: // a child, an exec, or the first stop of a thread
-		t.begun = t.begun || event == unix.PTRACE_EVENT_EXEC
+		t.begun = t.begun || event == unix.PTRACE_EVENT_EXEC && !t.isCopy()
 		signal = 0
 	case signal == int(systemCall):
 		t.systemCall(thread)
 		signal = 0
 	}
 	_ = unix.PtraceSyscall(thread, signal)
+}
+
+// isCopy tells whether the program is still the copy of killat. The exec by which
+// the copy itself came to be can be under way when following begins.
+func (t *tracer) isCopy() bool {
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", t.root))
+	return err == nil && strings.HasPrefix(string(line), becomes)
 }
 
 // systemCall counts a call that begins and could change something.
