@@ -10,7 +10,9 @@ PURE   := CGO_ENABLED=0 $(GO) build -ldflags '-s -w'
 
 # The same for build, lint and tests: what differs in one of these is compiled anew.
 # Without DWARF, which -s -w leaves out anyway, a sixth of the compiler's work is saved.
-export GOFLAGS := -tags=seccomp,netgo,osusergo -trimpath -gcflags=all=-dwarf=false
+# Tests with the tag long have a target of their own; lint reads them all the same.
+TAGS := seccomp,netgo,osusergo
+export GOFLAGS := -tags=$(TAGS) -trimpath -gcflags=all=-dwarf=false
 
 .PHONY: help
 help: ## print the targets
@@ -56,8 +58,8 @@ test-race: build ## the tests that run programs, with the race detector in these
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt: $$out"; exit 1; fi
-	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
+	$(GO) vet -tags=$(TAGS),long ./...
+	$(GO) tool staticcheck -tags=$(TAGS),long ./...
 
 .PHONY: vulncheck
 vulncheck: ## known vulnerabilities in what our binaries call (asks vuln.go.dev)
@@ -73,7 +75,7 @@ demo-overlay: build ## show one network over three hosts, with etcd and with a p
 
 .PHONY: test-overlay
 test-overlay: build ## every row of the overlay's table of tests (long)
-	OVERLAY_FULL=1 $(GO) test -timeout 30m -v ./test/overlay ./plugins/overlay/...
+	OVERLAY_FULL=1 $(GO) test -tags=$(TAGS),long -timeout 30m -v ./test/overlay ./plugins/overlay/...
 
 # Upstream's release script sets the version of the banner.
 .PHONY: reference

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 	"text/tabwriter"
@@ -65,6 +66,15 @@ type resolverStatus struct {
 	}
 }
 
+// formatted shows an answer as --format wants it: as it came, or by a template.
+func formatted[T any](w io.Writer, text, format string, answer T) error {
+	if format == "json" {
+		_, err := fmt.Fprintln(w, text)
+		return err
+	}
+	return showTemplate(w, format, []T{answer})
+}
+
 func (c dnsCommands) status() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
@@ -77,11 +87,8 @@ func (c dnsCommands) status() *cobra.Command {
 			switch {
 			case err != nil:
 				return err
-			case format == "json":
-				_, err = fmt.Fprintln(c.app.Stdout, text)
-				return err
 			case format != "":
-				return showTemplate(c.app.Stdout, format, []resolverStatus{st})
+				return formatted(c.app.Stdout, text, format, st)
 			}
 			return c.showStatus(st)
 		},
@@ -205,11 +212,8 @@ func (c dnsCommands) lookup() *cobra.Command {
 			switch {
 			case err != nil:
 				return err
-			case format == "json":
-				_, err = fmt.Fprintln(c.app.Stdout, text)
-				return err
 			case format != "":
-				return showTemplate(c.app.Stdout, format, []lookupReply{r})
+				return formatted(c.app.Stdout, text, format, r)
 			}
 			_, err = fmt.Fprintf(c.app.Stdout, "%s: %s\n", given[0], r)
 			return err

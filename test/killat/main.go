@@ -1,4 +1,4 @@
-// Killat runs a program and kills it at the Nth system call by which it could
+// Command killat runs a program and kills it at the Nth system call by which it could
 // change anything: the fault injection of tests. The calls of all its threads and
 // children are counted in the order in which they begin, and the one at which the
 // program dies is not carried out. As nothing changes between two such calls,

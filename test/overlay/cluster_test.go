@@ -1,3 +1,5 @@
+//go:build long
+
 package overlay
 
 import (
@@ -12,9 +14,6 @@ import (
 // TLS and a user with a password. The leader dies, then the quorum, then all
 // come back with new tokens: containers lose nothing, hosts keep their pools.
 func TestClusterOfThree(t *testing.T) {
-	if !long() {
-		t.Skip("three servers: make test-overlay")
-	}
 	w := hosts.New(t, binaries, 2)
 	c := w.StartCluster()
 	for _, h := range w.Hosts {

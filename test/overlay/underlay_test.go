@@ -13,9 +13,6 @@ import (
 
 // TestDirectRoutes: peers on the same link are reached without tunnel.
 func TestDirectRoutes(t *testing.T) {
-	if !long() {
-		t.Skip("make test-overlay")
-	}
 	w := hosts.New(t, binaries, 2)
 	w.WritePeers(w.Peers())
 	for _, h := range w.Hosts {
@@ -45,9 +42,6 @@ func TestDirectRoutes(t *testing.T) {
 
 // TestIPv6: pools of IPv6, over a tunnel of each family.
 func TestIPv6(t *testing.T) {
-	if !long() {
-		t.Skip("make test-overlay")
-	}
 	for name, underlay := range map[string]string{"over IPv4": "192.0.2.", "over IPv6": "2001:db8::"} {
 		t.Run(name, func(t *testing.T) {
 			w := hosts.New(t, binaries, 2)
@@ -81,9 +75,6 @@ func TestIPv6(t *testing.T) {
 // Row 22, mixed: two hosts with jumbo frames and one without. Each way has what
 // fits through it.
 func TestMixedMTU(t *testing.T) {
-	if !long() {
-		t.Skip("make test-overlay")
-	}
 	w := hosts.New(t, binaries, 3)
 	a, b, c := w.Hosts[0], w.Hosts[1], w.Hosts[2]
 	for _, h := range []*hosts.Host{a, c} {
