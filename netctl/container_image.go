@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 
 	"github.com/netctl/netctl/netctl/image"
@@ -125,24 +126,21 @@ func (f *containerFlags) fillFromImage(cfg *runner.Config) error {
 		cfg.Labels = labels
 	}
 	for _, target := range d.volumes {
-		if err := f.addImageVolume(cfg, target); err != nil {
+		if err := addImageVolume(cfg, target); err != nil {
 			return fmt.Errorf("image %s: volume %s: %w", cfg.Image, target, err)
 		}
 	}
 	return nil
 }
 
-// addImageVolume gives the container a nameless volume, unless the user mounts
-// something there.
-func (f *containerFlags) addImageVolume(cfg *runner.Config, target string) error {
-	m, err := parseVolume(target)
-	if err != nil {
-		return err
-	}
-	if slices.ContainsFunc(cfg.Mounts, func(o runner.Mount) bool { return o.Target == target }) {
+// addImageVolume gives the container a nameless volume, unless something is mounted
+// there already. What the image says is a path and nothing but a path: read as -v
+// is, "/etc:/x" would show it the host's files.
+func addImageVolume(cfg *runner.Config, target string) error {
+	if slices.ContainsFunc(cfg.Mounts, func(o runner.Mount) bool { return o.Target == filepath.Clean(target) }) {
 		return nil
 	}
-	return addMount(cfg, m)
+	return addMount(cfg, runner.Mount{Kind: runner.MountVolume, Source: string(runner.NewID()), Target: target})
 }
 
 // optionalText is a flag for which empty and absent differ.

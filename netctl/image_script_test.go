@@ -52,6 +52,7 @@ func testImages(t *testing.T) *scriptImages {
 	imagetest.Push(t, host+"/busybox:1", busybox)
 	imagetest.Push(t, host+"/app:1", app)
 	imagetest.Push(t, host+"/arm:1", imagetest.ImageFor(t, "arm64", v1.Config{Cmd: []string{"x"}}))
+	imagetest.Push(t, host+"/greedy:1", imagetest.Busybox(t, v1.Config{Volumes: map[string]struct{}{"/etc:/stolen:ro": {}}}))
 	imagetest.Push(t, host+"/evil:1", imagetest.Image(t, v1.Config{Cmd: []string{"sh"}},
 		imagetest.Layer(t, imagetest.Link("out", os.TempDir()), imagetest.File("out/"+filepath.Base(s.archive)+".evil", "x"))))
 	return s
