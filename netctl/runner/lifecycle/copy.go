@@ -106,8 +106,9 @@ func reason(err error) error {
 	return err
 }
 
-// inRoot runs f on a thread whose / is the container's root: that of its
-// processes while it runs, else one mounted for the occasion, with its volumes.
+// inRoot runs f on a thread whose / is the container's root, where no device can be
+// opened: that of its processes while it runs, else one mounted for the occasion,
+// with its volumes.
 func (c *Containers) inRoot(ctx context.Context, rec *runner.Container, f func() error) error {
 	lock, err := c.Store.Lock(rec.Config.ID)
 	if err == nil {
@@ -129,7 +130,7 @@ func (c *Containers) inRoot(ctx context.Context, rec *runner.Container, f func()
 		return fmt.Errorf("container %s has just ended: %w", rec.Name, err)
 	}
 	defer mnt.Close()
-	return namespace.InMount(mnt, f)
+	return namespace.InCopy(mnt, f)
 }
 
 func (c *Containers) inStopped(cfg *runner.Config, f func() error) error {

@@ -10,6 +10,7 @@
 package namespace
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -54,10 +55,38 @@ func InMount(mnt *os.File, f func() error) error {
 	})
 }
 
+// InCopy runs f on a thread inside a private copy of the mount namespace that mnt
+// refers to, where no device can be opened. The same holds for f as for InMount's.
+func InCopy(mnt *os.File, f func() error) error {
+	return InMount(mnt, func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("copy mount namespace: %w", err)
+		}
+		if err := withoutDevices("/"); err != nil {
+			return err
+		}
+		return f()
+	})
+}
+
+// withoutDevices makes all device nodes at and below root refuse to be opened, in
+// the thread's mount namespace, and cuts its mounts off from where they came from.
+// A container may make nodes of any device: it is its cgroup that keeps it from
+// opening them, and our own threads are not in that. Linux before 5.12 has no
+// call for it, and goes without.
+func withoutDevices(root string) error {
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NODEV, Propagation: unix.MS_SLAVE}
+	err := unix.MountSetattr(unix.AT_FDCWD, root, unix.AT_RECURSIVE, &attr)
+	if err != nil && !errors.Is(err, unix.ENOSYS) {
+		return fmt.Errorf("keep devices of %s shut: %w", root, err)
+	}
+	return nil
+}
+
 // InRoot runs f on a thread with a private copy of the mount namespace, after
 // mount has put a root file system at root, and with that as its /: no link in it
-// leads out, whatever f follows. The mounts are gone afterwards. The same holds
-// for f as for InMount's.
+// leads out, whatever f follows, and no device in it can be opened. The mounts are
+// gone afterwards. The same holds for f as for InMount's.
 func InRoot(root string, mount, f func() error) error {
 	return onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
@@ -67,6 +96,9 @@ func InRoot(root string, mount, f func() error) error {
 			return fmt.Errorf("make mounts private: %w", err)
 		}
 		if err := mount(); err != nil {
+			return err
+		}
+		if err := withoutDevices(root); err != nil {
 			return err
 		}
 		if err := unix.Chroot(root); err != nil {

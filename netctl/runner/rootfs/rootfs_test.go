@@ -221,6 +221,7 @@ func TestHostilePasswd(t *testing.T) {
 		"fifo":            func(p string) error { return unix.Mkfifo(p, 0o666) },
 		"directory":       func(p string) error { return os.Mkdir(p, 0o755) },
 		"device":          func(p string) error { return unix.Mknod(p, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 5))) },
+		"unknown device":  func(p string) error { return unix.Mknod(p, unix.S_IFCHR|0o666, int(unix.Mkdev(4000, 7))) },
 		"link to /etc up": func(p string) error { return os.Symlink("/../../etc/passwd", p) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -235,8 +236,13 @@ func TestHostilePasswd(t *testing.T) {
 			go func() {
 				defer close(done)
 				for _, user := range []string{"me", "daemon"} {
-					if u, err := LookupUser(root, user); err == nil {
+					u, err := LookupUser(root, user)
+					if err == nil {
 						t.Errorf("found %+v", u)
+					}
+					// Of a device that nobody has: who opens it is told so.
+					if name == "unknown device" && !strings.Contains(err.Error(), "not a regular file") {
+						t.Errorf("it was opened: %v", err)
 					}
 				}
 			}()

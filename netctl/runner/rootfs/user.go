@@ -49,10 +49,12 @@ func LookupUser(root, name string) (spec.User, error) {
 }
 
 // readBelow reads a small regular file below dir; one that is missing is empty.
-// Links are resolved as if dir were /, and opening cannot hang on a FIFO.
+// Links are resolved as if dir were /. The file is looked at before it is opened:
+// opening a FIFO waits, and opening a device does something, to a watchdog for
+// instance, that the container itself is not allowed to.
 func readBelow(dir *os.File, path string) (string, error) {
 	fd, err := unix.Openat2(int(dir.Fd()), path, &unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY,
+		Flags:   unix.O_PATH | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	})
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
@@ -62,13 +64,18 @@ func readBelow(dir *os.File, path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("container's %s: %w", name, err)
 	}
-	f := os.NewFile(uintptr(fd), name)
-	defer f.Close()
-	if st, err := f.Stat(); err != nil {
+	found := os.NewFile(uintptr(fd), name)
+	defer found.Close()
+	if st, err := found.Stat(); err != nil {
 		return "", err
 	} else if !st.Mode().IsRegular() {
 		return "", &fs.PathError{Op: "read", Path: name, Err: errors.New("not a regular file")}
 	}
+	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", fd)) // the same file, whatever its name leads to by now
+	if err != nil {
+		return "", fmt.Errorf("container's %s: %w", name, err)
+	}
+	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxUserFile))
 	return string(b), err
 }
