@@ -24,7 +24,8 @@ func (c *Conn) AskFor(change any) error {
 	if err != nil {
 		return fmt.Errorf("attach: %w", err)
 	}
-	if err := c.Send(Ask, request); err != nil {
+	// A monitor that has just closed has said why: that can still be read.
+	if err := c.Send(Ask, request); err != nil && !errors.Is(err, unix.EPIPE) {
 		return fmt.Errorf("attach: %w", err)
 	}
 	buf := make([]byte, MaxPayload+1)

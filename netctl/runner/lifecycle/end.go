@@ -83,7 +83,11 @@ func (c *Containers) Signal(rec *runner.Container, sig unix.Signal) error {
 		return err
 	}
 	defer conn.Close()
-	return conn.Send(attach.Signal, []byte{byte(sig)})
+	sendErr := conn.Send(attach.Signal, []byte{byte(sig)})
+	if errors.Is(sendErr, unix.EPIPE) || errors.Is(sendErr, unix.ECONNRESET) {
+		return err // it has ended meanwhile
+	}
+	return sendErr
 }
 
 // Wait returns the exit code when the container has ended.
