@@ -102,7 +102,7 @@ func unpackHere(content io.Reader, info archive.CopyInfo, to string, o lifecycle
 		return fmt.Errorf("%s: %w", to, err)
 	}
 	defer ready.Close()
-	return archive.Untar(ready, dir, &archive.TarOptions{NoLchown: !o.KeepOwner, NoOverwriteDirNonDir: true, BestEffortXattrs: true})
+	return archive.UntarUncompressed(ready, dir, &archive.TarOptions{NoLchown: !o.KeepOwner, NoOverwriteDirNonDir: true, BestEffortXattrs: true})
 }
 
 func (c containers) copyIn(ctx context.Context, from, ref, path string, o lifecycle.CopyOptions) error {

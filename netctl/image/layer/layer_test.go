@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -203,6 +204,13 @@ func TestUnpackRefuses(t *testing.T) {
 		"link, then directory":      {[]e{link("a", "OUT"), dir("a/new")}, "escapes"},
 		"chain of links":            {[]e{link("a", "b"), link("b", "../outside"), file("a/new", "x")}, "escapes"},
 		"loop of links":             {[]e{link("a", "b"), link("b", "a"), file("a/new", "x")}, "too many levels"},
+		"directory, then link":      {[]e{dir("a"), file("a/x", "x"), link("a", "OUT"), file("a/new", "x")}, "escapes"},
+		"link by a hard link":       {[]e{dir("a"), file("a/x", "x"), link("l", "OUT"), hard("a", "l"), file("a/new", "x")}, "escapes"},
+		"hard link to itself":       {[]e{file("a", "x"), hard("a", "a")}, "no such file"},
+		"hard link to the hidden":   {[]e{file(".wh.b", ""), dir("b"), hard("a", "b/passwd")}, "no such file"},
+		"overlong name":             {[]e{file(strings.Repeat("n", 256), "x")}, "name too long"},
+		"overlong whiteout":         {[]e{file(".wh."+strings.Repeat("n", 256), "")}, "name too long"},
+		"overlong link":             {[]e{link("a", "/"+strings.Repeat("n/", 3000))}, "name too long"},
 		"whiteout through a link":   {[]e{link("a", "OUT"), file("a/.wh.passwd", "")}, "escapes"},
 		"opaque through a link":     {[]e{link("a", "OUT"), file("a/.wh..wh..opq", "")}, "escapes"},
 		"hard link up":              {[]e{hard("a", "../outside/passwd")}, "leads out of the layer"},
@@ -259,6 +267,32 @@ func TestUnpackCutShort(t *testing.T) {
 		if !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%d bytes: %v", n, err)
 		}
+	}
+}
+
+// A sparse file counts by what it claims to be: that is what would be written.
+func TestSparseFileCounts(t *testing.T) {
+	block := make([]byte, 512)
+	for at, text := range map[int]string{
+		0: "bomb", 100: "0000644\x00", 108: "0000000\x00", 116: "0000000\x00", 124: "00000000000\x00", 136: "00000000000\x00",
+		148: "        ", 156: "S", 257: "ustar  \x00", // GNU's format (tar(5))
+		386: "77777777777\x00", 398: "00000000000\x00", 483: "77777777777\x00", // a hole of 8 GiB
+	} {
+		copy(block[at:], text)
+	}
+	var sum int
+	for _, b := range block {
+		sum += int(b)
+	}
+	copy(block[148:], fmt.Sprintf("%06o\x00 ", sum))
+	layer, _ := place(t)
+	_, err := Unpack(layer, bytes.NewReader(append(block, make([]byte, 1024)...)), Limits{Bytes: 1 << 30, Entries: 10, Depth: 10})
+	var entry *EntryError
+	if !errors.Is(err, ErrLimit) || !errors.As(err, &entry) || entry.Entry != "bomb" {
+		t.Errorf("got %v", err)
+	}
+	if st, err := os.Stat(filepath.Join(layer, "bomb")); err == nil {
+		t.Errorf("%d bytes were written", st.Size())
 	}
 }
 

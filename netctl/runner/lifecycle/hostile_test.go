@@ -84,6 +84,7 @@ func TestHostileRoot(t *testing.T) {
 			"dangling":    func(outside string) string { return filepath.Join(outside, "none") },
 			"both sides":  func(string) string { return "/usr" },
 			"to the root": func(string) string { return "/" },
+			"magic":       func(outside string) string { return "/proc/1/root" + outside },
 		} {
 			t.Run(strings.ReplaceAll(place, "/", "-")+" "+kind, func(t *testing.T) {
 				t.Parallel()

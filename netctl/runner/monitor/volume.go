@@ -53,7 +53,7 @@ func (m *monitor) copyInside(dir *os.File, to string) error {
 		return err
 	}
 	defer files.Close()
-	return archive.Untar(files, to, nil)
+	return archive.UntarUncompressed(files, to, nil)
 }
 
 // removeVolumes deletes the container's anonymous volumes (--rm).
