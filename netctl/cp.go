@@ -12,6 +12,7 @@ import (
 	"github.com/moby/go-archive"
 	"github.com/spf13/cobra"
 
+	"github.com/netctl/netctl/netctl/runner/engine"
 	"github.com/netctl/netctl/netctl/runner/lifecycle"
 )
 
@@ -21,17 +22,19 @@ func (c containers) copy() *cobra.Command {
 		Use:   "cp [OPTIONS] CONTAINER:PATH PATH|-  or  cp [OPTIONS] PATH|- CONTAINER:PATH",
 		Short: "Copy files between a container, running or stopped, and the host",
 		Long: `Copy files between a container, running or stopped, and the host. What is copied
-belongs to root afterwards, unless --archive is given. '-' is an archive (tar) on
-standard output or input.`,
+belongs to root afterwards, and on the host without set-user-ID bits, capabilities
+and device nodes, unless --archive is given. '-' is an archive (tar) on standard
+output or input.`,
 		Example: `  netctl cp web:/etc/nginx ./nginx
   netctl cp index.html web:/usr/share/nginx/html/`,
 		Args:              args(2, 2),
 		ValidArgsFunction: c.completeCopy,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			engine.LogTo(c.app.Log, "cp") // says which files could not be read
 			return c.copyBetween(cmd.Context(), args[0], args[1], o)
 		},
 	}
-	cmd.Flags().BoolVarP(&o.KeepOwner, "archive", "a", false, "keep the numbers of user and group")
+	cmd.Flags().BoolVarP(&o.KeepOwner, "archive", "a", false, "keep the numbers of user and group, set-user-ID bits and device nodes")
 	cmd.Flags().BoolVarP(&o.FollowLink, "follow-link", "L", false, "copy what a symbolic link PATH leads to")
 	cmd.Flags().BoolP("quiet", "q", false, "")
 	_ = cmd.Flags().MarkHidden("quiet") // there is nothing to silence
@@ -102,6 +105,10 @@ func unpackHere(content io.Reader, info archive.CopyInfo, to string, o lifecycle
 		return fmt.Errorf("%s: %w", to, err)
 	}
 	defer ready.Close()
+	if !o.KeepOwner {
+		ready = withoutPowers(ready)
+		defer ready.Close()
+	}
 	return archive.UntarUncompressed(ready, dir, &archive.TarOptions{NoLchown: !o.KeepOwner, NoOverwriteDirNonDir: true, BestEffortXattrs: true})
 }
 

@@ -18,4 +18,4 @@ func (e Engine) Load(string) (Container, error) { return nil, ErrNotBuilt }
 func (e Engine) Remove(string, string) error { return nil }
 
 // LogTo does nothing.
-func LogTo(*slog.Logger) {}
+func LogTo(*slog.Logger, string) {}

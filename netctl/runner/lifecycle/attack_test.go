@@ -283,3 +283,65 @@ func TestCopyOpensNoDevice(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The whole root is an archive that can be read to its end: the container's files,
+// and the places where the kernel's would be.
+func TestCopyOfTheWholeRoot(t *testing.T) {
+	h := newHost(t)
+	cfg := shell("echo own >/etc/own; echo done; exec sleep 1000")
+	cfg.Layers = []string{smallRoot(t)}
+	busybox, err := os.ReadFile("/bin/busybox")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(cfg.Layers[0], "bin/busybox"), busybox, 0o755)
+	}
+	if err = errors.Join(err, os.Symlink("busybox", filepath.Join(cfg.Layers[0], "bin/sh")), os.Symlink("busybox", filepath.Join(cfg.Layers[0], "bin/sleep"))); err != nil {
+		t.Fatal(err)
+	}
+	rec := h.start(cfg)
+	h.await(func() bool { return strings.Contains(h.log(cfg.ID), "done") })
+	for _, state := range []string{"running", "stopped"} {
+		for _, path := range []string{"/", "/."} {
+			names, err := h.copyNames(&rec, path)
+			if err != nil {
+				t.Errorf("%s, %s: %v", state, path, err)
+			}
+			for _, want := range []string{"bin/sh", "etc/own", "keep", "proc/", "sys/", "dev/"} {
+				if !names[want] {
+					t.Errorf("%s, %s: no %s", state, path, want)
+				}
+			}
+			for name := range names {
+				for _, kernel := range []string{"proc/", "sys/", "dev/"} {
+					if strings.HasPrefix(name, kernel) && name != kernel {
+						t.Errorf("%s, %s: %s", state, path, name)
+					}
+				}
+			}
+		}
+		if _, err := h.copyNames(&rec, "/proc/meminfo"); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: /proc/meminfo: %v", state, err)
+		}
+		if err := h.Stop(context.Background(), &rec, syscall.SIGKILL, 0); err != nil {
+			t.Fatal(err)
+		}
+		rec = h.find(rec.Name)
+	}
+}
+
+// copyNames are the names in what is copied out of a container.
+func (h *host) copyNames(rec *runner.Container, path string) (map[string]bool, error) {
+	names := map[string]bool{}
+	err := h.CopyOut(context.Background(), rec, path, lifecycle.CopyOptions{}, func(r io.Reader, _ archive.CopyInfo) error {
+		for archived := tar.NewReader(r); ; {
+			header, err := archived.Next()
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			names[strings.TrimLeft(header.Name, "./")] = true
+		}
+	})
+	return names, err
+}

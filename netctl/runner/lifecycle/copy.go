@@ -34,6 +34,9 @@ type CopyOptions struct {
 func (c *Containers) CopyOut(ctx context.Context, rec *runner.Container, path string, o CopyOptions,
 	receive func(io.Reader, archive.CopyInfo) error) error {
 	return c.inRoot(ctx, rec, func() error {
+		if err := rootfs.LeaveOutKernel(filepath.Clean(inside(path)) == "/"); err != nil {
+			return err
+		}
 		info, err := archive.CopyInfoSourcePath(inside(path), o.FollowLink)
 		if err != nil {
 			return fmt.Errorf("%s in container %s: %w", path, rec.Name, reason(err))

@@ -130,7 +130,7 @@ func inherit(args []string, networks func(*slog.Logger) runner.Networks) (*monit
 		trace:    newTrace(),
 		ready:    make(chan struct{}),
 	}
-	engine.LogTo(m.log)
+	engine.LogTo(m.log, "engine")
 	m.hub = attach.NewHub(m)
 	c, err := s.Load(id)
 	if err != nil {

@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -23,6 +24,25 @@ func OpenDir(root, path string) (*os.File, error) {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	return os.NewFile(uintptr(fd), path), nil
+}
+
+// LeaveOutKernel takes what is the kernel's, and no files of a container's, out of
+// the thread's mount namespace, which is a private one and has the container's root
+// as its /: what a file below /proc and /sys holds has not the size that it says,
+// which no archive can be made of (docker's cp has none of them either). The nodes
+// of /dev are of use for nobody who asks for the whole root.
+func LeaveOutKernel(whole bool) error {
+	points := []string{"/proc", "/sys"}
+	if whole {
+		points = append(points, "/dev")
+	}
+	for _, at := range points {
+		err := unix.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) { // no mount point
+			return fmt.Errorf("leave out the container's %s: %w", at, err)
+		}
+	}
+	return nil
 }
 
 // BindBelow binds a directory of the host over one of a root file system, if that
