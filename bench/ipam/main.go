@@ -27,13 +27,15 @@ func (p pool) String() string { return fmt.Sprintf("/%d, %d reserved", p.subnet.
 
 // pools are the specification's: empty, half full and 98 % full. The last of
 // the /16 is what the target is about.
-func pools(quick bool) []pool {
+func pools(quick bool, only string) []pool {
 	small, large, huge := netip.MustParsePrefix("10.1.0.0/24"), netip.MustParsePrefix("10.2.0.0/16"), netip.MustParsePrefix("10.0.0.0/8")
 	all := []pool{{small, 0}, {small, 127}, {small, 248}, {large, 0}}
 	if quick {
-		return append(all, pool{large, 2000})
+		all = append(all, pool{large, 2000})
+	} else {
+		all = append(all, pool{large, 32767}, pool{large, 65000}, pool{huge, 100000})
 	}
-	return append(all, pool{large, 32767}, pool{large, 65000}, pool{huge, 100000})
+	return slices.DeleteFunc(all, func(p pool) bool { return !strings.Contains(p.String(), only) })
 }
 
 // A store gives addresses out and takes them back.
@@ -51,18 +53,18 @@ func main() {
 	ours := flag.String("ours", "bin/cni", "directory of our plugins")
 	reference := flag.String("reference", "bin/reference", "directory of the reference plugins")
 	n := flag.Int("n", 30, "allocations and releases of each kind")
+	only := flag.String("only", "", "only pools whose name contains this: \"/16\"")
 	quick := flag.Bool("quick", false, "small pools only")
 	file := flag.String("page", "", "page of documentation that gets the result")
 	flag.Parse()
-	if err := run(*ours, *reference, *n, *quick, *file); err != nil {
+	if err := run(*ours, *reference, *n, pools(*quick, *only), *file); err != nil {
 		fmt.Fprintln(os.Stderr, "Error:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ours, reference string, n int, quick bool, file string) error {
+func run(ours, reference string, n int, all []pool, file string) error {
 	results := map[pool]map[string]times{}
-	all := pools(quick)
 	for _, p := range all {
 		fmt.Fprintln(os.Stderr, "#", p)
 		r, err := measure(p, ours, reference, n)

@@ -1,20 +1,12 @@
 package ledger
 
 import (
-	"encoding/binary"
+	"bytes"
 	"fmt"
-	"math/bits"
 	"net/netip"
+	"path/filepath"
 
 	"github.com/netctl/netctl/ipam"
-)
-
-// Addresses are marked in bitmaps of 4096 bits, at fixed places of the address
-// space, so that a changed range or subnet needs no rewriting, and a full /16
-// costs sixteen look-ups in the worst case.
-const (
-	chunkBits = 4096
-	chunkSize = chunkBits / 8
 )
 
 // An ExhaustedError says that a set of ranges has no free address.
@@ -56,15 +48,21 @@ func (t *Tx) Room(network string, set ipam.Set) error {
 func (t *Tx) next(network string, set ipam.Set) (netip.Addr, ipam.Range, error) {
 	for _, r := range set {
 		after := t.cursor(network, r)
-		addr, ok := t.firstFree(network, r, after.Next(), r.End)
-		if !ok {
-			addr, ok = t.firstFree(network, r, r.Start, after)
-		}
-		if ok {
-			return addr, r, nil
+		for _, part := range []stretch{{r, after.Next(), r.End}, {r, r.Start, after}} {
+			if a, ok, err := t.firstFree(network, part); ok || err != nil {
+				return a, r, err
+			}
 		}
 	}
-	return netip.Addr{}, ipam.Range{}, &ExhaustedError{Network: network, Set: set, Used: t.used(network, set)}
+	return netip.Addr{}, ipam.Range{}, t.exhausted(network, set)
+}
+
+func (t *Tx) exhausted(network string, set ipam.Set) error {
+	used, err := t.used(network, set)
+	if err != nil {
+		return err
+	}
+	return &ExhaustedError{Network: network, Set: set, Used: used}
 }
 
 // cursor gives the address given out last, or the one before the range's first.
@@ -78,156 +76,126 @@ func (t *Tx) cursor(network string, r ipam.Range) netip.Addr {
 	return r.Start.Prev()
 }
 
-// firstFree looks through the bitmaps from one address to another, inclusive.
-func (t *Tx) firstFree(network string, r ipam.Range, from, to netip.Addr) (netip.Addr, bool) {
+// A stretch is a part of a range, from one address to another, inclusive.
+type stretch struct {
+	ipam.Range
+	from, to netip.Addr
+}
+
+// firstFree looks through the chunks of a stretch.
+func (t *Tx) firstFree(network string, s stretch) (netip.Addr, bool, error) {
+	from, to := s.from, s.to
 	for from.IsValid() && to.IsValid() && !to.Less(from) {
 		start, offset := chunkOf(from)
 		last := chunkBits - 1
 		if toStart, toOffset := chunkOf(to); toStart == start {
 			last = toOffset
 		}
-		chunk := t.chunk(network, start)
-		for bit := nextZero(chunk, offset, last); bit >= 0; bit = nextZero(chunk, bit+1, last) {
-			if a := addressIn(start, bit, from.Is4()); r.Contains(a) {
-				return a, true
+		c, err := t.chunk(network, start)
+		if err != nil {
+			return netip.Addr{}, false, err
+		}
+		for bit := c.taken.nextZero(offset, last); bit >= 0; bit = c.taken.nextZero(bit+1, last) {
+			if a := addressIn(start, bit, from.Is4()); s.Contains(a) {
+				return a, true, nil
 			}
 		}
 		from = addressIn(start, chunkBits-1, from.Is4()).Next()
 	}
-	return netip.Addr{}, false
-}
-
-func (t *Tx) chunk(network string, start [16]byte) []byte {
-	return t.get(bucketBitmaps, chunkKey(network, start))
-}
-
-func chunkKey(network string, start [16]byte) []byte {
-	return append(append([]byte(network), 0), start[:]...)
-}
-
-// nextZero gives the first clear bit from first to last, or -1. A nil chunk has
-// no bit set.
-func nextZero(chunk []byte, first, last int) int {
-	if first > last {
-		return -1
-	}
-	if chunk == nil {
-		return first
-	}
-	for i := first / 8; i <= last/8; i++ {
-		free := ^chunk[i]
-		if i == first/8 {
-			free &= 0xff << (first % 8)
-		}
-		if free != 0 {
-			if bit := i*8 + bits.TrailingZeros8(free); bit <= last {
-				return bit
-			}
-			return -1
-		}
-	}
-	return -1
-}
-
-// chunkOf splits an address into the start of its chunk and the bit in it.
-func chunkOf(a netip.Addr) ([16]byte, int) {
-	b := a.As16()
-	low := binary.BigEndian.Uint16(b[14:])
-	binary.BigEndian.PutUint16(b[14:], low&^(chunkBits-1))
-	return b, int(low & (chunkBits - 1))
-}
-
-func addressIn(start [16]byte, bit int, is4 bool) netip.Addr {
-	binary.BigEndian.PutUint16(start[14:], binary.BigEndian.Uint16(start[14:])|uint16(bit))
-	a := netip.AddrFrom16(start)
-	if is4 {
-		return a.Unmap()
-	}
-	return a
+	return netip.Addr{}, false, nil
 }
 
 func (t *Tx) takeAddress(k Key, a netip.Addr) error {
+	free, err := t.mark(k.Network, a)
+	if free || err != nil {
+		return err
+	}
 	if holder, taken := t.Holder(k.Network, a); taken {
 		return &TakenError{What: "address " + a.String(), Holder: holder}
 	}
-	if err := t.put(bucketAddresses, addressKey(k.Network, a), k.bytes()); err != nil {
-		return err
-	}
-	return t.mark(k.Network, a, true)
+	return nil // marked, and nobody's
 }
 
-func (t *Tx) freeAddress(k Key, a netip.Addr) error {
-	if holder, taken := t.Holder(k.Network, a); !taken || holder != k {
-		return nil
+// Holder tells which attachment of the network has the address, or who has it
+// by a mirrored file. That nobody has it is known at once; who has it is looked
+// for among all of the network (some 20 ms among 65,000). That is for an error
+// or an oddity, and saves every ADD and DEL the upkeep of an index.
+func (t *Tx) Holder(network string, a netip.Addr) (Key, bool) {
+	if c, bit, err := t.known(network, a); err != nil || !c.taken.has(bit) {
+		return Key{}, false // what is damaged is reported by whoever writes there
 	}
-	if err := t.remove(bucketAddresses, addressKey(k.Network, a)); err != nil {
-		return err
+	if k, found := t.recorded(network, a); found {
+		return k, true
 	}
-	if err := t.spend(k.Network, a); err != nil {
-		return err
+	return t.mirrored(network, a)
+}
+
+// recorded looks for the record that holds the address.
+func (t *Tx) recorded(network string, a netip.Addr) (holder Key, found bool) {
+	prefix := append([]byte(network), 0)
+	text := []byte(`"` + a.Unmap().String() + "/") // as the record has it: few need to be decoded
+	for key, data := range t.from(bucketAttachments, prefix) {
+		if !bytes.HasPrefix(key, prefix) {
+			break
+		}
+		if !bytes.Contains(data, text) {
+			continue
+		}
+		if r, err := decode(data); err == nil && !r.Foreign && r.has(a) {
+			return r.Key, true
+		}
 	}
-	return t.mark(k.Network, a, false)
+	return Key{}, false
+}
+
+// mirrored looks for the file by which somebody has the address.
+func (t *Tx) mirrored(network string, a netip.Addr) (holder Key, found bool) {
+	b := a.As16()
+	for key, value := range t.from(bucketHolders, nil) {
+		if !bytes.HasSuffix(key, b[:]) || len(value) > 0 {
+			continue
+		}
+		if dir, k, of, ok := parseHolder(key); ok && of == a.Unmap() && filepath.Base(dir) == network {
+			k.Network = network
+			return k, true
+		}
+	}
+	return Key{}, false
 }
 
 // Fresh tells whether nobody has had the address since the host was started, so
 // that nobody can remember where it was.
 func (t *Tx) Fresh(network string, a netip.Addr) bool {
-	start, bit := chunkOf(a)
-	chunk := t.get(bucketSpent, chunkKey(network, start))
-	return chunk == nil || chunk[bit/8]&(1<<(bit%8)) == 0
-}
-
-// spend notes that somebody has had the address.
-func (t *Tx) spend(network string, a netip.Addr) error {
-	if !t.Fresh(network, a) {
-		return nil
-	}
-	start, bit := chunkOf(a)
-	chunk := make([]byte, chunkSize)
-	copy(chunk, t.get(bucketSpent, chunkKey(network, start)))
-	chunk[bit/8] |= 1 << (bit % 8)
-	return t.put(bucketSpent, chunkKey(network, start), chunk)
-}
-
-// mark sets or clears the bit of an address; an empty chunk is dropped.
-func (t *Tx) mark(network string, a netip.Addr, taken bool) error {
-	start, bit := chunkOf(a)
-	key := chunkKey(network, start)
-	chunk := make([]byte, chunkSize)
-	copy(chunk, t.get(bucketBitmaps, key))
-	if taken {
-		chunk[bit/8] |= 1 << (bit % 8)
-	} else {
-		chunk[bit/8] &^= 1 << (bit % 8)
-	}
-	if nextZero(chunk, 0, chunkBits-1) == 0 && popcount(chunk) == 0 {
-		return t.remove(bucketBitmaps, key)
-	}
-	return t.put(bucketBitmaps, key, chunk)
+	c, bit, err := t.known(network, a)
+	return err == nil && !c.spent.has(bit)
 }
 
 // used counts the reserved addresses of a network that lie in the set.
-func (t *Tx) used(network string, set ipam.Set) int {
+func (t *Tx) used(network string, set ipam.Set) (int, error) {
 	count := 0
-	prefix := append([]byte(network), 0)
-	_ = t.scan(bucketAddresses, prefix, func(key, _ []byte) error {
-		a := netip.AddrFrom16([16]byte(key[len(prefix):])).Unmap()
-		for _, r := range set {
-			if r.Within(a) {
-				count++
+	for _, r := range set {
+		from, first := chunkOf(r.Start)
+		to, last := chunkOf(r.End)
+		end := chunkKey(network, to)
+		for key, data := range t.from(bucketChunks, chunkKey(network, from)) {
+			if bytes.Compare(key, end) > 0 {
+				break
 			}
+			c, err := decodeChunk(data)
+			if err != nil {
+				return 0, err
+			}
+			low, high := 0, chunkBits-1
+			if bytes.HasSuffix(key, from[:]) {
+				low = first
+			}
+			if bytes.Equal(key, end) {
+				high = last
+			}
+			count += c.taken.count(low, high)
 		}
-		return nil
-	})
-	return count
-}
-
-func popcount(chunk []byte) int {
-	n := 0
-	for i := 0; i < len(chunk); i += 8 {
-		n += bits.OnesCount64(binary.LittleEndian.Uint64(chunk[i:]))
 	}
-	return n
+	return count, nil
 }
 
 func cursorKey(network string, r ipam.Range) []byte {

@@ -12,17 +12,24 @@
 // lock is polled every 50 ms and is never contended here.) A transaction holds
 // no lock while links are made or rules are written.
 //
-// Layout, one bucket each:
+// Layout, one bucket each (format.go has the number of the format, and what the
+// one before it was):
 //
 //	attachments  network \0 container \0 ifname \0 part -> Record as JSON
-//	addresses    network \0 address(16)              -> attachment key
-//	bitmaps      network \0 first address(16)        -> 512 bytes, one bit for each of 4096 addresses
-//	spent        as bitmaps, of addresses that were given back
+//	chunks       network \0 first address(16)        -> taken and spent, for each of 4096 addresses; see chunk.go
 //	cursors      network \0 start(16) end(16)        -> the address given out last(16)
 //	ports        protocol(1) port(2) host address(16) -> attachment key
-//	changes      generation(8)                       -> attachment key
-//	holders      directory \0 container \0 ifname \0 address(16) -> (empty)
+//	history      generation(8)                       -> attachment keys, up to the one of that generation; see changes.go
+//	holders      directory \0 container \0 ifname \0 address(16) -> empty, or 1 where a record has the address
 //	stamps       directory                           -> modification time(8)
 //	remotes      network \0 container \0 \0 @node   -> Record of another host's container, as JSON
-//	meta         "generation"                        -> uint64
+//	meta         "format"                            -> number(1)
+//	             "recent"                            -> generation(8), keys of the newest changes as in history
+//	             "firewall"                          -> the host's mechanism
+//
+// What an ADD or a DEL costs is the number of pages it writes, 4 KB each: a path
+// from the root to a leaf of each tree. A bucket of less than 1 KB is no tree, but
+// a part of the page with the root of all, and that is written anyway. So there
+// is one tree that grows with the attachments, theirs, and one with the published
+// ports; the rest is kept small: nobody keeps an index of who has an address.
 package ledger

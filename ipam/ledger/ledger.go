@@ -106,9 +106,9 @@ func (l *Ledger) Update(fn func(*Tx) error) error {
 }
 
 func update(db *bbolt.DB, fn func(*Tx) error) error {
-	tx, err := db.Begin(true)
+	tx, err := begin(db)
 	if err != nil {
-		return fmt.Errorf("ledger: %w", err)
+		return err
 	}
 	defer tx.Rollback() // does nothing after a commit
 	t := &Tx{tx: tx}
@@ -127,6 +127,17 @@ func (l *Ledger) View(fn func(*Tx) error) error {
 	if _, err := os.Stat(l.path()); errors.Is(err, fs.ErrNotExist) {
 		return fn(&Tx{}) // and no lock file is made
 	}
+	err := l.view(fn)
+	if !errors.Is(err, errOld) {
+		return err
+	}
+	if err := l.Update(func(*Tx) error { return nil }); err != nil {
+		return err
+	}
+	return l.view(fn)
+}
+
+func (l *Ledger) view(fn func(*Tx) error) error {
 	file, err := l.lock(unix.LOCK_SH)
 	if err != nil {
 		return err
@@ -142,7 +153,12 @@ func (l *Ledger) View(fn func(*Tx) error) error {
 	}
 	defer db.Close()
 	l.pause()
-	err = db.View(func(tx *bbolt.Tx) error { return fn(&Tx{tx: tx}) })
+	err = db.View(func(tx *bbolt.Tx) error {
+		if err := readable(tx); err != nil {
+			return err
+		}
+		return fn(&Tx{tx: tx})
+	})
 	l.pause()
 	return err
 }
@@ -158,14 +174,7 @@ func (l *Ledger) open() (*bbolt.DB, error) {
 		}
 		db, err = l.openFile(false)
 	}
-	if err != nil {
-		return nil, err
-	}
-	if err := makeBuckets(db); err != nil {
-		db.Close()
-		return nil, err
-	}
-	return db, nil
+	return db, err
 }
 
 // mapped is how much of the file's place in memory is taken at once, so that a
@@ -206,25 +215,6 @@ func (l *Ledger) openIntact(path string, flag int, mode os.FileMode) (*os.File, 
 		return nil, err
 	}
 	return file, nil
-}
-
-func makeBuckets(db *bbolt.DB) error {
-	missing := true
-	err := db.View(func(tx *bbolt.Tx) error {
-		missing = tx.Bucket(bucketMeta) == nil || tx.Bucket(bucketRemotes) == nil || tx.Bucket(bucketSpent) == nil
-		return nil
-	})
-	if err != nil || !missing {
-		return err
-	}
-	return db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range buckets() {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // lock locks the ledger in the given way until the file is closed.

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"bytes"
 	"encoding/binary"
 	"maps"
 	"net/netip"
@@ -85,14 +84,23 @@ func (m Mirror) Of(container string) map[netip.Addr]string {
 func (m Mirror) scan(under string, fn func(Key, netip.Addr)) {
 	start := m.dir + "\x00"
 	_ = m.t.scan(bucketHolders, []byte(start+under), func(key, _ []byte) error {
-		rest := key[len(start):]
-		at := len(rest) - 17 // \0 and the address, which may contain \0
-		container, ifname, ok := strings.Cut(string(rest[:max(at, 0)]), "\x00")
-		if ok {
-			fn(Key{Network: m.network, Container: container, IfName: ifname}, netip.AddrFrom16([16]byte(rest[at+1:])).Unmap())
+		if _, k, a, ok := parseHolder(key); ok {
+			k.Network = m.network
+			fn(k, a)
 		}
 		return nil
 	})
+}
+
+// parseHolder takes a key of the bucket of holders apart. The key of the
+// attachment has no network.
+func parseHolder(key []byte) (dir string, k Key, a netip.Addr, ok bool) {
+	at := len(key) - 17 // \0 and the address, which may contain \0
+	part := strings.SplitN(string(key[:max(at, 0)]), "\x00", 3)
+	if len(part) != 3 {
+		return "", Key{}, netip.Addr{}, false
+	}
+	return part[0], Key{Container: part[1], IfName: part[2]}, netip.AddrFrom16([16]byte(key[at+1:])).Unmap(), true
 }
 
 // Next finds a free address behind the one given out last, in host-local's
@@ -100,16 +108,11 @@ func (m Mirror) scan(under string, fn func(Key, netip.Addr)) {
 // an *ExhaustedError if there is none.
 func (m Mirror) Next(set ipam.Set, last netip.Addr) (netip.Addr, ipam.Range, error) {
 	for _, part := range sweep(set, last) {
-		if a, ok := m.t.firstFree(m.network, part.Range, part.from, part.to); ok {
-			return a, part.Range, nil
+		if a, ok, err := m.t.firstFree(m.network, part); ok || err != nil {
+			return a, part.Range, err
 		}
 	}
-	return netip.Addr{}, ipam.Range{}, &ExhaustedError{Network: m.network, Set: set, Used: m.t.used(m.network, set)}
-}
-
-type stretch struct {
-	ipam.Range
-	from, to netip.Addr
+	return netip.Addr{}, ipam.Range{}, m.t.exhausted(m.network, set)
 }
 
 // sweep is the order in which a set is searched. An address that is in none of
@@ -128,29 +131,37 @@ func sweep(set ipam.Set, last netip.Addr) []stretch {
 	return append(parts, stretch{first, first.Start, last})
 }
 
-// Take enters that k holds the address.
+// What is in the bucket of holders for a file: nothing where the address is
+// held by it, and shadowed where an attachment's record has the address already.
+var (
+	holding  = []byte{}
+	shadowed = []byte{1}
+)
+
+// Take enters that k holds the address, unless an attachment's record has it
+// already: then the network has two kinds of IPAM, and the record keeps it.
 func (m Mirror) Take(k Key, a netip.Addr) error {
-	if err := m.takeAddress(k, a); err != nil {
+	state, err := m.takeAddress(k, a)
+	if err != nil {
 		return err
 	}
-	return m.t.put(bucketHolders, m.key(k, a), nil)
+	return m.t.put(bucketHolders, m.key(k, a), state)
 }
 
-// takeAddress marks the address, unless an attachment's record has it already:
-// then the network has two kinds of IPAM, and the record keeps it.
-func (m Mirror) takeAddress(k Key, a netip.Addr) error {
-	if holder, taken := m.t.Holder(m.network, a); taken {
-		if m.t.get(bucketHolders, m.key(holder, a)) == nil {
-			return nil
-		}
-		if err := m.t.remove(bucketHolders, m.key(holder, a)); err != nil {
-			return err
-		}
+// takeAddress marks the address, and tells what to enter for it.
+func (m Mirror) takeAddress(k Key, a netip.Addr) (state []byte, err error) {
+	if free, err := m.t.mark(m.network, a); free || err != nil {
+		return holding, err
 	}
-	if err := m.t.put(bucketAddresses, addressKey(m.network, a), k.bytes()); err != nil {
-		return err
+	holder, taken := m.t.Holder(m.network, a)
+	if !taken {
+		return holding, nil // marked, and nobody's
 	}
-	return m.t.mark(m.network, a, true)
+	before := m.t.get(bucketHolders, m.key(holder, a))
+	if before == nil || len(before) > 0 {
+		return shadowed, nil
+	}
+	return holding, m.t.remove(bucketHolders, m.key(holder, a))
 }
 
 // Drop enters that k no longer holds the address. If an attachment's record
@@ -158,6 +169,8 @@ func (m Mirror) takeAddress(k Key, a netip.Addr) error {
 // must not lead to whoever gets the address next. The record itself stays for
 // what else there is to undo.
 func (m Mirror) Drop(k Key, a netip.Addr) error {
+	state := m.t.get(bucketHolders, m.key(k, a))
+	held := state != nil && len(state) == 0
 	if err := m.t.remove(bucketHolders, m.key(k, a)); err != nil {
 		return err
 	}
@@ -165,15 +178,15 @@ func (m Mirror) Drop(k Key, a netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	if found && r.has(a) {
-		if !r.Foreign {
-			return nil
-		}
+	if found && r.Foreign && r.has(a) {
 		if err := m.t.Put(r.without(a)); err != nil {
 			return err
 		}
 	}
-	return m.t.freeAddress(k, a)
+	if !held {
+		return nil
+	}
+	return m.t.unmark(m.network, a)
 }
 
 func (r Record) has(a netip.Addr) bool {
@@ -207,18 +220,16 @@ func (m Mirror) Sync(now map[netip.Addr]Key) error {
 // transaction bbolt collects what it inserts in one sorted slice, so that any
 // other order costs the square of their number.
 func (m Mirror) takeAll(fresh map[netip.Addr]Key) error {
+	states := make(map[string][]byte, len(fresh))
 	for _, a := range slices.SortedFunc(maps.Keys(fresh), netip.Addr.Compare) {
-		if err := m.takeAddress(fresh[a], a); err != nil {
+		state, err := m.takeAddress(fresh[a], a)
+		if err != nil {
 			return err
 		}
+		states[string(m.key(fresh[a], a))] = state
 	}
-	holders := make([][]byte, 0, len(fresh))
-	for a, k := range fresh {
-		holders = append(holders, m.key(k, a))
-	}
-	slices.SortFunc(holders, bytes.Compare)
-	for _, key := range holders {
-		if err := m.t.put(bucketHolders, key, nil); err != nil {
+	for _, key := range slices.Sorted(maps.Keys(states)) {
+		if err := m.t.put(bucketHolders, []byte(key), states[key]); err != nil {
 			return err
 		}
 	}

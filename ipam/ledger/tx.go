@@ -2,11 +2,9 @@ package ledger
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"iter"
-	"net/netip"
 	"strings"
 
 	"go.etcd.io/bbolt"
@@ -15,12 +13,10 @@ import (
 // The buckets; see the package comment for what they hold.
 var (
 	bucketAttachments = []byte("attachments")
-	bucketAddresses   = []byte("addresses")
-	bucketBitmaps     = []byte("bitmaps")
-	bucketSpent       = []byte("spent")
+	bucketChunks      = []byte("chunks")
 	bucketCursors     = []byte("cursors")
 	bucketPorts       = []byte("ports")
-	bucketChanges     = []byte("changes")
+	bucketHistory     = []byte("history")
 	bucketHolders     = []byte("holders")
 	bucketStamps      = []byte("stamps")
 	bucketRemotes     = []byte("remotes")
@@ -28,8 +24,8 @@ var (
 )
 
 func buckets() [][]byte {
-	return [][]byte{bucketAttachments, bucketAddresses, bucketBitmaps, bucketSpent,
-		bucketCursors, bucketPorts, bucketChanges, bucketHolders, bucketStamps, bucketRemotes, bucketMeta}
+	return [][]byte{bucketAttachments, bucketChunks, bucketCursors, bucketPorts,
+		bucketHistory, bucketHolders, bucketStamps, bucketRemotes, bucketMeta}
 }
 
 // A Tx is a transaction; it is valid only inside the function it was given to.
@@ -178,7 +174,7 @@ func (t *Tx) clear(k Key) error {
 		return err
 	}
 	for _, a := range r.held() {
-		if err := t.freeAddress(k, a.Prefix.Addr()); err != nil {
+		if err := t.unmark(k.Network, a.Prefix.Addr()); err != nil {
 			return err
 		}
 	}
@@ -188,15 +184,6 @@ func (t *Tx) clear(k Key) error {
 		}
 	}
 	return t.remove(bucketAttachments, k.bytes())
-}
-
-// Holder tells which attachment of the network has the address.
-func (t *Tx) Holder(network string, a netip.Addr) (Key, bool) {
-	owner := t.get(bucketAddresses, addressKey(network, a))
-	if owner == nil {
-		return Key{}, false
-	}
-	return parseKey(owner), true
 }
 
 // held are the addresses that the record itself reserves.
@@ -270,17 +257,4 @@ func decode(data []byte) (Record, error) {
 		return Record{}, fmt.Errorf("ledger: decode record: %w", err)
 	}
 	return r, nil
-}
-
-func addressKey(network string, a netip.Addr) []byte {
-	b := a.As16()
-	return append(append([]byte(network), 0), b[:]...)
-}
-
-func (t *Tx) generation() uint64 {
-	value := t.get(bucketMeta, []byte("generation"))
-	if len(value) != 8 {
-		return 0
-	}
-	return binary.BigEndian.Uint64(value)
 }
