@@ -90,7 +90,8 @@ func (c networkCommands) removeOverlay(ctx context.Context, n network.Network) e
 // overlayCommands look after the hosts of the overlay.
 func overlayCommands(app *App) *cobra.Command {
 	group := newGroup("overlay", "Look after networks that span hosts",
-		overlayStatus(app), overlayDoctor(app), overlayReclaim(app), overlayExtend(app), overlayLeave(app), overlayConfirm(app), overlayMigrate(app))
+		overlayStatus(app), overlayDoctor(app), overlayReclaim(app), overlayPolicy(app), overlayPrune(app), overlayExtend(app), overlayLeave(app),
+		overlayConfirm(app), overlayMigrate(app))
 	group.GroupID = groupNetworks
 	return group
 }
@@ -136,6 +137,9 @@ func showOverlay(app *App, s control.Status) error {
 	w := app.Stdout
 	fmt.Fprintf(w, "host     %s (%s), tunnel %s, MTU %d\nstore    %s, cluster %s, revision %d\nstate    %s\n",
 		s.Node, s.ID, s.VTEP, s.MTU, s.Store, s.Cluster, s.Revision, state)
+	if s.Policy != nil {
+		fmt.Fprintf(w, "policy   %s\n", policyText(*s.Policy))
+	}
 	for _, n := range s.Networks {
 		fmt.Fprintf(w, "network  %s\n", overlayNetworkLine(n))
 		for _, o := range n.Owners {
@@ -227,20 +231,6 @@ func overlayDoctor(app *App) *cobra.Command {
 				return statusError(ExitFailed)
 			}
 			return nil
-		},
-	}
-}
-
-func overlayReclaim(app *App) *cobra.Command {
-	return &cobra.Command{
-		Use: "reclaim NODE", Short: "Take the pools away from a host that is gone for good",
-		Args: args(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			what, err := app.overlayd().Reclaim(cmd.Context(), args[0])
-			if err == nil {
-				fmt.Fprintln(app.Stdout, what)
-			}
-			return overlayError(err)
 		},
 	}
 }

@@ -27,8 +27,10 @@ cmd/overlayd          < plugins/overlay/agent
 cmd/cni-conformance   < conformance
 
 # The overlay's agent: the stores know nothing of each other or of the agent,
-# which has the kernel, the packet filter and the ledger brought up to date.
-plugins/overlay/agent/store < ipam
+# which has the kernel, the packet filter and the ledger brought up to date. Who
+# is reclaimed is decided by what watches, and neither acts nor asks.
+plugins/overlay/agent/store   < ipam
+plugins/overlay/agent/absence < plugins/overlay/agent/store, ipam
 plugins/overlay/handover    < ipam/flock
 plugins/overlay/control     < -
 plugins/overlay/agent       < plugins/overlay, plugins/internal, ipam, dnsd/client

@@ -61,6 +61,9 @@ type Agent struct {
 	member bell // the member loop should look
 	names  bell // this host's names may have changed
 	mirror bell // the networks of this host's containers may have changed
+	policy bell // the cluster's policies may have changed
+	// tried is closed when this host has tried to join for the first time.
+	tried chan struct{}
 
 	// saved is the identity that is on disk; the member loop's.
 	saved store.NodeID
@@ -93,6 +96,9 @@ type state struct {
 	ready  bool
 	// joined: what this host owns has been verified since the start.
 	joined bool
+	// tombstone says that this host was reclaimed while it was away; nil if it
+	// was not.
+	tombstone *store.Tombstone
 	// cried: the store has been told that the overlay works here.
 	cried bool
 	// left: the host gives everything back, and nothing is taken any more.
@@ -104,7 +110,8 @@ type state struct {
 // New prepares an agent. It reads its identity and its last view.
 func New(cfg Config) (*Agent, error) {
 	a := &Agent{cfg: cfg, dir: filepath.Join(cfg.DataDir, "overlay"), log: cfg.Log,
-		dirty: newBell(), member: newBell(), names: newBell(), mirror: newBell()}
+		dirty: newBell(), member: newBell(), names: newBell(), mirror: newBell(), policy: newBell(),
+		tried: make(chan struct{})}
 	if err := os.MkdirAll(a.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -161,7 +168,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, loop := range []func(context.Context) error{
-		a.work, a.watchStore, a.beMember, a.watchHost, a.watchLedger, a.publishNames, a.mirrorNames, a.probe,
+		a.work, a.watchStore, a.beMember, a.watchHost, a.watchLedger, a.publishNames, a.mirrorNames, a.probe, a.reclaimAbsent,
 		func(ctx context.Context) error { return a.serveControl(ctx, listener) }, a.serveMetrics,
 	} {
 		group.Go(func() error { return loop(ctx) })

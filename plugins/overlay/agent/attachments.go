@@ -14,6 +14,7 @@ import (
 	"github.com/netctl/netctl/ipam/flock"
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/kernel"
+	"github.com/netctl/netctl/plugins/overlay/agent/store"
 	"github.com/netctl/netctl/plugins/overlay/handover"
 )
 
@@ -32,33 +33,32 @@ func (a *Agent) attachments(network string) ([]ledger.Record, error) {
 // container does not wait for the store.
 const spare = 8
 
-// needsPool tells whether the pools of a network have too little room left.
-func (a *Agent) needsPool(network string, is4 bool) (bool, error) {
+// needsPool tells whether the pools of a network, among these claims, have too
+// little room left.
+func (a *Agent) needsPool(network string, is4 bool, owned []store.Claim) (bool, error) {
 	records, err := a.attachments(network)
 	if err != nil {
 		return false, err
 	}
 	var size, used int
-	a.with(func(s *state) {
-		for _, c := range s.memory.Owned {
-			if c.Network != network || c.Pool.Addr().Is4() != is4 {
-				continue
-			}
-			count := ipam.Count(ipam.First(c.Pool), ipam.Last(c.Pool))
-			if !count.IsInt64() || count.Int64() > 1<<30 {
-				size = 1 << 30
-			} else {
-				size += int(count.Int64()) - 1 // the gateway
-			}
-			for _, r := range records {
-				for _, address := range r.Addresses {
-					if c.Pool.Contains(address.Prefix.Addr()) {
-						used++
-					}
+	for _, c := range owned {
+		if c.Network != network || c.Pool.Addr().Is4() != is4 {
+			continue
+		}
+		count := ipam.Count(ipam.First(c.Pool), ipam.Last(c.Pool))
+		if !count.IsInt64() || count.Int64() > 1<<30 {
+			size = 1 << 30
+		} else {
+			size += int(count.Int64()) - 1 // the gateway
+		}
+		for _, r := range records {
+			for _, address := range r.Addresses {
+				if c.Pool.Contains(address.Prefix.Addr()) {
+					used++
 				}
 			}
 		}
-	})
+	}
 	return (size-used)*spare < size || size == 0, nil
 }
 

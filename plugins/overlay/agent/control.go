@@ -48,6 +48,8 @@ func (a *Agent) serveControl(ctx context.Context, l net.Listener) error {
 	answer("POST /networks/{name}/ranges", func(r *http.Request) (any, error) { return nil, a.extendNetwork(r) })
 	answer("DELETE /networks/{name}", func(r *http.Request) (any, error) { return nil, a.removeNetwork(r.Context(), r.PathValue("name")) })
 	answer("POST /reclaim/{node}", func(r *http.Request) (any, error) { return a.reclaim(r.Context(), r.PathValue("node")) })
+	answer("POST /prune", func(r *http.Request) (any, error) { return a.prune(r) })
+	answer("POST /policy", func(r *http.Request) (any, error) { return a.changePolicy(r) })
 	answer("POST /migrate", func(r *http.Request) (any, error) { return a.migrate(r) })
 	answer("POST /confirm", func(*http.Request) (any, error) { a.confirm(); return nil, nil })
 	answer("POST /leave", func(r *http.Request) (any, error) {
@@ -233,44 +235,4 @@ func (a *Agent) confirm() {
 	a.log.Warn("safe mode ended: what the store does not know of is deleted")
 	a.dirty.ring()
 	a.member.ring()
-}
-
-// reclaim takes away what a dead node owns.
-func (a *Agent) reclaim(ctx context.Context, ref string) (string, error) {
-	n, err := a.nodeNamed(ref)
-	if err != nil {
-		return "", err
-	}
-	alive, err := a.cfg.Store.Alive(ctx)
-	if err != nil {
-		return "", err
-	}
-	for _, l := range alive {
-		if l.ID == n.ID {
-			return "", fmt.Errorf("node %s is alive: let it leave (netctl overlay leave, there), or stop its overlayd and wait", n.Name)
-		}
-	}
-	tomb, err := a.cfg.Store.Reclaim(ctx, n.ID, n.Revision, "reclaimed by hand from "+a.cfg.Name)
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%s: %v", tomb.Name, tomb.Pools), nil
-}
-
-func (a *Agent) nodeNamed(ref string) (store.Node, error) {
-	var found []store.Node
-	a.with(func(s *state) {
-		for _, n := range s.view.Nodes {
-			if n.Name == ref || string(n.ID) == ref {
-				found = append(found, n)
-			}
-		}
-	})
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return store.Node{}, fmt.Errorf("no node is called %s", ref)
-	}
-	return store.Node{}, fmt.Errorf("%d nodes are called %s: give the ID, %s or %s", len(found), ref, found[0].ID, found[1].ID)
 }

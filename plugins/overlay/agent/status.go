@@ -33,6 +33,13 @@ func (a *Agent) status(ctx context.Context) control.Status {
 		if s.trouble != nil {
 			st.Since = s.since
 		}
+		if a.cfg.Store.Can().Liveness {
+			policy := policyOf(s.view.Cluster)
+			st.Policy = &policy
+		}
+		if t := s.tombstone; t != nil && len(s.memory.Lost) > 0 {
+			st.Problems = append(st.Problems, fmt.Sprintf("this host was reclaimed while it was away (%s): containers of its former pools %v are cut off", t.Reason, t.Pools))
+		}
 		if s.passes.Err != nil {
 			st.Problems = append(st.Problems, s.passes.Err.Error())
 		}

@@ -29,18 +29,32 @@ func (b *backoff) next() time.Duration {
 
 func (b *backoff) reset() { b.wait = 0 }
 
-// watchStore takes in what the store says of everybody.
+// watchStore takes in what the store says of everybody. It begins when this host
+// has tried to join, which has read the same: a host that knows of its pools and
+// of the others at once programs the routes once.
 func (a *Agent) watchStore(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.tried:
+	}
 	snapshots := newBell()
 	go a.writeSnapshots(ctx, snapshots)
+	follow := a.cfg.Store.Watch
+	a.with(func(s *state) {
+		if s.session != nil {
+			follow = s.session.Watch
+		}
+	})
 	var b backoff
 	for {
-		err := a.cfg.Store.Watch(ctx, func(v store.View) {
+		err := follow(ctx, func(v store.View) {
 			b.reset()
 			if a.take(v) {
 				snapshots.ring()
 			}
 		})
+		follow = a.cfg.Store.Watch
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -74,6 +88,9 @@ func (a *Agent) take(v store.View) (taken bool) {
 		}
 		for _, k := range v.Skipped {
 			a.log.Warn("value left out", "key", k.Key, "because", k.Why)
+		}
+		if v.Cluster != s.view.Cluster {
+			a.policy.ring()
 		}
 		s.view, s.seen, s.live, taken = v, true, true, true
 	})

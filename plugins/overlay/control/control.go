@@ -36,7 +36,9 @@ type Status struct {
 	Degraded string    `json:"degraded,omitempty"`
 	Since    time.Time `json:"since,omitzero"` // of what is wrong
 	// Safe: nothing is deleted until it is confirmed.
-	Safe     bool      `json:"safe,omitempty"`
+	Safe bool `json:"safe,omitempty"`
+	// Policy is nil where the store has none.
+	Policy   *Policy   `json:"policy,omitempty"`
 	Networks []Network `json:"networks"`
 	Peers    []Peer    `json:"peers"`
 	// Problems are single things that are not as they should be.
@@ -109,6 +111,29 @@ type CreateNetwork struct {
 	Definition json.RawMessage `json:"definition"`
 }
 
+// Policy is what the cluster does by itself.
+type Policy struct {
+	// ReclaimAfter is how long a host must be absent before its pools may be
+	// taken, in nanoseconds; 0 is never.
+	ReclaimAfter time.Duration `json:"reclaimAfter"`
+	// ReclaimAbove is from how many percent of use of a network on.
+	ReclaimAbove int `json:"reclaimAbove"`
+}
+
+// PolicyChange says what is to be different; nil leaves it as it is.
+type PolicyChange struct {
+	ReclaimAfter *time.Duration `json:"reclaimAfter,omitempty"` // 0 is never
+	ReclaimAbove *int           `json:"reclaimAbove,omitempty"` // percent
+}
+
+// Reclaimed is a host whose pools were taken.
+type Reclaimed struct {
+	Node   string    `json:"node"`
+	ID     string    `json:"id"`
+	Reason string    `json:"reason"`
+	Made   time.Time `json:"made,omitzero"`
+}
+
 // ErrNotRunning means that no overlayd answers for the state directory.
 var ErrNotRunning = errors.New("overlayd is not running")
 
@@ -172,6 +197,16 @@ func (c *Client) Leave(ctx context.Context) error {
 // Reclaim takes away what a dead host owns.
 func (c *Client) Reclaim(ctx context.Context, node string) (what string, err error) {
 	return what, c.call(ctx, http.MethodPost, "/reclaim/"+url.PathEscape(node), nil, &what)
+}
+
+// Prune forgets hosts that were reclaimed before a time, and tells which.
+func (c *Client) Prune(ctx context.Context, before time.Time) (pruned []Reclaimed, err error) {
+	return pruned, c.call(ctx, http.MethodPost, "/prune", before, &pruned)
+}
+
+// Policy changes the cluster's policies, and tells what is in force then.
+func (c *Client) Policy(ctx context.Context, change PolicyChange) (now Policy, err error) {
+	return now, c.call(ctx, http.MethodPost, "/policy", change, &now)
 }
 
 // Migrate enters what the peers file says into the store that a settings file

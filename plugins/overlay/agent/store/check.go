@@ -32,6 +32,14 @@ func (n Network) Check() error {
 	return nil
 }
 
+// Check tells what is wrong with policies that somebody wrote.
+func (c Cluster) Check() error {
+	if c.ReclaimAbove < 0 || c.ReclaimAbove > 100 {
+		return fmt.Errorf("policy reclaimAbove: invalid value %d: want a percentage from 1 to 100", c.ReclaimAbove)
+	}
+	return nil
+}
+
 // Has tells whether a prefix is one of the network's pools.
 func (n Network) Has(pool netip.Prefix) bool {
 	return pool.IsValid() && pool == pool.Masked() && pool.Bits() == n.PoolBits(pool.Addr().Is4()) &&

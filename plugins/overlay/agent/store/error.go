@@ -18,6 +18,9 @@ var (
 	// ErrUnsupported: this kind of store can't do that. The error that wraps it
 	// says what to do instead.
 	ErrUnsupported = errors.New("not supported by this kind of store")
+	// ErrPaused: somebody reclaimed a node a moment ago, and a Reclamation with a
+	// Pause has to wait. Nothing was written.
+	ErrPaused = errors.New("another node was reclaimed a moment ago")
 	// ErrNoPool: nobody has assigned a pool to this node yet (Kubernetes, peers
 	// file). Wait.
 	ErrNoPool = errors.New("no pool assigned yet")

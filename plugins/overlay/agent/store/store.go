@@ -17,6 +17,7 @@ package store
 
 import (
 	"context"
+	"time"
 )
 
 // A Store is one connection to the place. It is safe for concurrent use.
@@ -62,14 +63,23 @@ type Store interface {
 	// Pools lists every claim of a network, or of all networks for "".
 	Pools(ctx context.Context, network string) ([]Claim, error)
 
-	// Reclaim takes everything away from a node that has no session, provided
-	// that its record is still the one with this revision, and leaves a
-	// tombstone. ErrConflict if the node came back or changed; exactly one of
-	// Reclaim and the node's own return succeeds.
-	Reclaim(ctx context.Context, id NodeID, seen Revision, reason string) (Tombstone, error)
+	// Absent lists the nodes that have a record and no session now.
+	Absent(ctx context.Context) ([]Absence, error)
+	// Reclaim takes everything away from an absent node, and leaves a tombstone.
+	// ErrConflict if the node came back or changed since it was seen absent, even
+	// if it is gone again; exactly one of Reclaim and the node's own return
+	// succeeds. ErrPaused if somebody reclaimed too lately.
+	Reclaim(ctx context.Context, r Reclamation) (Tombstone, error)
 	// Tombstone tells what happened to a node that lost everything;
 	// ErrNotFound if nothing did.
 	Tombstone(ctx context.Context, id NodeID) (Tombstone, error)
+	// PruneTombstones removes those that were made before a time, by the clocks
+	// of those who made them, and returns them.
+	PruneTombstones(ctx context.Context, before time.Time) ([]Tombstone, error)
+
+	// UpdateCluster replaces the policies of the cluster: c.Revision must be the
+	// one that was read (ErrConflict), and ID, VNI and Port can't be changed.
+	UpdateCluster(ctx context.Context, c Cluster) (Cluster, error)
 
 	// WatchNames calls yield with all names of a network, of all nodes that
 	// have a session, as Watch does with Views.
@@ -95,7 +105,8 @@ type Abilities struct {
 	Claims bool
 	// Networks can be created, updated and removed through the store.
 	Networks bool
-	// Liveness: Alive, Reclaim and Tombstone work, and sessions expire.
+	// Liveness: Alive, Absent, Reclaim, tombstones and UpdateCluster work, and
+	// sessions expire.
 	Liveness bool
 	// Names can be published and watched.
 	Names bool
@@ -107,10 +118,16 @@ type Session interface {
 	// ID is what Registration.Takeover takes after a restart of the agent on
 	// the same boot; "" where sessions don't expire.
 	ID() string
-	// Self is the node's record as this session entered or found it. Its ID and
-	// tunnel address differ from the registration's where somebody else names
+	// Entry is what this session found and made when it was opened.
+	Entry() Entry
+	// Self is the node's record as this session last wrote or found it. Its ID
+	// and tunnel address differ from the registration's where somebody else names
 	// the nodes (a peers file, Kubernetes).
 	Self() Node
+	// Watch is the Store's, but begins with what was read when this session was
+	// opened, and asks for the changes since: the first Views may be older than
+	// what was written meanwhile.
+	Watch(ctx context.Context, yield func(View)) error
 	// Lost is closed when the session is gone: it expired (a pause), or its
 	// keep-alive has had no answer for its whole life. Open another one, and
 	// check Owned before any other action.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/netip"
 	"slices"
@@ -52,7 +53,8 @@ func (v View) Network(name string) (Network, bool) {
 	return v.Networks[i], true
 }
 
-// A Cluster is what all nodes must agree on; it is written once.
+// A Cluster is what all nodes must agree on. Who it is and how its packets
+// travel is written once; its policies can be changed.
 type Cluster struct {
 	Schema int       `json:"schema"`
 	ID     ClusterID `json:"id"`
@@ -63,8 +65,25 @@ type Cluster struct {
 	Port uint16 `json:"port,omitempty"`
 	// ReclaimAfter is how long a node must have been seen without a session
 	// before others may reclaim its pools by themselves, in seconds; 0 stands
-	// for DefaultReclaimAfter. They do so only when 90 % of a range is in use.
+	// for DefaultReclaimAfter, a negative one for never.
 	ReclaimAfter int64 `json:"reclaimAfter,omitempty"`
+	// ReclaimAbove is how much of a network's pools must be owned before that
+	// happens, in percent: while there is room nobody is in the way. 0 stands
+	// for DefaultReclaimAbove.
+	ReclaimAbove int `json:"reclaimAbove,omitempty"`
+
+	// Revision is the one at which the store has it; it is not part of the value.
+	Revision Revision `json:"-"`
+}
+
+// ReclaimPolicy says after which absence nodes are reclaimed, and from how many
+// percent of use on; on is false if never.
+func (c Cluster) ReclaimPolicy() (after time.Duration, above int, on bool) {
+	after = time.Duration(c.ReclaimAfter) * time.Second
+	if after == 0 {
+		after = DefaultReclaimAfter
+	}
+	return after, cmp.Or(c.ReclaimAbove, DefaultReclaimAbove), after > 0
 }
 
 // What a Cluster's zero values stand for.
@@ -72,6 +91,7 @@ const (
 	DefaultVNI          = 1
 	DefaultPort         = 4789 // IANA's; RFC 7348 section 8
 	DefaultReclaimAfter = 72 * time.Hour
+	DefaultReclaimAbove = 90 // percent
 	DefaultPoolBits4    = 24
 	DefaultPoolBits6    = 80
 )
@@ -200,6 +220,24 @@ type Registration struct {
 	// AcceptReverted.
 	Seen           Revision
 	AcceptReverted bool
+	// Needs says which pools the node lacks, given the networks and the node's
+	// claims as they are just read; nil is none. They are claimed together with
+	// the node's entry. What can't be had at once is left to Session.Claim. It
+	// may be called more than once.
+	Needs func([]Network, []Claim) []ClaimRequest
+}
+
+// An Entry is what a session found and made when it was opened, all at one
+// revision.
+type Entry struct {
+	Cluster ClusterID
+	// Owned are the claims that are this node's, with their tokens: those that
+	// were found, in the order of the node's record, and then those that
+	// Registration.Needs asked for.
+	Owned []Claim
+	// Tombstone says that the node had been reclaimed since it was last here;
+	// nil if it was not.
+	Tombstone *Tombstone
 }
 
 // Liveness is what a session shows of itself.
@@ -209,15 +247,38 @@ type Liveness struct {
 	Session string `json:"session"`
 }
 
+// An Absence is a node without a session, as it was seen. Two that are equal
+// are one absence: the node has not been back between them.
+type Absence struct {
+	ID NodeID
+	// Record is the revision of the node's record, Session that at which its
+	// last session began.
+	Record, Session Revision
+}
+
+// A Reclamation takes everything away from an absent node.
+type Reclamation struct {
+	Absence
+	// Reason is for people: who did it, and why.
+	Reason string
+	// Pause is how long no other reclamation with a Pause may follow, in the
+	// whole cluster, in whole seconds: after a mistake of many little is lost.
+	// 0 neither waits nor keeps others waiting.
+	Pause time.Duration
+}
+
 // A Tombstone tells a node that comes back what happened.
 type Tombstone struct {
-	Schema   int                       `json:"schema"`
-	ID       NodeID                    `json:"id"`
-	Name     string                    `json:"name"`
-	Epoch    int64                     `json:"epoch"`
-	Pools    map[string][]netip.Prefix `json:"pools,omitempty"`
-	Reason   string                    `json:"reason"`
-	Revision Revision                  `json:"-"`
+	Schema int                       `json:"schema"`
+	ID     NodeID                    `json:"id"`
+	Name   string                    `json:"name"`
+	Epoch  int64                     `json:"epoch"`
+	Pools  map[string][]netip.Prefix `json:"pools,omitempty"`
+	Reason string                    `json:"reason"`
+	// Made is when, by the clock of who made it: only what is pruned depends on
+	// it.
+	Made     time.Time `json:"made,omitzero"`
+	Revision Revision  `json:"-"`
 }
 
 // Names is what one container of a network is called.

@@ -83,7 +83,15 @@ func (a *agreement) interpret(folder, name, key string, kv *mvccpb.KeyValue, sam
 	revision := store.Revision(kv.ModRevision)
 	switch folder {
 	case configKey:
-		return decode(kv.Value, &a.cluster)
+		c := a.cluster
+		if !same {
+			c = store.Cluster{}
+			if err := decode(kv.Value, &c); err != nil {
+				return err
+			}
+		}
+		c.Revision = revision
+		a.cluster = c
 	case netDir:
 		n := a.networks[key]
 		if !same {

@@ -5,7 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
+	"strings"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
@@ -70,33 +74,55 @@ type stored[T any] struct {
 // exists tells whether the key was there.
 func (v stored[T]) exists() bool { return v.rev != 0 }
 
+// found are the keys that an operation of a transaction read.
+func found(response *clientv3.TxnResponse, op int) []*mvccpb.KeyValue {
+	return response.Responses[op].GetResponseRange().Kvs
+}
+
 // first reads the value of a get of one key. It is an error if what is there
 // can't be read: nobody may write over what he does not understand.
 func first[T any](response *clientv3.TxnResponse, op int) (stored[T], error) {
-	var v stored[T]
-	kvs := response.Responses[op].GetResponseRange().Kvs
+	kvs := found(response, op)
 	if len(kvs) == 0 {
-		return v, nil
+		return stored[T]{}, nil
 	}
-	if err := decode(kvs[0].Value, &v.value); err != nil {
-		return v, fmt.Errorf("etcd: value of %s: %w", kvs[0].Key, err)
+	return valueOf[T](kvs[0])
+}
+
+// among is first for a key in a folder that was read whole.
+func among[T any](kvs []*mvccpb.KeyValue, key string) (stored[T], error) {
+	i, ok := slices.BinarySearchFunc(kvs, key, func(kv *mvccpb.KeyValue, key string) int { return strings.Compare(string(kv.Key), key) })
+	if !ok {
+		return stored[T]{}, nil
 	}
-	v.rev, v.made = kvs[0].ModRevision, kvs[0].CreateRevision
+	return valueOf[T](kvs[i])
+}
+
+func valueOf[T any](kv *mvccpb.KeyValue) (v stored[T], err error) {
+	if err := decode(kv.Value, &v.value); err != nil {
+		return v, fmt.Errorf("etcd: value of %s: %w", kv.Key, err)
+	}
+	v.rev, v.made = kv.ModRevision, kv.CreateRevision
 	return v, nil
 }
 
 // decode reads a value of this schema or an older one.
 func decode(raw []byte, into any) error {
+	err := json.Unmarshal(raw, into)
 	var version struct {
 		Schema int `json:"schema"`
 	}
-	if err := json.Unmarshal(raw, &version); err != nil {
-		return err
+	// The version is read by itself only where it was not read with the rest: a
+	// thousand records are decoded while a host waits to join.
+	if field := reflect.ValueOf(into).Elem().FieldByName("Schema"); err == nil && field.IsValid() {
+		version.Schema = int(field.Int())
+	} else if known := json.Unmarshal(raw, &version); known != nil {
+		return known
 	}
 	if version.Schema > store.Schema {
 		return fmt.Errorf("schema %d was written by a newer program; this one knows %d: update it", version.Schema, store.Schema)
 	}
-	return json.Unmarshal(raw, into)
+	return err
 }
 
 // put writes a value as JSON.

@@ -20,8 +20,9 @@ import (
 
 // ownership is the value of a pool's key.
 type ownership struct {
-	Owner store.NodeID `json:"owner"`
-	Epoch int64        `json:"epoch"`
+	Schema int          `json:"schema,omitempty"`
+	Owner  store.NodeID `json:"owner"`
+	Epoch  int64        `json:"epoch"`
 }
 
 // A market is what a claim is decided on.
@@ -73,7 +74,7 @@ func (n *session) market(ctx context.Context, network string) (*market, error) {
 	if !m.network.exists() {
 		return nil, fmt.Errorf("network %s: %w in the store", network, store.ErrNotFound)
 	}
-	m.claims = n.store.readClaims(response.Responses[2].GetResponseRange().Kvs)
+	m.claims = n.store.readClaims(found(response, 2))
 	return m, nil
 }
 
@@ -95,6 +96,8 @@ func (n *session) take(ctx context.Context, m *market, pool netip.Prefix) (store
 	if !response.Succeeded {
 		return store.Claim{}, store.ErrConflict
 	}
+	record.Revision = store.Revision(response.Header.Revision)
+	n.setSelf(record)
 	return store.Claim{Network: network, Pool: pool, Owner: n.id, Epoch: record.Epoch, Token: store.Revision(response.Header.Revision)}, nil
 }
 
@@ -108,7 +111,7 @@ func (s *Store) Pools(ctx context.Context, network string) ([]store.Claim, error
 	if err != nil {
 		return nil, err
 	}
-	return s.readClaims(response.Responses[0].GetResponseRange().Kvs), nil
+	return s.readClaims(found(response, 0)), nil
 }
 
 // readClaims leaves out what can't be read, except that an unreadable owner
@@ -252,13 +255,13 @@ func (n *session) exhausted(ctx context.Context, m *market, is4 bool) error {
 // namesOf reads nodes (the first answer) and who of them is alive (the second).
 func (s *Store) namesOf(response *clientv3.TxnResponse) (names map[store.NodeID]string, live map[store.NodeID]bool) {
 	names, live = map[store.NodeID]string{}, map[store.NodeID]bool{}
-	for _, kv := range response.Responses[0].GetResponseRange().Kvs {
+	for _, kv := range found(response, 0) {
 		var node store.Node
 		if decode(kv.Value, &node) == nil {
 			names[node.ID] = nameOf(node, node.ID)
 		}
 	}
-	for _, l := range s.readLive(response.Responses[1].GetResponseRange().Kvs) {
+	for _, l := range s.readLive(found(response, 1)) {
 		live[l.ID] = true
 	}
 	return names, live

@@ -12,11 +12,20 @@
 //	vtep/<address>               the node's ID: one owner per tunnel address
 //	live/<id>                    Liveness, under the session's lease
 //	tomb/<id>                    Tombstone
+//	pause                        who was reclaimed lately, under a lease: others
+//	                             wait until it has expired
 //	dns/<net>/<node>/<container> Names, under the session's lease
 //
 // That a pool's key exists is its ownership; the revision at which it was made
-// is the fencing token. Nothing but live/ and dns/ is under a lease. Every
-// write compares the revision of each key that it was decided on.
+// is the fencing token. Nothing but live/, dns/ and pause is under a lease.
+// A node's vtep/ keys are written again with each session, so that their
+// revision tells when it was last here; nobody watches them. Every write
+// compares the revision of each key that it was decided on.
+//
+// A host that joins makes five calls, however many others there are: one
+// transaction that reads everything (register.go), a lease, one transaction
+// that enters the node and claims its pools, the stream that keeps the lease
+// alive, and the stream of changes, which goes on from what was read.
 package etcd
 
 import (

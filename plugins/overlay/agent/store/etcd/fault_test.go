@@ -326,14 +326,17 @@ func raceOnce(t *testing.T, s *etcd.Store) string {
 		t.Fatal(err)
 	}
 	_ = first.Close(t.Context(), false)
-	seen, _ := storetest.Await(t, s, "node-1 is there", has("node-1")).Node("node-1")
+	absent, err := s.Absent(t.Context())
+	if err != nil || len(absent) != 1 {
+		t.Fatalf("absent are %+v, %v", absent, err)
+	}
 	var running sync.WaitGroup
 	var back store.Session
 	var backErr, reclaimErr error
 	running.Go(func() { back, backErr = s.Session(t.Context(), r) })
 	running.Go(func() {
 		time.Sleep(rand.N(2 * time.Millisecond))
-		_, reclaimErr = s.Reclaim(t.Context(), node.ID, seen.Revision, "race")
+		_, reclaimErr = s.Reclaim(t.Context(), store.Reclamation{Absence: absent[0], Reason: "race"})
 	})
 	running.Wait()
 	if backErr != nil {

@@ -20,6 +20,7 @@ const (
 	liveDir   = "live/"
 	tombDir   = "tomb/"
 	namesDir  = "dns/"
+	pauseKey  = "pause"
 	// afterNodes is the first key behind every node's. net/, netid/ and node/
 	// follow one another, so that one watch covers them.
 	afterNodes = "node0"

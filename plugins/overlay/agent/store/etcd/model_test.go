@@ -16,6 +16,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/netctl/netctl/plugins/overlay/agent/absence"
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
 	"github.com/netctl/netctl/plugins/overlay/agent/store/etcd/etcdtest"
 	"github.com/netctl/netctl/plugins/overlay/agent/store/storetest"
@@ -46,6 +47,7 @@ func TestModel(t *testing.T) {
 	if _, err := admin.CreateNetwork(t.Context(), store.Network{Name: "model", Ranges: ranges}); err != nil {
 		t.Fatal(err)
 	}
+	setPolicy(t, admin, 1, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()
 	seed := rand.Uint64()
@@ -68,8 +70,32 @@ func TestModel(t *testing.T) {
 	o := replay(t, client, "/netctl/v1/"+t.Name()+"/")
 	facts.check(t, o)
 	t.Logf("%d revisions, %d successes looked up: %v", o.revisions, len(facts.list), facts.count)
-	if facts.count["claim"] == 0 || facts.count["update"] == 0 {
-		t.Error("nothing happened: the check shows nothing")
+	must := []string{"claim", "update", "enter"}
+	if length > time.Minute { // until then chance decides
+		must = append(must, "release", "leave", "reclaim", "reclaim by policy", "exhausted")
+	}
+	for _, what := range must {
+		if facts.count[what] == 0 {
+			t.Errorf("there was no success of kind %q: the check shows nothing of it", what)
+		}
+	}
+}
+
+// setPolicy has nodes reclaimed after so many seconds, from such a use on. The
+// first session enters the cluster that has a policy.
+func setPolicy(t *testing.T, s store.Store, after int64, above int) {
+	t.Helper()
+	node := storetest.Nodes(1)[0]
+	node.ID, node.VTEP = "administrator", []netip.Addr{netip.MustParseAddr("198.51.100.1")}
+	session, err := s.Session(t.Context(), store.Registration{Node: node, Boot: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := storetest.Await(t, s, "there is a view", func(store.View) bool { return true }).Cluster
+	c.ReclaimAfter, c.ReclaimAbove = after, above
+	_, err = s.UpdateCluster(t.Context(), c)
+	if err := errors.Join(err, session.Leave(t.Context())); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -110,6 +136,7 @@ type modelAgent struct {
 	random  *rand.Rand
 	session store.Session
 	claims  []store.Claim
+	watch   absence.Watch
 }
 
 func (a *modelAgent) live(ctx context.Context) {
@@ -125,8 +152,10 @@ func (a *modelAgent) live(ctx context.Context) {
 			a.release(ctx)
 		case n < 75:
 			a.update(ctx)
-		case n < 83:
+		case n < 79:
 			a.reclaim(ctx)
+		case n < 83:
+			a.reclaimByPolicy(ctx)
 		case n < 88:
 			a.leave(ctx)
 		default:
@@ -248,26 +277,37 @@ func (a *modelAgent) leave(ctx context.Context) {
 
 // reclaim takes everything from a node that seems to be dead.
 func (a *modelAgent) reclaim(ctx context.Context) {
-	alive, err := a.admin.Alive(ctx)
+	absent, err := a.admin.Absent(ctx)
+	if err != nil || len(absent) == 0 {
+		return
+	}
+	x := absent[a.random.IntN(len(absent))]
+	// It may come back, change, or be reclaimed by another before this arrives.
+	a.pause(ctx, time.Millisecond)
+	if _, err := a.admin.Reclaim(context.Background(), store.Reclamation{Absence: x, Reason: "model"}); err == nil {
+		a.facts.note("reclaim", x.ID, 0)
+	}
+}
+
+// reclaimByPolicy is what every overlayd does by itself.
+func (a *modelAgent) reclaimByPolicy(ctx context.Context) {
+	absent, err := a.admin.Absent(ctx)
 	if err != nil {
 		return
 	}
-	living := map[store.NodeID]bool{}
-	for _, l := range alive {
-		living[l.ID] = true
-	}
 	var v store.View
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	watching, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	_ = a.admin.Watch(ctx, func(now store.View) { v = now; cancel() })
-	for _, n := range v.Nodes {
-		if living[n.ID] {
-			continue
-		}
-		if _, err := a.admin.Reclaim(context.Background(), n.ID, n.Revision, "model"); err == nil {
-			a.facts.note("reclaim", n.ID, 0)
-		}
+	_ = a.admin.Watch(watching, func(now store.View) { v = now; cancel() })
+	now := time.Now()
+	a.watch.See(now, absent)
+	due, reason, ok := a.watch.Due(now, v)
+	if !ok {
 		return
+	}
+	a.pause(ctx, time.Millisecond)
+	if _, err := a.admin.Reclaim(context.Background(), store.Reclamation{Absence: due, Reason: reason, Pause: time.Second}); err == nil {
+		a.facts.note("reclaim by policy", due.ID, 0)
 	}
 }
 
@@ -277,6 +317,8 @@ type observer struct {
 	values    map[string]string
 	// lives are the times in which a pool's key was there, by pool.
 	lives map[netip.Prefix][]life
+	// reclaimed are the nodes that were reclaimed at this revision.
+	reclaimed []string
 }
 
 type life struct {
@@ -326,6 +368,9 @@ func (o *observer) take(prefix string, event *clientv3.Event) {
 		return
 	}
 	o.values[key] = string(event.Kv.Value)
+	if id, ok := strings.CutPrefix(key, "tomb/"); ok {
+		o.reclaimed = append(o.reclaimed, id)
+	}
 	if isPool {
 		var c store.Claim
 		_ = json.Unmarshal(event.Kv.Value, &c)
@@ -347,10 +392,17 @@ func poolOf(key string) (netip.Prefix, bool) {
 }
 
 // check holds one revision to the invariants: what the records of the nodes
-// list is exactly what the pools' keys say, so that no pool has two owners; and
-// each tunnel address is its node's.
+// list is exactly what the pools' keys say, so that no pool has two owners; each
+// tunnel address is its node's; and who is reclaimed has no session, and is gone.
 func (o *observer) check(t *testing.T, prefix string, revision int64) {
 	o.revisions++
+	for _, id := range o.reclaimed {
+		_, alive := o.values["live/"+id]
+		if _, recorded := o.values["node/"+id]; alive || recorded {
+			t.Errorf("revision %d: %s was reclaimed; has a session: %v, has a record: %v", revision, id, alive, recorded)
+		}
+	}
+	o.reclaimed = nil
 	listed := map[netip.Prefix]store.NodeID{}
 	for key, value := range o.values {
 		if !strings.HasPrefix(key, "node/") {

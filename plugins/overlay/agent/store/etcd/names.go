@@ -39,7 +39,7 @@ func (s *Store) followNames(ctx context.Context, dir string, yield func([]store.
 		return err
 	}
 	names := roll{}
-	for _, kv := range response.Responses[0].GetResponseRange().Kvs {
+	for _, kv := range found(response, 0) {
 		names.apply(s, kv, false)
 	}
 	yield(names.list())

@@ -23,7 +23,7 @@ func (s *Store) networks(ctx context.Context) (*register, error) {
 		return nil, err
 	}
 	r := &register{revision: response.Header.Revision}
-	for _, kv := range response.Responses[0].GetResponseRange().Kvs {
+	for _, kv := range found(response, 0) {
 		var n store.Network
 		if err := decode(kv.Value, &n); err != nil {
 			// Its ranges are unknown, so nobody can say what is free beside it.
@@ -170,7 +170,7 @@ func (s *Store) RemoveNetwork(ctx context.Context, name string) error {
 		if !n.exists() {
 			return false, fmt.Errorf("network %s: %w in the store", name, store.ErrNotFound)
 		}
-		if pools := s.readClaims(response.Responses[1].GetResponseRange().Kvs); len(pools) > 0 {
+		if pools := s.readClaims(found(response, 1)); len(pools) > 0 {
 			return false, &store.InUseError{Network: name, Owners: s.ownerNames(ctx, pools)}
 		}
 		done, err := s.transact(ctx, "remove network "+name,

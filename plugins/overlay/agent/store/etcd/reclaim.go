@@ -3,8 +3,8 @@ package etcd
 import (
 	"context"
 	"fmt"
+	"time"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
@@ -16,11 +16,13 @@ type estate struct {
 	node   stored[store.Node]
 	live   stored[store.Liveness]
 	claims []store.Claim
+	// pause is the node that was reclaimed a moment ago, if there is one.
+	pause stored[owner]
 }
 
 func (s *Store) estate(ctx context.Context, id store.NodeID) (*estate, error) {
 	response, err := s.read(ctx, "read what node "+string(id)+" has",
-		clientv3.OpGet(s.nodeKey(id)), clientv3.OpGet(s.liveKey(id)), all(s.key(poolDir)))
+		clientv3.OpGet(s.nodeKey(id)), clientv3.OpGet(s.liveKey(id)), all(s.key(poolDir)), clientv3.OpGet(s.key(pauseKey)))
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +33,10 @@ func (s *Store) estate(ctx context.Context, id store.NodeID) (*estate, error) {
 	if e.live, err = first[store.Liveness](response, 1); err != nil {
 		return nil, err
 	}
-	e.claims = ownedBy(s.readClaims(response.Responses[2].GetResponseRange().Kvs), id)
+	if e.pause, err = first[owner](response, 3); err != nil {
+		return nil, err
+	}
+	e.claims = ownedBy(s.readClaims(found(response, 2)), id)
 	return e, nil
 }
 
@@ -50,24 +55,31 @@ func (e *estate) dissolve(s *Store) (compare []clientv3.Cmp, then []clientv3.Op)
 }
 
 // Reclaim takes everything away from a node that is not alive.
-func (s *Store) Reclaim(ctx context.Context, id store.NodeID, seen store.Revision, reason string) (store.Tombstone, error) {
-	e, err := s.estate(ctx, id)
+func (s *Store) Reclaim(ctx context.Context, r store.Reclamation) (store.Tombstone, error) {
+	e, err := s.estate(ctx, r.ID)
 	if err != nil {
 		return store.Tombstone{}, err
 	}
-	name := nameOf(e.node.value, id)
-	switch {
-	case !e.node.exists():
-		return store.Tombstone{}, fmt.Errorf("node %s: %w in the store", id, store.ErrNotFound)
-	case e.live.exists():
-		return store.Tombstone{}, fmt.Errorf("node %s is alive: %w", name, store.ErrConflict)
-	case store.Revision(e.node.rev) != seen:
-		return store.Tombstone{}, fmt.Errorf("node %s: its record was written at revision %d, and read at %d: %w", name, e.node.rev, seen, store.ErrConflict)
+	if err := e.reclaimable(r); err != nil {
+		return store.Tombstone{}, err
 	}
-	tomb := store.Tombstone{Schema: store.Schema, ID: id, Name: name, Epoch: e.node.value.Epoch, Pools: e.node.value.Pools, Reason: reason}
+	name := nameOf(e.node.value, r.ID)
+	tomb := store.Tombstone{Schema: store.Schema, ID: r.ID, Name: name, Epoch: e.node.value.Epoch, Pools: e.node.value.Pools,
+		Reason: r.Reason, Made: time.Now().UTC().Truncate(time.Second)}
 	compare, then := e.dissolve(s)
-	compare = append(compare, unchanged(s.liveKey(id), 0))
-	then = append(then, put(s.tombKey(id), tomb))
+	compare = append(compare, unchanged(s.liveKey(r.ID), 0))
+	for _, a := range e.node.value.VTEP { // its last session is still the one that was seen
+		compare = append(compare, clientv3.Compare(clientv3.ModRevision(s.vtepKey(a)), "<", int64(r.Session)+1))
+	}
+	then = append(then, put(s.tombKey(r.ID), tomb))
+	if r.Pause > 0 {
+		lease, err := s.pause(ctx, r.Pause)
+		if err != nil {
+			return store.Tombstone{}, err
+		}
+		compare = append(compare, unchanged(s.key(pauseKey), 0))
+		then = append(then, put(s.key(pauseKey), owner{ID: r.ID}, clientv3.WithLease(lease)))
+	}
 	response, err := s.transact(ctx, "reclaim node "+name, compare, then, nil)
 	if err != nil {
 		return store.Tombstone{}, err
@@ -79,38 +91,34 @@ func (s *Store) Reclaim(ctx context.Context, id store.NodeID, seen store.Revisio
 	return tomb, nil
 }
 
-// Tombstone tells what happened to a node.
-func (s *Store) Tombstone(ctx context.Context, id store.NodeID) (store.Tombstone, error) {
-	response, err := s.read(ctx, "read the tombstone of node "+string(id), clientv3.OpGet(s.tombKey(id)))
-	if err != nil {
-		return store.Tombstone{}, err
+// reclaimable tells why a node can't be reclaimed.
+func (e *estate) reclaimable(r store.Reclamation) error {
+	name := nameOf(e.node.value, r.ID)
+	switch {
+	case !e.node.exists():
+		return fmt.Errorf("node %s: %w in the store", r.ID, store.ErrNotFound)
+	case e.live.exists():
+		return fmt.Errorf("node %s is alive: %w", name, store.ErrConflict)
+	case store.Revision(e.node.rev) != r.Record:
+		return fmt.Errorf("node %s: its record was written at revision %d, and read at %d: %w", name, e.node.rev, r.Record, store.ErrConflict)
+	case r.Pause > 0 && e.pause.exists():
+		return fmt.Errorf("reclaim node %s: %w: %s", name, store.ErrPaused, e.pause.value.ID)
 	}
-	tomb, err := first[store.Tombstone](response, 0)
-	if err == nil && !tomb.exists() {
-		err = fmt.Errorf("tombstone of node %s: %w", id, store.ErrNotFound)
-	}
-	tomb.value.Revision = store.Revision(tomb.rev)
-	return tomb.value, err
+	return nil
 }
 
-// Alive lists who has a session.
-func (s *Store) Alive(ctx context.Context) ([]store.Liveness, error) {
-	response, err := s.read(ctx, "list who is alive", all(s.key(liveDir)))
+// pause is a lease of that length. Nobody keeps it alive: a reclamation that
+// fails leaves it to expire.
+func (s *Store) pause(ctx context.Context, length time.Duration) (clientv3.LeaseID, error) {
+	client, err := s.connection()
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	return s.readLive(response.Responses[0].GetResponseRange().Kvs), nil
-}
-
-func (s *Store) readLive(kvs []*mvccpb.KeyValue) []store.Liveness {
-	var result []store.Liveness
-	for _, kv := range kvs {
-		var l store.Liveness
-		if err := decode(kv.Value, &l); err != nil {
-			s.log.Warn("skipped a session", "key", string(kv.Key), "error", err)
-			continue
-		}
-		result = append(result, l)
+	ctx, cancel := context.WithTimeout(ctx, callWait)
+	defer cancel()
+	lease, err := client.Grant(ctx, max(1, int64(length/time.Second)))
+	if err != nil {
+		return 0, s.failed("keep others from reclaiming", err)
 	}
-	return result
+	return lease.ID, nil
 }

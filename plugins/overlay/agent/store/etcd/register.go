@@ -1,10 +1,12 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -19,82 +21,68 @@ func (s *Store) Session(ctx context.Context, r store.Registration) (store.Sessio
 	if err := r.Node.Check(); err != nil {
 		return nil, err
 	}
-	lease, err := s.lease(ctx, r)
-	if err != nil {
-		return nil, err
+	n := &session{store: s, id: r.Node.ID, boot: r.Boot, lost: make(chan struct{})}
+	err := retry(ctx, "register node "+r.Node.Name, func() (bool, error) {
+		done, err := n.register(ctx, r)
+		// Somebody was quicker with a pool, maybe: first of all the node comes in.
+		r.Needs = nil
+		return done, err
+	})
+	if err == nil {
+		err = n.keepAlive()
 	}
-	session := &session{store: s, id: r.Node.ID, boot: r.Boot, lease: lease, lost: make(chan struct{})}
-	if err := retry(ctx, "register node "+r.Node.Name, func() (bool, error) { return session.register(ctx, r) }); err != nil {
-		if sessionID(lease) != r.Takeover {
-			session.revoke(ctx)
+	if err != nil {
+		if n.granted {
+			_ = n.revoke(ctx)
 		}
 		return nil, err
 	}
-	if err := session.keepAlive(); err != nil {
-		return nil, err
-	}
-	return session, nil
+	return n, nil
 }
 
-// lease is the one to be taken over, if it lives, or a new one.
-func (s *Store) lease(ctx context.Context, r store.Registration) (clientv3.LeaseID, error) {
-	client, err := s.connection()
-	if err != nil {
-		return 0, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, callWait)
-	defer cancel()
-	if id, err := strconv.ParseInt(r.Takeover, 16, 64); err == nil {
-		if _, err := client.KeepAliveOnce(ctx, clientv3.LeaseID(id)); err == nil {
-			return clientv3.LeaseID(id), nil
-		}
-	}
-	grant, err := client.Grant(ctx, s.config.SessionSeconds)
-	if err != nil {
-		return 0, s.failed("open a session", err)
-	}
-	return grant.ID, nil
-}
-
-// sessionID is a lease's ID as text.
-func sessionID(lease clientv3.LeaseID) string { return strconv.FormatInt(int64(lease), 16) }
-
-// What a registration is decided on.
+// A scene is what a registration is decided on, read at one revision: all that
+// a Watch begins with, who owns which pool, and what is the node's own.
 type scene struct {
-	revision int64
-	config   stored[store.Cluster]
-	live     stored[store.Liveness]
-	node     stored[store.Node]
-	vteps    map[netip.Addr]stored[owner]
+	all    *agreement
+	config stored[store.Cluster]
+	node   stored[store.Node]
+	live   stored[store.Liveness]
+	tomb   stored[store.Tombstone]
+	vteps  map[netip.Addr]stored[owner]
+	claims []store.Claim // everybody's
 }
 
 // An owner is the value of a key that belongs to one node.
 type owner struct {
-	ID store.NodeID `json:"id"`
+	Schema int          `json:"schema,omitempty"`
+	ID     store.NodeID `json:"id"`
 }
 
 func (s *Store) scene(ctx context.Context, r store.Registration) (*scene, error) {
-	ops := []clientv3.Op{
-		clientv3.OpGet(s.key(configKey)), clientv3.OpGet(s.liveKey(r.Node.ID)), clientv3.OpGet(s.nodeKey(r.Node.ID)),
-	}
+	ops := s.everything()
+	pools, live, tomb, vteps := len(ops), len(ops)+1, len(ops)+2, len(ops)+3
+	ops = append(ops, all(s.key(poolDir)), clientv3.OpGet(s.liveKey(r.Node.ID)), clientv3.OpGet(s.tombKey(r.Node.ID)))
 	for _, a := range r.Node.VTEP {
 		ops = append(ops, clientv3.OpGet(s.vtepKey(a)))
 	}
-	response, err := s.read(ctx, "read what node "+r.Node.Name+" is", ops...)
+	response, err := s.read(ctx, "read what there is", ops...)
 	if err != nil {
 		return nil, err
 	}
-	sc := &scene{revision: response.Header.Revision}
+	sc := &scene{all: s.agreed(response), claims: s.readClaims(found(response, pools))}
 	if sc.config, err = first[store.Cluster](response, 0); err != nil {
 		return nil, err
 	}
-	if sc.live, err = first[store.Liveness](response, 1); err != nil {
+	if sc.node, err = among[store.Node](found(response, 1), s.nodeKey(r.Node.ID)); err != nil {
 		return nil, err
 	}
-	if sc.node, err = first[store.Node](response, 2); err != nil {
+	if sc.live, err = first[store.Liveness](response, live); err != nil {
 		return nil, err
 	}
-	sc.vteps, err = owners(response, 3, r.Node.VTEP)
+	if sc.tomb, err = first[store.Tombstone](response, tomb); err != nil {
+		return nil, err
+	}
+	sc.vteps, err = owners(response, vteps, r.Node.VTEP)
 	return sc, err
 }
 
@@ -116,35 +104,70 @@ func (n *session) register(ctx context.Context, r store.Registration) (done bool
 	if err != nil {
 		return false, err
 	}
-	if err := n.admit(ctx, sc, r); err != nil {
+	n.takeOver(sc.live, r)
+	if err := n.admit(sc, r); err != nil {
 		return false, err
 	}
-	compare, then := n.entry(sc, r)
-	n.self = r.Node
-	n.self.Pools, n.self.Epoch = sc.node.value.Pools, max(sc.node.value.Epoch, r.Node.Epoch)
-	if len(then) == 0 {
-		n.made = sc.live.made
-		return true, nil // a restart of the agent: everything is as it was
+	if n.lease == 0 {
+		if err := n.grant(ctx); err != nil {
+			return false, err
+		}
 	}
-	response, err := n.store.transact(ctx, "register node "+r.Node.Name, compare, then, nil)
+	e := n.entry(sc, r)
+	n.made = sc.live.made
+	if len(e.then) == 0 { // a restart of the agent: everything is as it was
+		n.enter(sc, e, 0)
+		return true, nil
+	}
+	response, err := n.store.transact(ctx, "register node "+r.Node.Name, e.compare, e.then, nil)
 	if err != nil || !response.Succeeded {
 		return false, err
 	}
-	n.made = sc.live.made
 	if !n.holds(sc.live) {
 		n.made = response.Header.Revision
 	}
+	n.enter(sc, e, response.Header.Revision)
 	return true, nil
 }
 
+// takeOver goes on with the lease of an earlier process on this boot: where its
+// key is there, the lease is alive.
+func (n *session) takeOver(live stored[store.Liveness], r store.Registration) {
+	if n.lease != 0 || !live.exists() || live.value.Session != r.Takeover || live.value.Boot != r.Boot {
+		return
+	}
+	if id, err := strconv.ParseInt(r.Takeover, 16, 64); err == nil {
+		n.lease = clientv3.LeaseID(id)
+	}
+}
+
+// grant gets a new lease.
+func (n *session) grant(ctx context.Context) error {
+	client, err := n.store.connection()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callWait)
+	defer cancel()
+	lease, err := client.Grant(ctx, n.store.config.SessionSeconds)
+	if err != nil {
+		return n.store.failed("open a session", err)
+	}
+	n.lease, n.granted = lease.ID, true
+	return nil
+}
+
+// sessionID is a lease's ID as text.
+func sessionID(lease clientv3.LeaseID) string { return strconv.FormatInt(int64(lease), 16) }
+
 // admit refuses a node that may not come in.
-func (n *session) admit(ctx context.Context, sc *scene, r store.Registration) error {
+func (n *session) admit(sc *scene, r store.Registration) error {
 	have := sc.config.value.ID
 	if r.Cluster != "" && sc.config.exists() && have != r.Cluster {
 		return &store.ClusterError{Have: have, Want: r.Cluster}
 	}
-	if sc.revision < int64(r.Seen) && !r.AcceptReverted {
-		return &store.RevertedError{Have: store.Revision(sc.revision), Seen: r.Seen}
+	if sc.all.revision < int64(r.Seen) && !r.AcceptReverted {
+		return &store.RevertedError{Have: store.Revision(sc.all.revision), Seen: r.Seen}
 	}
 	if sc.live.exists() && !n.holds(sc.live) {
 		return &store.TakenError{
@@ -153,65 +176,139 @@ func (n *session) admit(ctx context.Context, sc *scene, r store.Registration) er
 				sc.live.value.Boot, n.store.config.SessionSeconds),
 		}
 	}
-	return n.store.vtepsFree(ctx, sc.vteps, r.Node.ID)
+	return vtepsFree(sc.vteps, r.Node.ID, func(id store.NodeID) string { return nameOf(sc.all.nodes[n.store.nodeKey(id)], id) })
 }
 
 // nameOf is what people call a node.
-func nameOf(n store.Node, id store.NodeID) string {
-	if n.Name != "" {
-		return n.Name
-	}
-	return string(id)
-}
+func nameOf(n store.Node, id store.NodeID) string { return cmp.Or(n.Name, string(id)) }
 
 // vtepsFree refuses tunnel addresses that another node has.
-func (s *Store) vtepsFree(ctx context.Context, vteps map[netip.Addr]stored[owner], me store.NodeID) error {
+func vtepsFree(vteps map[netip.Addr]stored[owner], me store.NodeID, name func(store.NodeID) string) error {
 	for a, o := range vteps {
-		if !o.exists() || o.value.ID == me {
-			continue
+		if o.exists() && o.value.ID != me {
+			return &store.TakenError{What: "tunnel address " + a.String(), Holder: name(o.value.ID),
+				Hint: "two hosts can't have one address; if that host is gone for good, reclaim it"}
 		}
-		taken := &store.TakenError{What: "tunnel address " + a.String(), Holder: string(o.value.ID), Hint: "two hosts can't have one address; if that host is gone for good, reclaim it"}
-		if response, err := s.read(ctx, "read who has "+a.String(), clientv3.OpGet(s.nodeKey(o.value.ID))); err == nil {
-			if holder, err := first[store.Node](response, 0); err == nil {
-				taken.Holder = nameOf(holder.value, o.value.ID)
-			}
-		}
-		return taken
 	}
 	return nil
 }
 
-// entry is the transaction that brings a node in: nothing where all is there.
-func (n *session) entry(sc *scene, r store.Registration) (compare []clientv3.Cmp, then []clientv3.Op) {
+// An entry is the transaction that brings a node in, with nothing to write where
+// all is there, and what it makes so.
+type entry struct {
+	compare []clientv3.Cmp
+	then    []clientv3.Op
+	record  store.Node
+	cluster store.ClusterID
+	written bool          // whether the record is
+	owned   []store.Claim // that were found
+	claimed []store.Claim // with this very transaction
+}
+
+func (n *session) entry(sc *scene, r store.Registration) *entry {
 	s, id := n.store, r.Node.ID
-	compare = []clientv3.Cmp{
+	e := &entry{cluster: sc.config.value.ID, owned: sc.owned(id), record: r.Node}
+	e.compare = []clientv3.Cmp{
 		unchanged(s.key(configKey), sc.config.rev), unchanged(s.nodeKey(id), sc.node.rev), unchanged(s.liveKey(id), sc.live.rev),
 	}
 	if !sc.config.exists() {
-		then = append(then, put(s.key(configKey), store.Cluster{Schema: store.Schema, ID: newClusterID()}))
+		e.cluster = newClusterID()
+		e.then = append(e.then, put(s.key(configKey), store.Cluster{Schema: store.Schema, ID: e.cluster}))
 	}
-	if !n.holds(sc.live) {
+	anew := !n.holds(sc.live)
+	if anew {
 		live := store.Liveness{ID: id, Boot: r.Boot, Session: n.ID()}
-		then = append(then, put(s.liveKey(id), live, clientv3.WithLease(n.lease)))
+		e.then = append(e.then, put(s.liveKey(id), live, clientv3.WithLease(n.lease)))
 	}
-	record := r.Node
-	record.Schema, record.Pools = store.Schema, sc.node.value.Pools
-	if sc.node.exists() {
-		record.Epoch = sc.node.value.Epoch
+	e.record.Schema, e.record.Epoch = store.Schema, sc.epoch(r)
+	if r.Needs != nil {
+		n.claimNeeds(sc, e, r.Needs(slices.Collect(maps.Values(sc.all.networks)), e.owned))
 	}
-	if !sc.node.exists() || !record.Equal(sc.node.value) {
-		then = append(then, put(s.nodeKey(id), record))
+	e.record.Pools = poolsOf(append(slices.Clone(e.owned), e.claimed...))
+	if e.written = !sc.node.exists() || !e.record.Equal(sc.node.value); e.written {
+		e.then = append(e.then, put(s.nodeKey(id), e.record))
 	}
-	moreCompare, moreThen := s.moveVTEPs(id, sc.node.value.VTEP, record.VTEP, sc.vteps)
-	return append(compare, moreCompare...), append(then, moreThen...)
+	compare, then := s.moveVTEPs(id, sc.node.value.VTEP, r.Node.VTEP, sc.vteps, anew)
+	e.compare, e.then = append(e.compare, compare...), append(e.then, then...)
+	return e
+}
+
+// epoch goes on counting where the node was reclaimed.
+func (sc *scene) epoch(r store.Registration) int64 {
+	switch {
+	case sc.node.exists():
+		return sc.node.value.Epoch
+	case sc.tomb.exists():
+		return max(r.Node.Epoch, sc.tomb.value.Epoch+1)
+	}
+	return r.Node.Epoch
+}
+
+// owned are the node's claims in the order of its record. (The record lists
+// exactly these: whatever makes or takes a claim writes both.)
+func (sc *scene) owned(id store.NodeID) []store.Claim {
+	own := ownedBy(sc.claims, id)
+	place := func(c store.Claim) int { return slices.Index(sc.node.value.Pools[c.Network], c.Pool) }
+	slices.SortStableFunc(own, func(a, b store.Claim) int {
+		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(place(a), place(b)))
+	})
+	return own
+}
+
+// claimNeeds adds claims of pools that were free when the scene was read.
+func (n *session) claimNeeds(sc *scene, e *entry, needs []store.ClaimRequest) {
+	s := n.store
+	for _, need := range needs {
+		network, ok := sc.all.networks[s.netKey(need.Network)]
+		if !ok {
+			continue
+		}
+		m := &market{network: stored[store.Network]{value: network, rev: int64(network.Revision)}, claims: append(slices.Clone(sc.claims), e.claimed...)}
+		pool, ok := m.free(need.Is4).pick(n.id, need.Prefer, 0)
+		if !ok {
+			continue
+		}
+		key := s.poolKey(need.Network, pool)
+		e.compare = append(e.compare, unchanged(key, 0), unchanged(s.netKey(need.Network), m.network.rev))
+		e.then = append(e.then, put(key, ownership{Owner: n.id, Epoch: e.record.Epoch}))
+		e.claimed = append(e.claimed, store.Claim{Network: need.Network, Pool: pool, Owner: n.id, Epoch: e.record.Epoch})
+	}
+}
+
+// enter takes over what was found, and what was written at a revision.
+func (n *session) enter(sc *scene, e *entry, revision int64) {
+	for i := range e.claimed {
+		e.claimed[i].Token = store.Revision(revision)
+	}
+	n.read = sc.all
+	n.entered = store.Entry{Cluster: e.cluster, Owned: append(e.owned, e.claimed...)}
+	if sc.tomb.exists() && sc.tomb.value.Epoch+1 == e.record.Epoch {
+		tomb := sc.tomb.value
+		tomb.Revision = store.Revision(sc.tomb.rev)
+		n.entered.Tombstone = &tomb
+	}
+	e.record.Revision = store.Revision(sc.node.rev)
+	if e.written {
+		e.record.Revision = store.Revision(revision)
+	}
+	n.setSelf(e.record)
+}
+
+func poolsOf(claims []store.Claim) map[string][]netip.Prefix {
+	pools := map[string][]netip.Prefix{}
+	for _, c := range claims {
+		pools[c.Network] = append(pools[c.Network], c.Pool)
+	}
+	return pools
 }
 
 // moveVTEPs takes the new tunnel addresses and gives up those that are not the
-// node's any more.
-func (s *Store) moveVTEPs(id store.NodeID, old, now []netip.Addr, owners map[netip.Addr]stored[owner]) (compare []clientv3.Cmp, then []clientv3.Op) {
+// node's any more. With touch those that stay are written again: their revision
+// tells when the node's last session began.
+func (s *Store) moveVTEPs(id store.NodeID, old, now []netip.Addr, owners map[netip.Addr]stored[owner], touch bool) (compare []clientv3.Cmp, then []clientv3.Op) {
 	for _, a := range now {
 		compare = append(compare, unchanged(s.vtepKey(a), owners[a].rev))
-		if !owners[a].exists() {
+		if !owners[a].exists() || touch {
 			then = append(then, put(s.vtepKey(a), owner{ID: id}))
 		}
 	}

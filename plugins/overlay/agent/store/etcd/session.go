@@ -16,13 +16,19 @@ type session struct {
 	id    store.NodeID
 	boot  string
 	lease clientv3.LeaseID
-	self  store.Node // as it was entered
+	// granted: the lease is this session's own, and not taken over.
+	granted bool
+	entered store.Entry
 	// made is the revision at which this session's liveness key was made.
 	made int64
 
 	stop context.CancelFunc
 	once sync.Once
 	lost chan struct{}
+
+	mu   sync.Mutex
+	self store.Node // as it was last written or found
+	read *agreement // when the session was opened; nil when a Watch has it
 }
 
 var _ store.Session = (*session)(nil)
@@ -30,11 +36,32 @@ var _ store.Session = (*session)(nil)
 // ID is the lease's.
 func (n *session) ID() string { return sessionID(n.lease) }
 
-// Self is the record that this session entered or found.
-func (n *session) Self() store.Node { return n.self }
+// Entry is what was read and written when the session was opened.
+func (n *session) Entry() store.Entry { return n.entered }
+
+// Self is the record that this session last wrote or found.
+func (n *session) Self() store.Node {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.self
+}
+
+func (n *session) setSelf(record store.Node) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.self = record
+}
 
 // Lost is closed when the lease is gone.
 func (n *session) Lost() <-chan struct{} { return n.lost }
+
+func (n *session) takeRead() *agreement {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	a := n.read
+	n.read = nil
+	return a
+}
 
 // holds tells whether a liveness key is this session's.
 func (n *session) holds(live stored[store.Liveness]) bool {

@@ -24,6 +24,9 @@ func (n *session) Update(ctx context.Context, record store.Node, owned []store.C
 	}
 	record.Schema, record.ID = store.Schema, n.id
 	err := retry(ctx, "update node "+record.Name, func() (bool, error) { return n.update(ctx, &record, owned) })
+	if err == nil {
+		n.setSelf(record)
+	}
 	return record, err
 }
 
@@ -60,7 +63,7 @@ func (n *session) update(ctx context.Context, record *store.Node, owned []store.
 	if err != nil {
 		return false, err
 	}
-	if err := n.store.vtepsFree(ctx, vteps, n.id); err != nil {
+	if err := vtepsFree(vteps, n.id, func(id store.NodeID) string { return n.store.nameOf(ctx, id) }); err != nil {
 		return false, err
 	}
 	if record.Equal(node.value) {
@@ -70,12 +73,23 @@ func (n *session) update(ctx context.Context, record *store.Node, owned []store.
 	return n.replace(ctx, record, node, owned, vteps)
 }
 
+// nameOf asks the store what people call a node; where it does not say, it is
+// the ID.
+func (s *Store) nameOf(ctx context.Context, id store.NodeID) string {
+	response, err := s.read(ctx, "read who is "+string(id), clientv3.OpGet(s.nodeKey(id)))
+	if err != nil {
+		return string(id)
+	}
+	holder, _ := first[store.Node](response, 0)
+	return nameOf(holder.value, id)
+}
+
 // lostOf compares the claims with the keys that were read, from answer number
 // from on.
 func lostOf(response *clientv3.TxnResponse, from int, owned []store.Claim) error {
 	var lost store.LostPoolError
 	for i, c := range owned {
-		kvs := response.Responses[from+i].GetResponseRange().Kvs
+		kvs := found(response, from+i)
 		if len(kvs) == 0 || kvs[0].CreateRevision != int64(c.Token) {
 			lost.Lost = append(lost.Lost, c)
 		}
@@ -87,7 +101,7 @@ func lostOf(response *clientv3.TxnResponse, from int, owned []store.Claim) error
 }
 
 func (n *session) replace(ctx context.Context, record *store.Node, node stored[store.Node], owned []store.Claim, vteps map[netip.Addr]stored[owner]) (bool, error) {
-	compare, then := n.store.moveVTEPs(n.id, node.value.VTEP, record.VTEP, vteps)
+	compare, then := n.store.moveVTEPs(n.id, node.value.VTEP, record.VTEP, vteps, false)
 	compare = append(compare, n.alive(), unchanged(n.store.nodeKey(n.id), node.rev))
 	for _, c := range owned {
 		compare = append(compare, n.store.holding(c))
@@ -111,11 +125,16 @@ func (n *session) Release(ctx context.Context, c store.Claim) error {
 		if lostOf(response, 1, []store.Claim{c}) != nil {
 			return true, nil // it is gone, or somebody else's by now
 		}
-		key := n.store.nodeKey(n.id)
+		key, record := n.store.nodeKey(n.id), without(node.value, c)
 		done, err := n.store.transact(ctx, "release pool "+c.Pool.String(),
 			[]clientv3.Cmp{unchanged(key, node.rev), n.store.holding(c)},
-			[]clientv3.Op{clientv3.OpDelete(n.store.poolKey(c.Network, c.Pool)), put(key, without(node.value, c))}, nil)
-		return err == nil && done.Succeeded, err
+			[]clientv3.Op{clientv3.OpDelete(n.store.poolKey(c.Network, c.Pool)), put(key, record)}, nil)
+		if err != nil || !done.Succeeded {
+			return false, err
+		}
+		record.Revision = store.Revision(done.Header.Revision)
+		n.setSelf(record)
+		return true, nil
 	})
 }
 

@@ -26,9 +26,20 @@ var errRelist = errors.New("the stream of changes has a gap")
 
 // Watch follows what all nodes agree on.
 func (s *Store) Watch(ctx context.Context, yield func(store.View)) error {
+	return s.watch(ctx, nil, yield)
+}
+
+// Watch goes on from what was read when the session was opened.
+func (n *session) Watch(ctx context.Context, yield func(store.View)) error {
+	return n.store.watch(ctx, n.takeRead(), yield)
+}
+
+// watch follows the changes of a list, or if it is nil of a new one.
+func (s *Store) watch(ctx context.Context, list *agreement, yield func(store.View)) error {
 	var a agreement
 	for {
-		err := s.follow(ctx, &a, yield)
+		err := s.follow(ctx, list, &a, yield)
+		list = nil
 		if !errors.Is(err, errRelist) {
 			return err
 		}
@@ -52,13 +63,15 @@ func rest(ctx context.Context, nodes int) error {
 	}
 }
 
-// follow lists everything, and goes on with the changes after that.
-func (s *Store) follow(ctx context.Context, a *agreement, yield func(store.View)) error {
+// follow lists everything, unless it was, and goes on with the changes after
+// that.
+func (s *Store) follow(ctx context.Context, list, a *agreement, yield func(store.View)) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	list, err := s.list(ctx)
-	if err != nil {
-		return err
+	if list == nil {
+		if list, err = s.list(ctx); err != nil {
+			return err
+		}
 	}
 	if list.revision < a.revision {
 		return &store.RevertedError{Have: store.Revision(list.revision), Seen: store.Revision(a.revision)}
@@ -132,16 +145,24 @@ func (s *Store) take(ctx context.Context, a *agreement, r clientv3.WatchResponse
 
 // list reads everything at one revision.
 func (s *Store) list(ctx context.Context) (*agreement, error) {
-	response, err := s.read(ctx, "list",
-		clientv3.OpGet(s.key(configKey)), clientv3.OpGet(s.key(netDir), clientv3.WithRange(s.key(afterNodes))))
+	response, err := s.read(ctx, "list", s.everything()...)
 	if err != nil {
 		return nil, err
 	}
+	return s.agreed(response), nil
+}
+
+// everything is what an agreement is made of: the first operations of a read.
+func (s *Store) everything() []clientv3.Op {
+	return []clientv3.Op{clientv3.OpGet(s.key(configKey)), clientv3.OpGet(s.key(netDir), clientv3.WithRange(s.key(afterNodes)))}
+}
+
+func (s *Store) agreed(response *clientv3.TxnResponse) *agreement {
 	a := newAgreement(response.Header.Revision)
-	for _, r := range response.Responses {
-		for _, kv := range r.GetResponseRange().Kvs {
+	for op := range s.everything() {
+		for _, kv := range found(response, op) {
 			a.apply(s, kv, false)
 		}
 	}
-	return a, nil
+	return a
 }

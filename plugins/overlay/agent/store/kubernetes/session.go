@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -18,6 +19,7 @@ type session struct {
 	store *Store
 	uid   string
 	self  store.Node
+	entry store.Entry
 	lost  chan struct{} // never closed
 }
 
@@ -43,7 +45,9 @@ func (s *Store) Session(ctx context.Context, r store.Registration) (store.Sessio
 	self := r.Node
 	self.Schema, self.ID, self.Epoch = store.Schema, store.NodeID(s.config.Node), 1
 	self.Pools = own.record.Pools
-	return &session{store: s, uid: own.uid, self: self, lost: make(chan struct{})}, nil
+	n := &session{store: s, uid: own.uid, self: self, lost: make(chan struct{})}
+	n.entry = store.Entry{Cluster: cluster.ID, Owned: n.claims(own)}
+	return n, nil
 }
 
 // vtepsFree refuses tunnel addresses that another node's record has.
@@ -70,6 +74,14 @@ func (s *Store) vtepsFree(ctx context.Context, vteps []netip.Addr) error {
 
 // ID is "": sessions don't expire.
 func (n *session) ID() string { return "" }
+
+// Entry is what was found.
+func (n *session) Entry() store.Entry { return n.entry }
+
+// Watch is the Store's.
+func (n *session) Watch(ctx context.Context, yield func(store.View)) error {
+	return n.store.Watch(ctx, yield)
+}
 
 // Self is the record as this session writes it.
 func (n *session) Self() store.Node { return n.self }
@@ -213,9 +225,24 @@ func (s *Store) Alive(context.Context) ([]store.Liveness, error) {
 	return nil, unsupported("list who is alive", "kubectl get nodes shows it")
 }
 
+// Absent can't be told.
+func (s *Store) Absent(context.Context) ([]store.Absence, error) {
+	return nil, unsupported("list who is absent", "kubectl get nodes shows it")
+}
+
 // Reclaim can't be done.
-func (s *Store) Reclaim(_ context.Context, id store.NodeID, _ store.Revision, _ string) (store.Tombstone, error) {
-	return store.Tombstone{}, unsupported("reclaim node "+string(id), "kubectl delete node "+string(id)+" gives its pools back")
+func (s *Store) Reclaim(_ context.Context, r store.Reclamation) (store.Tombstone, error) {
+	return store.Tombstone{}, unsupported("reclaim node "+string(r.ID), "kubectl delete node "+string(r.ID)+" gives its pools back")
+}
+
+// PruneTombstones has none to prune.
+func (s *Store) PruneTombstones(context.Context, time.Time) ([]store.Tombstone, error) {
+	return nil, unsupported("prune tombstones", "a deleted Node leaves none")
+}
+
+// UpdateCluster can't be done: there are no policies.
+func (s *Store) UpdateCluster(_ context.Context, c store.Cluster) (store.Cluster, error) {
+	return c, unsupported("change the cluster's policies", "the cluster takes pools back when a Node is deleted")
 }
 
 // Tombstone can't be told.

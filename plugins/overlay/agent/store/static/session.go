@@ -13,10 +13,16 @@ type session struct {
 	store *Store
 	name  string
 	lost  chan struct{} // never closed: a file does not go away from anybody
+	entry store.Entry
 }
 
 func (s *session) ID() string            { return "" }
 func (s *session) Lost() <-chan struct{} { return s.lost }
+func (s *session) Entry() store.Entry    { return s.entry }
+
+func (s *session) Watch(ctx context.Context, yield func(store.View)) error {
+	return s.store.Watch(ctx, yield)
+}
 
 func (s *session) Self() store.Node {
 	p, err := s.peer()

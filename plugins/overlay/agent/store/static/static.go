@@ -154,7 +154,8 @@ func (s *Store) Session(_ context.Context, r store.Registration) (store.Session,
 	if err != nil {
 		return nil, fmt.Errorf("peers file %s: %w", s.path, err)
 	}
-	return &session{store: s, name: peer.Name, lost: make(chan struct{})}, nil
+	return &session{store: s, name: peer.Name, lost: make(chan struct{}),
+		entry: store.Entry{Cluster: store.ClusterID(f.Cluster), Owned: peer.claims("")}}, nil
 }
 
 // find looks for the one peer that is this host.
@@ -211,9 +212,24 @@ func (s *Store) Pools(_ context.Context, network string) ([]store.Claim, error) 
 	return claims, nil
 }
 
+// Absent implements store.Store.
+func (s *Store) Absent(context.Context) ([]store.Absence, error) {
+	return nil, fmt.Errorf("who is absent: %w: a peers file does not know", store.ErrUnsupported)
+}
+
 // Reclaim implements store.Store.
-func (s *Store) Reclaim(_ context.Context, id store.NodeID, _ store.Revision, _ string) (store.Tombstone, error) {
-	return store.Tombstone{}, s.edit("reclaim the pools of " + string(id))
+func (s *Store) Reclaim(_ context.Context, r store.Reclamation) (store.Tombstone, error) {
+	return store.Tombstone{}, s.edit("reclaim the pools of " + string(r.ID))
+}
+
+// PruneTombstones implements store.Store.
+func (s *Store) PruneTombstones(context.Context, time.Time) ([]store.Tombstone, error) {
+	return nil, fmt.Errorf("prune tombstones: %w: a peers file has none", store.ErrUnsupported)
+}
+
+// UpdateCluster implements store.Store.
+func (s *Store) UpdateCluster(_ context.Context, c store.Cluster) (store.Cluster, error) {
+	return c, fmt.Errorf("change the cluster's policies: %w: with a peers file nobody is reclaimed", store.ErrUnsupported)
 }
 
 // Tombstone implements store.Store.

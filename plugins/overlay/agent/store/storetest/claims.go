@@ -114,41 +114,94 @@ func count(v store.View, network string) int {
 	return n
 }
 
-func reclaims(t *testing.T, world World) {
-	list := members(t, world, 2, Tiny())
-	pool := list[0].claim(t, "tiny", netip.Prefix{})
-	v := Await(t, list[1].Store, "node-1 has a pool", func(v store.View) bool { return count(v, "tiny") == 1 })
-	seen, _ := v.Node("node-1")
-	if _, err := list[1].Store.Reclaim(t.Context(), "node-1", seen.Revision, "test"); !errors.Is(err, store.ErrConflict) {
-		t.Fatalf("a node that is alive was reclaimed: %v", err)
+// needOne asks for a pool of a network if there is none.
+func needOne(network string, prefer netip.Prefix) func([]store.Network, []store.Claim) []store.ClaimRequest {
+	return func(_ []store.Network, owned []store.Claim) []store.ClaimRequest {
+		if slices.ContainsFunc(owned, func(c store.Claim) bool { return c.Network == network }) {
+			return nil
+		}
+		return []store.ClaimRequest{{Network: network, Is4: true, Prefer: prefer}}
 	}
-	if err := list[0].Session.Close(t.Context(), false); err != nil {
-		t.Fatal(err)
+}
+
+// entries: what a node needs is claimed as it comes in, and is there when it
+// comes back; one that finds nothing free comes in all the same.
+func entries(t *testing.T, world World) {
+	nodes := Nodes(3)
+	stores := world(t, Tiny(), nodes)
+	var claims []store.Claim
+	for i, s := range stores {
+		t.Cleanup(func() { _ = s.Close() })
+		session, err := s.Session(t.Context(), store.Registration{Node: nodes[i], Boot: "b", Needs: needOne("tiny", netip.Prefix{})})
+		if err != nil {
+			t.Fatalf("%s: %v", nodes[i].ID, err)
+		}
+		t.Cleanup(func() { _ = session.Close(context.Background(), false) })
+		e, owned := session.Entry(), []store.Claim(nil)
+		if owned, err = session.Owned(t.Context()); err != nil || !slices.Equal(owned, e.Owned) {
+			t.Errorf("%s entered with %+v and owns %+v, %v", nodes[i].ID, e.Owned, owned, err)
+		}
+		if want := min(2-i, 1); len(e.Owned) != max(want, 0) {
+			t.Errorf("%s has %+v of two pools", nodes[i].ID, e.Owned)
+		}
+		claims = append(claims, e.Owned...)
+		record := session.Self()
+		v := Await(t, stores[0], "it is there", func(v store.View) bool { n, ok := v.Node(nodes[i].ID); return ok && n.Equal(record) })
+		if n, _ := v.Node(nodes[i].ID); n.Revision != record.Revision {
+			t.Errorf("the record was written at %d, and the session says %d", n.Revision, record.Revision)
+		}
+		if i != 0 {
+			continue
+		}
+		if err := session.Close(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
+		again, err := s.Session(t.Context(), store.Registration{Node: nodes[i], Boot: "b", Takeover: session.ID(), Needs: needOne("tiny", netip.Prefix{})})
+		if err != nil || !slices.Equal(again.Entry().Owned, e.Owned) {
+			t.Fatalf("after a restart it entered with %+v, %v; want %+v", again.Entry().Owned, err, e.Owned)
+		}
+		t.Cleanup(func() { _ = again.Close(context.Background(), false) })
 	}
-	if _, err := list[1].Store.Reclaim(t.Context(), "node-1", seen.Revision-1, "test"); !errors.Is(err, store.ErrConflict) {
-		t.Fatalf("a node that changed was reclaimed: %v", err)
+	if len(claims) == 2 && claims[0].Pool == claims[1].Pool {
+		t.Errorf("two nodes have %s", claims[0].Pool)
 	}
-	tomb, err := list[1].Store.Reclaim(t.Context(), "node-1", seen.Revision, "gone for good")
+}
+
+// policies can be changed by who has read them; what every tunnel has can't.
+func policies(t *testing.T, world World) {
+	m := members(t, world, 1, Tiny())[0]
+	any := func(store.View) bool { return true }
+	c := Await(t, m.Store, "there is a view", any).Cluster
+	if after, above, on := c.ReclaimPolicy(); after != store.DefaultReclaimAfter || above != store.DefaultReclaimAbove || !on {
+		t.Errorf("by default the policy is %v, %d, %v", after, above, on)
+	}
+	c.ReclaimAfter, c.ReclaimAbove = 60, 50
+	changed, err := m.Store.UpdateCluster(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, err := list[0].Store.Tombstone(t.Context(), "node-1")
-	if err != nil || read.Reason != "gone for good" || read.Epoch != 1 || !slices.Equal(read.Pools["tiny"], []netip.Prefix{pool.Pool}) || read.Revision != tomb.Revision {
-		t.Errorf("the tombstone is %+v, %v; want %+v", read, err, tomb)
+	if now := Await(t, m.Store, "there is a view", any).Cluster; now != changed || now.ReclaimAfter != 60 || now.ReclaimAbove != 50 {
+		t.Errorf("the cluster is %+v, written was %+v", now, changed)
 	}
-	if _, err := list[0].Session.Update(t.Context(), list[0].Node, nil); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("a reclaimed node wrote its record: %v", err)
+	if _, err := m.Store.UpdateCluster(t.Context(), c); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("an older policy was written over a newer one: %v", err)
 	}
-	// Its address and its pool are free.
-	other := list[1].Node
-	other.ID, other.Name, other.VTEP = "node-3", "node-3", list[0].Node.VTEP
-	heir, err := list[0].Store.Session(t.Context(), store.Registration{Node: other, Boot: "b"})
-	if err != nil {
-		t.Fatalf("the address of a reclaimed node is not free: %v", err)
+	moved := changed
+	moved.Port = 8472
+	if _, err := m.Store.UpdateCluster(t.Context(), moved); err == nil {
+		t.Error("the port of every tunnel was changed")
 	}
-	defer heir.Close(context.Background(), false)
-	if c, err := heir.Claim(t.Context(), store.ClaimRequest{Network: "tiny", Is4: true, Prefer: pool.Pool}); err != nil || c.Pool != pool.Pool {
-		t.Errorf("the pool of a reclaimed node is not free: %+v, %v", c, err)
+	moved = changed
+	moved.ReclaimAbove = 101
+	if _, err := m.Store.UpdateCluster(t.Context(), moved); err == nil {
+		t.Error("a use of 101 % was entered")
+	}
+	changed.ReclaimAfter, changed.ReclaimAbove = -1, 0
+	if _, err := m.Store.UpdateCluster(t.Context(), changed); err != nil {
+		t.Fatal(err)
+	}
+	if _, above, on := Await(t, m.Store, "there is a view", any).Cluster.ReclaimPolicy(); on || above != store.DefaultReclaimAbove {
+		t.Errorf("switched off it is on: %v, %d", on, above)
 	}
 }
 

@@ -67,7 +67,12 @@ func RunClaims(t *testing.T, world World) {
 		{"one identity, one session", identity},
 		{"one owner per tunnel address", tunnelAddresses},
 		{"a record names only pools that are owned", foreignPools},
+		{"what a node needs is claimed as it enters", entries},
 		{"reclaim takes all, from the dead only", reclaims},
+		{"an absence ends when the node was back", absences},
+		{"reclaiming pauses", pauses},
+		{"who was reclaimed is told", returns},
+		{"policies can be changed", policies},
 		{"leave gives everything back", leaves},
 		{"networks exclude one another", networks},
 		{"names live as long as their session", names},
@@ -235,8 +240,14 @@ func abilities(t *testing.T, world World) {
 	check("CreateNetwork", can.Networks, err)
 	_, err = m.Store.Alive(t.Context())
 	check("Alive", can.Liveness, err)
-	_, err = m.Store.Reclaim(t.Context(), "nobody", 1, "test")
+	_, err = m.Store.Absent(t.Context())
+	check("Absent", can.Liveness, err)
+	_, err = m.Store.Reclaim(t.Context(), store.Reclamation{Absence: store.Absence{ID: "nobody", Record: 1}, Reason: "test"})
 	check("Reclaim", can.Liveness, err)
+	_, err = m.Store.PruneTombstones(t.Context(), time.Now())
+	check("PruneTombstones", can.Liveness, err)
+	_, err = m.Store.UpdateCluster(t.Context(), store.Cluster{})
+	check("UpdateCluster", can.Liveness, err)
 	err = m.Session.PutNames(t.Context(), store.Names{Schema: store.Schema, Network: "blue", Node: m.Node.ID, Container: "c1",
 		Own: []string{"web"}, Addresses: []netip.Addr{m.Claims[0].Pool.Addr().Next().Next()}})
 	check("PutNames", can.Names, err)

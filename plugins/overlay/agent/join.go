@@ -1,0 +1,198 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/netctl/netctl/plugins/internal/wire"
+	"github.com/netctl/netctl/plugins/overlay/agent/store"
+	"github.com/netctl/netctl/plugins/overlay/handover"
+)
+
+// join opens a session and verifies what this host owns.
+func (a *Agent) join(ctx context.Context) (store.Session, error) {
+	r, err := a.registration()
+	if err != nil {
+		return nil, err
+	}
+	session, err := a.cfg.Store.Session(ctx, r)
+	var reverted *store.RevertedError
+	if errors.As(err, &reverted) {
+		a.with(func(s *state) { s.safe = true })
+		a.log.Error("joining again with what this host owns; nothing is deleted", "because", err)
+		r.AcceptReverted = true
+		session, err = a.cfg.Store.Session(ctx, r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.rememberSession(session)
+	self, entry := session.Self(), session.Entry()
+	a.with(func(s *state) {
+		s.session, s.self, s.tombstone = session, self, entry.Tombstone
+		if self.ID != s.memory.ID {
+			// Somebody else has named this host; it keeps the name when the store
+			// is replaced by one that asks for it.
+			s.memory.ID = self.ID
+		}
+		if len(self.VTEP) > 0 && !slices.Contains(self.VTEP, s.local) {
+			s.local = self.VTEP[0]
+		}
+	})
+	if t := entry.Tombstone; t != nil {
+		a.log.Error("this host was reclaimed while it was away", "because", t.Reason, "pools", t.Pools)
+	}
+	if err := a.takePossession(ctx, session, entry); err != nil {
+		_ = session.Close(context.WithoutCancel(ctx), true)
+		return nil, err
+	}
+	a.with(func(s *state) { s.joined, s.cried = true, false })
+	a.dirty.ring()
+	a.trouble(nil)
+	return session, nil
+}
+
+// registration is who this host is, now.
+func (a *Agent) registration() (store.Registration, error) {
+	local, err := a.host.LocalAddresses(handover.Device)
+	if err != nil {
+		return store.Registration{}, err
+	}
+	vteps, err := a.vteps(local)
+	if err != nil {
+		return store.Registration{}, err
+	}
+	takeover, _ := os.ReadFile(a.sessionFile())
+	mtu := a.firstMTU(vteps)
+	r := store.Registration{Local: local, Boot: a.boot, Takeover: strings.TrimSpace(string(takeover))}
+	a.with(func(s *state) {
+		r.Cluster, r.Node = s.memory.Cluster, s.self
+		r.Node.ID, r.Node.Epoch, r.Node.Pools = s.memory.ID, s.memory.Epoch, nil
+		r.Node.MTU = cmp.Or(s.plan.MTU, mtu)
+		if s.seen {
+			r.Seen = s.view.Revision
+		}
+		if s.safe {
+			r.Seen = 0
+		} else if a.cfg.Store.Can().Claims && !s.left {
+			r.Needs = a.needs
+		}
+		r.Node.VTEP, r.Node.Name = vteps, a.cfg.Name
+	})
+	return r, nil
+}
+
+// firstMTU is what will fit into the overlay, as far as that is known without
+// the peers, so that the record need not be written twice.
+func (a *Agent) firstMTU(vteps []netip.Addr) int {
+	if len(vteps) == 0 {
+		return 0
+	}
+	device, _, err := a.host.UnderlayMTU(vteps[0])
+	if err != nil {
+		return 0
+	}
+	return device - wire.Overhead(vteps[0])
+}
+
+// vteps are the tunnel addresses to register: none where the store knows them.
+func (a *Agent) vteps(local []netip.Addr) ([]netip.Addr, error) {
+	if a.cfg.VTEP != "" {
+		addr, err := a.givenAddress()
+		return []netip.Addr{addr}, err
+	}
+	if !a.cfg.Store.Can().Records {
+		return nil, nil
+	}
+	if len(local) == 0 {
+		return nil, errors.New("this host has no address that others could reach: give one with --vtep")
+	}
+	return local[:1], nil
+}
+
+// givenAddress is what --vtep says: an address, or a link that has one.
+func (a *Agent) givenAddress() (netip.Addr, error) {
+	if addr, err := netip.ParseAddr(a.cfg.VTEP); err == nil {
+		return addr, nil
+	}
+	all, err := a.host.AddressesOf(a.cfg.VTEP)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("--vtep %s is neither an address nor a link of this host: %w", a.cfg.VTEP, err)
+	}
+	if len(all) == 0 {
+		return netip.Addr{}, fmt.Errorf("--vtep %s: the link has no address", a.cfg.VTEP)
+	}
+	return all[0], nil
+}
+
+// tunnelAddress is this host's before it has joined: what the last view says,
+// as far as the host has it.
+func (a *Agent) tunnelAddress(v store.View, self store.NodeID) (netip.Addr, error) {
+	local, err := a.host.LocalAddresses(handover.Device)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	var found netip.Addr
+	for _, n := range v.Nodes {
+		for _, vtep := range n.VTEP {
+			if slices.Contains(local, vtep) && (n.ID == self || !found.IsValid() && a.cfg.VTEP == "") {
+				found = vtep
+				a.with(func(s *state) {
+					if !a.cfg.Store.Can().Records {
+						s.self.ID = n.ID
+					}
+				})
+			}
+		}
+	}
+	if a.cfg.VTEP != "" {
+		return a.givenAddress()
+	}
+	if !found.IsValid() && len(local) > 0 && a.cfg.Store.Can().Records {
+		found = local[0]
+	}
+	if !found.IsValid() {
+		return found, errors.New("this host has none of the tunnel addresses that it knows of")
+	}
+	return found, nil
+}
+
+// checkAddress has the record changed when the tunnel's address did (DHCP).
+func (a *Agent) checkAddress() {
+	if !a.cfg.Store.Can().Records {
+		return
+	}
+	local, err := a.host.LocalAddresses(handover.Device)
+	if err != nil {
+		return
+	}
+	vteps, err := a.vteps(local)
+	if err != nil || len(vteps) == 0 {
+		return
+	}
+	a.with(func(s *state) {
+		if s.local != vteps[0] && (!s.local.IsValid() || !slices.Contains(local, s.local) || a.cfg.VTEP != "") {
+			s.local = vteps[0]
+			a.member.ring()
+			a.dirty.ring()
+		}
+	})
+}
+
+func (a *Agent) sessionFile() string { return filepath.Join(a.cfg.StateDir, "overlay", "session") }
+
+func (a *Agent) rememberSession(session store.Session) {
+	if session.ID() == "" {
+		return
+	}
+	if _, err := handover.Replace(a.sessionFile(), []byte(session.ID()+"\n"), 0o600); err != nil {
+		a.log.Warn("the next start will wait for this session to expire", "error", err)
+	}
+}

@@ -1,0 +1,122 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/netctl/netctl/plugins/overlay/agent/store"
+	"github.com/netctl/netctl/plugins/overlay/handover"
+)
+
+// takePossession compares the claims with which this host has come in with those
+// that it remembers, by their tokens. A claim that is gone, or was made anew by
+// somebody, is lost: no more addresses are given out from it.
+func (a *Agent) takePossession(ctx context.Context, session store.Session, entry store.Entry) (err error) {
+	now := entry.Owned
+	var safe bool
+	var remembered []store.Claim
+	a.with(func(s *state) { safe, remembered = s.safe, slices.Clone(s.memory.Owned) })
+	if safe {
+		if now, err = a.restoreClaims(ctx, session, remembered, now); err != nil {
+			return err
+		}
+	}
+	return a.own(now, entry.Cluster)
+}
+
+// verify is takePossession later, where somebody else assigns the pools.
+func (a *Agent) verify(ctx context.Context, session store.Session) error {
+	now, err := session.Owned(ctx)
+	if err != nil {
+		return err
+	}
+	return a.own(now, session.Entry().Cluster)
+}
+
+// restoreClaims claims again what a restored store has forgotten.
+func (a *Agent) restoreClaims(ctx context.Context, session store.Session, remembered, now []store.Claim) ([]store.Claim, error) {
+	for _, c := range remembered {
+		if slices.ContainsFunc(now, func(o store.Claim) bool { return o.Network == c.Network && o.Pool == c.Pool }) {
+			continue
+		}
+		again, err := session.Claim(ctx, store.ClaimRequest{Network: c.Network, Is4: c.Pool.Addr().Is4(), Prefer: c.Pool})
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+		case err != nil:
+			return now, err
+		default:
+			now = append(now, again)
+		}
+	}
+	return now, nil
+}
+
+// own makes these claims the host's in a cluster, and those that it had besides
+// lost.
+func (a *Agent) own(now []store.Claim, cluster store.ClusterID) error {
+	var lost []store.Claim
+	a.with(func(s *state) { lost = s.lostAmong(now) })
+	for _, c := range lost {
+		a.log.Error("pool lost: containers in it keep their addresses and are cut off from other hosts", "network", c.Network, "pool", c.Pool)
+	}
+	// First of all nobody gets an address of theirs any more.
+	if err := a.withhold(lost); err != nil {
+		return err
+	}
+	var m memory
+	changed := false
+	a.with(func(s *state) {
+		s.memory.Lost = append(s.memory.Lost, lost...)
+		s.memory.Lost = slices.DeleteFunc(s.memory.Lost, func(c store.Claim) bool {
+			return slices.ContainsFunc(now, func(o store.Claim) bool { return o.Network == c.Network && o.Pool == c.Pool && o.Token != 0 })
+		})
+		cluster = cmp.Or(cluster, s.memory.Cluster)
+		changed = a.saved != s.memory.ID || !slices.Equal(s.memory.Owned, now) || cluster != s.memory.Cluster || s.self.Epoch != s.memory.Epoch
+		s.memory.Owned, s.memory.Cluster = slices.Clone(now), cluster
+		s.memory.Epoch = max(s.memory.Epoch, s.self.Epoch)
+		m = s.memory
+	})
+	if !changed {
+		return nil
+	}
+	a.dirty.ring()
+	a.saved = m.ID
+	return m.save(a.dir)
+}
+
+// lostAmong are the claims that the host believed to be its own and that are
+// not among these, or with another token: made anew by somebody. A claim of a
+// peers file has no token, and after the store went back in time what was
+// claimed again has a new one.
+func (s *state) lostAmong(now []store.Claim) []store.Claim {
+	return slices.DeleteFunc(slices.Clone(s.memory.Owned), func(c store.Claim) bool {
+		return slices.ContainsFunc(now, func(o store.Claim) bool {
+			return o.Network == c.Network && o.Pool == c.Pool && (o.Token == c.Token || c.Token == 0 || s.safe)
+		})
+	})
+}
+
+// withhold tells the plugin to give nothing out from lost pools, without
+// waiting for the worker.
+func (a *Agent) withhold(lost []store.Claim) error {
+	for _, c := range lost {
+		share, err := handover.Read(a.cfg.StateDir, c.Network)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		for i := range share.Pools {
+			share.Pools[i].Lost = share.Pools[i].Lost || share.Pools[i].Prefix == c.Pool
+		}
+		if err == nil {
+			_, err = handover.Write(a.cfg.StateDir, share)
+		}
+		if err != nil {
+			return fmt.Errorf("withhold pool %s of network %s: %w", c.Pool, c.Network, err)
+		}
+	}
+	return nil
+}
