@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN   := bin
 GO    ?= go
 
-# netctl carries the container engine (libcontainer, libseccomp): static, with cgo.
+# netctl and netctl-monitor carry the container engine (libcontainer, libseccomp): static, with cgo.
 # Everything else is pure Go; a plugin's start is on the path of every pod.
 ENGINE := CGO_ENABLED=1 $(GO) build -ldflags '-s -w -linkmode external -extldflags -static'
 PURE   := CGO_ENABLED=0 $(GO) build -ldflags '-s -w'
@@ -22,15 +22,16 @@ help: ## print the targets
 tools: ## install the Debian packages that build, tests and demo need
 	@test/tools.sh
 
-PROGRAMS := netctl dnsd overlayd cni-conformance cni/netctl-cni
+PROGRAMS := netctl netctl-monitor dnsd overlayd cni-conformance cni/netctl-cni
 
 .PHONY: build
-build: tools $(PROGRAMS:%=$(BIN)/%) ## build bin/netctl, bin/dnsd, bin/overlayd, bin/cni-conformance and bin/cni/
+build: tools $(PROGRAMS:%=$(BIN)/%) ## build bin/netctl, bin/netctl-monitor, bin/dnsd, bin/overlayd, bin/cni-conformance and bin/cni/
 	@for name in $$($(BIN)/cni/netctl-cni names); do ln -sfn netctl-cni $(BIN)/cni/$$name; done
 
 # Each by itself, for the tests too (test/programs). The go command knows what is up to date.
 .PHONY: $(PROGRAMS:%=$(BIN)/%)
 $(BIN)/netctl:          ; $(ENGINE) -o $@ ./cmd/netctl
+$(BIN)/netctl-monitor:  ; $(ENGINE) -o $@ ./cmd/netctl-monitor
 $(BIN)/dnsd:            ; $(PURE) -o $@ ./cmd/dnsd
 $(BIN)/overlayd:        ; $(PURE) -o $@ ./cmd/overlayd
 $(BIN)/cni-conformance: ; $(PURE) -o $@ ./cmd/cni-conformance
@@ -38,7 +39,7 @@ $(BIN)/cni/netctl-cni:  ; $(PURE) -o $@ ./cmd/cni
 
 # For tests: with the race detector, and their own.
 $(BIN)/race/cni/netctl-cni: FORCE ; $(GO) build -race -o $@ ./cmd/cni
-$(BIN)/race/netctl: FORCE         ; $(GO) build -race -ldflags '-linkmode external -extldflags -static' -o $@ ./cmd/netctl
+$(BIN)/race/netctl $(BIN)/race/netctl-monitor: FORCE ; $(GO) build -race -ldflags '-linkmode external -extldflags -static' -o $@ ./cmd/$(@F)
 $(BIN)/race/%: FORCE              ; $(GO) build -race -o $@ ./cmd/$*
 $(BIN)/test/%: FORCE              ; $(PURE) -o $@ ./test/$*
 .PHONY: FORCE

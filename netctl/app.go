@@ -6,23 +6,21 @@ package netctl
 import (
 	"io"
 	"log/slog"
+
+	"github.com/netctl/netctl/netctl/plumbing"
 )
 
 // App is what every command is given. There are no globals beside it.
 type App struct {
-	// StateDir holds what dies with the boot, DataDir what must not,
-	// ConfDir the networks' CNI configuration lists.
-	StateDir, DataDir, ConfDir string
-	// CNIPath are the directories in which foreign plugins are looked for.
-	CNIPath []string
-	// Firewall is the packet filter to use: iptables, nftables, or "" for
-	// whichever the host has.
-	Firewall string
+	plumbing.Setting
 
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Log            *slog.Logger
 }
+
+// networks attach containers in this process.
+func (a *App) networks() plumbing.Plumbing { return a.Open(a.Log) }
 
 // Exit statuses, as docker's client uses them (spec cli 1.6).
 const (

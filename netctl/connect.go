@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -117,7 +116,7 @@ func (c networkCommands) previewConnect(ctx context.Context, cfg runner.Config, 
 	if err := cfg.Connect(e); err != nil {
 		return err
 	}
-	lines, err := newPlumbing(c.app).Preview(ctx, cfg.Name, cfg.Endpoints[len(cfg.Endpoints)-1:])
+	lines, err := c.app.networks().Preview(ctx, cfg.Name, cfg.Endpoints[len(cfg.Endpoints)-1:])
 	for _, line := range lines {
 		fmt.Fprintln(c.app.Stdout, line)
 	}
@@ -181,7 +180,7 @@ func (c networkCommands) disconnectStale(ctx context.Context, n network.Network,
 		}
 		found = true
 		attached := []runner.Attached{{Network: n.Name, IfName: r.IfName}}
-		failures = append(failures, newPlumbing(c.app).Detach(ctx, r.Container, r.Netns, attached))
+		failures = append(failures, c.app.networks().Detach(ctx, r.Container, r.Netns, attached))
 		c.note(n, "disconnect", map[string]string{"container": r.Container})
 	}
 	if !found {
@@ -213,19 +212,4 @@ func (c networkCommands) completeConnect(fits func(runner.Status) bool) cobra.Co
 		}
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-}
-
-// withHostIP gives published ports the host address that the network's options
-// name, where -p names none.
-func withHostIP(ports []runner.PortSpec, host netip.Addr) []runner.PortSpec {
-	if !host.IsValid() || host.IsUnspecified() {
-		return ports
-	}
-	out := append([]runner.PortSpec(nil), ports...)
-	for i := range out {
-		if !out[i].HostIP.IsValid() {
-			out[i].HostIP = host
-		}
-	}
-	return out
 }

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
 	"regexp"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -40,52 +37,14 @@ func containerCommands(app *App) []*cobra.Command {
 	return all
 }
 
-// runMonitor is the other program in this binary: the parent process of one
-// container. Main runs it before anything else if monitor.Requested says so.
-func runMonitor(args []string) int {
-	app := appOfMonitor(os.Getenv)
-	return monitor.Main(args, func(log *slog.Logger) runner.Networks {
-		app.Log = log
-		return newPlumbing(app)
-	})
-}
-
-// appOfMonitor reads what monitorEnv has set.
-func appOfMonitor(getenv func(string) string) *App {
-	return &App{
-		StateDir: getenv("NETCTL_STATE_DIR"), DataDir: getenv("NETCTL_DATA_DIR"), ConfDir: getenv("NETCTL_CONF_DIR"),
-		CNIPath: cniPath(getenv("NETCTL_CNI_PATH")), Firewall: getenv("NETCTL_FIREWALL"), Stderr: os.Stderr,
-	}
-}
-
 // all opens the containers of the app's directories.
 func (c containers) all() *lifecycle.Containers {
 	return &lifecycle.Containers{
-		Store:      store.Open(c.app.StateDir, c.app.DataDir),
-		Networks:   newPlumbing(c.app),
-		MonitorEnv: monitorEnv(c.app),
-		Log:        c.app.Log,
+		Store:    store.Open(c.app.StateDir, c.app.DataDir),
+		Networks: c.app.networks(),
+		Monitor:  monitor.Executable{Path: besideUs(monitor.Program), Env: c.app.Environ()},
+		Log:      c.app.Log,
 	}
-}
-
-// monitorEnv is a monitor's whole environment: what it needs to find the same
-// directories as this command, and nothing of the user's.
-func monitorEnv(app *App) []string {
-	env := []string{
-		"PATH=" + os.Getenv("PATH"),
-		"NETCTL_STATE_DIR=" + app.StateDir,
-		"NETCTL_DATA_DIR=" + app.DataDir,
-		"NETCTL_CONF_DIR=" + app.ConfDir,
-		"NETCTL_CNI_PATH=" + strings.Join(app.CNIPath, string(os.PathListSeparator)),
-		"NETCTL_FIREWALL=" + app.Firewall,
-	}
-	// For whoever looks for a mistake in a monitor: the Go runtime's own.
-	for _, name := range []string{"GODEBUG", "GOTRACEBACK", "GORACE"} {
-		if value, given := os.LookupEnv(name); given {
-			env = append(env, name+"="+value)
-		}
-	}
-	return env
 }
 
 // each does something to every named container, goes on after a failure, and

@@ -6,13 +6,15 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/netctl/netctl/netctl/plumbing"
+
 	"github.com/netctl/netctl/dnsd/client"
 )
 
 // removeContainers ends what a script that failed has left running. It runs on
 // the script's own thread, in its network namespace.
 func removeContainers(env *testscript.Env) {
-	app := &App{StateDir: env.Getenv("STATE"), DataDir: env.Getenv("DATA"), ConfDir: env.Getenv("CONF"), Log: silent()}
+	app := &App{Setting: plumbing.Setting{StateDir: env.Getenv("STATE"), DataDir: env.Getenv("DATA"), ConfDir: env.Getenv("CONF")}, Log: silent()}
 	all := containers{app}.all()
 	list, err := all.List(context.Background())
 	if err != nil {

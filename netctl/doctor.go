@@ -2,7 +2,6 @@ package netctl
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -179,28 +178,11 @@ func (c containers) compare(records []runner.Container) func(context.Context, st
 		i := slices.IndexFunc(records, func(rec runner.Container) bool { return rec.Name == name })
 		rec := records[i]
 		a := rec.State.Network(networkName)
-		err := newPlumbing(c.app).check(ctx, string(rec.Config.ID), rec.State.Netns, *a)
+		err := c.app.networks().Check(ctx, string(rec.Config.ID), rec.State.Netns, *a)
 		var differs *plugins.Error
 		if errors.As(err, &differs) {
 			return differs.Error(), nil
 		}
 		return "", err
 	}
-}
-
-// check compares an attachment with what Attach has made.
-func (p plumbing) check(ctx context.Context, container, netns string, a runner.Attached) error {
-	u, err := p.undoOf(a)
-	if err != nil {
-		return err
-	}
-	list, err := p.host.Parse(u.List)
-	if err != nil {
-		return err
-	}
-	result := new(plugins.Result)
-	if err := json.Unmarshal(u.Result, result); err != nil {
-		return fmt.Errorf("record of the attachment: %w", err)
-	}
-	return list.Check(ctx, plugins.Call{ContainerID: container, Netns: netns, IfName: a.IfName, Capabilities: u.Capabilities}, result)
 }

@@ -64,7 +64,7 @@ func (c networkCommands) removeOne(ctx context.Context, n network.Network) error
 		if len(users[n.Name]) > 0 {
 			return inUse(n, users[n.Name])
 		}
-		if err := newPlumbing(c.app).RemoveNetwork(ctx, n); err != nil {
+		if err := c.app.networks().RemoveNetwork(ctx, n); err != nil {
 			return err
 		}
 		c.note(n, "destroy", nil)

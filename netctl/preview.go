@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-
-	"github.com/netctl/netctl/netctl/runner"
 )
 
 // preview prints what `run` would have the kernel do for the container's
@@ -15,7 +13,7 @@ func (c containers) preview(ctx context.Context, f *containerFlags, args []strin
 	if err != nil {
 		return err
 	}
-	lines, err := newPlumbing(c.app).Preview(ctx, cmp.Or(cfg.Name, "container"), cfg.Endpoints)
+	lines, err := c.app.networks().Preview(ctx, cmp.Or(cfg.Name, "container"), cfg.Endpoints)
 	if err != nil {
 		return err
 	}
@@ -23,33 +21,4 @@ func (c containers) preview(ctx context.Context, f *containerFlags, args []strin
 		fmt.Fprintln(c.app.Stdout, line)
 	}
 	return nil
-}
-
-// Preview gives the commands in place of Attach. Where any free host port will
-// do, one that is free now is shown. The default network is not made.
-func (p plumbing) Preview(ctx context.Context, container string, endpoints []runner.Endpoint) ([]string, error) {
-	var lines []string
-	for _, e := range endpoints {
-		n, err := p.store.Find(e.Network)
-		if err != nil {
-			return nil, err
-		}
-		if n.List == nil {
-			return nil, fmt.Errorf("network %s is made on first use: there is nothing to show before", n.Name)
-		}
-		list, err := p.host.Parse(n.List)
-		if err != nil {
-			return nil, err
-		}
-		ports, err := choosePorts(withHostIP(e.Ports, n.HostIP()), 0)
-		if err != nil {
-			return nil, err
-		}
-		more, err := list.Preview(ctx, callOf(container, "/run/netns/"+container, e, ports))
-		if err != nil {
-			return nil, err
-		}
-		lines = append(lines, more...)
-	}
-	return lines, nil
 }

@@ -27,7 +27,7 @@ With --watch, stay and do it again whenever rules have been deleted, until SIGIN
 SIGTERM.`,
 		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			host := newPlumbing(c.app).host
+			host := c.app.Host(c.app.Log)
 			if watch {
 				ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 				defer stop()

@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/netctl/netctl/netctl/runner/monitor"
 )
 
 // The groups of commands in the help text.
@@ -24,18 +22,15 @@ const (
 // Main runs the command line args, without the program's name, and returns the
 // exit status.
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	if monitor.Requested(args) {
-		return runMonitor(args)
-	}
 	app := &App{Stdin: stdin, Stdout: stdout, Stderr: stderr}
-	root := newRoot(app, os.Getenv)
+	root := newRoot(app, os.Getenv, args...)
 	root.SetArgs(args)
 	return report(stderr, root.ExecuteContext(ctx))
 }
 
-// newRoot makes the tree of commands. Every global flag has its default from
-// the environment.
-func newRoot(app *App, getenv func(string) string) *cobra.Command {
+// newRoot makes the tree of commands, or as much of it as args need. Every global
+// flag has its default from the environment.
+func newRoot(app *App, getenv func(string) string, args ...string) *cobra.Command {
 	root := newGroup("netctl", "Networks for Linux containers, and the containers")
 	root.Long = `netctl gives Linux containers their network. A network is a CNI configuration
 list, which containerd, CRI-O and nerdctl can load too.`
@@ -47,6 +42,18 @@ list, which containerd, CRI-O and nerdctl can load too.`
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetFlagErrorFunc(flagError)
 	globalFlags(root, app, getenv)
+	if len(args) > 0 && args[0] == "run" {
+		// Scripts and benchmarks call this one again and again, and to describe
+		// all the others takes as long as its own work.
+		root.AddCommand(containers{app}.run())
+	} else {
+		addCommands(root, app)
+	}
+	plainUsage(root)
+	return root
+}
+
+func addCommands(root *cobra.Command, app *App) {
 	root.AddGroup(&cobra.Group{ID: groupNetworks, Title: "Networks:"},
 		&cobra.Group{ID: groupContainers, Title: "Containers:"},
 		&cobra.Group{ID: groupImages, Title: "Images:"})
@@ -56,8 +63,6 @@ list, which containerd, CRI-O and nerdctl can load too.`
 	root.AddCommand(containerCommands(app)...)
 	root.AddCommand(imageCommands(app)...)
 	root.AddCommand(doctorCommand(app), topologyCommand(app), volumeCommands(app), systemCommands(app), versionCommand(app), infoCommand(app), eventsCommand(app), pruneRefusal())
-	plainUsage(root)
-	return root
 }
 
 // plainUsage keeps cobra from adding "[flags]" to usage lines, which say
@@ -104,11 +109,16 @@ func cniPath(given string) []string {
 	if given != "" {
 		return filepath.SplitList(given)
 	}
-	dirs := []string{"/opt/cni/bin"}
-	if self, err := os.Executable(); err == nil {
-		dirs = append([]string{filepath.Join(filepath.Dir(self), "cni")}, dirs...)
+	return []string{besideUs("cni"), "/opt/cni/bin"}
+}
+
+// besideUs is the path of what is installed in this program's directory.
+func besideUs(name string) string {
+	self, err := os.Executable()
+	if err != nil { // no /proc
+		return name
 	}
-	return dirs
+	return filepath.Join(filepath.Dir(self), name)
 }
 
 // pathList is a flag that holds directories joined by colons.

@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"github.com/netctl/netctl/netctl/plumbing"
 	"github.com/netctl/netctl/netctl/runner"
 	"github.com/netctl/netctl/test/programs"
 )
@@ -30,8 +31,8 @@ func TestMain(m *testing.M) {
 }
 
 // testPlumbing is the script's own.
-func testPlumbing() plumbing {
-	return newPlumbing(&App{StateDir: os.Getenv("STATE"), ConfDir: os.Getenv("CONF"), Log: silent()})
+func testPlumbing() plumbing.Plumbing {
+	return plumbing.Setting{StateDir: os.Getenv("STATE"), ConfDir: os.Getenv("CONF")}.Open(silent())
 }
 
 // attachNamespace stands in for a container that starts: attach NETWORK

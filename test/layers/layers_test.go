@@ -21,6 +21,7 @@ const module = "github.com/netctl/netctl/"
 const table = `
 # Commands are a main function and nothing else.
 cmd/netctl            < netctl
+cmd/netctl-monitor    < netctl/plumbing, netctl/runner/monitor, netctl/runner
 cmd/cni               < plugins
 cmd/dnsd              < dnsd
 cmd/overlayd          < plugins/overlay/agent
@@ -83,6 +84,9 @@ netctl/topology < -
 # Images know nothing of containers: who uses one is asked of the caller.
 netctl/image   < netctl/image, ipam/flock
 netctl/runner  < netctl/runner
+# The one place where the runner meets networking. Commands and monitors share it;
+# a monitor pulls in nothing of the command line.
+netctl/plumbing < netctl/network, netctl/runner, plugins
 netctl         < netctl, plugins, ipam, dnsd/client
 
 # A product of its own: it judges us as it judges anybody.

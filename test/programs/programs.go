@@ -23,7 +23,7 @@ const patience = 20 * time.Minute
 // dnsd, overlayd, cni/netctl-cni. They are copies, so that a build beside the
 // tests does not change them.
 func Install(dir string, names ...string) error {
-	for _, name := range names {
+	for _, name := range whole(names) {
 		target := filepath.Join("bin", name)
 		if err := install(target, target, filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("program %s for tests: %w", name, err)
@@ -44,13 +44,21 @@ func InstallTested(dir string, names ...string) error {
 
 // InstallRaced is Install, with the race detector in the programs.
 func InstallRaced(dir string, names ...string) error {
-	for _, name := range names {
+	for _, name := range whole(names) {
 		target := filepath.Join("bin", "race", name)
 		if err := install(target, target, filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("program %s for tests, with the race detector: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// whole adds what a program needs beside it.
+func whole(names []string) []string {
+	if slices.Contains(names, "netctl") {
+		return append(slices.Clone(names), "netctl-monitor")
+	}
+	return names
 }
 
 // InstallReference puts the reference plugins into the directory.

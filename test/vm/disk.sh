@@ -36,7 +36,7 @@ echo debian >"$root/etc/hostname"
 printf '127.0.0.1\tlocalhost\n::1\tlocalhost\n' >"$root/etc/hosts"
 
 cp -a "$work/kernel/lib/modules" "$root/usr/lib/"
-cp "$bin/netctl" "$bin/dnsd" "$bin/overlayd" "$root/usr/bin/"
+cp "$bin/netctl" "$bin/netctl-monitor" "$bin/dnsd" "$bin/overlayd" "$root/usr/bin/"
 cp -a "$bin/cni/." "$root/usr/libexec/netctl/cni/"
 cp -a "$here/guest/." "$root/srv/"
 
@@ -54,8 +54,8 @@ done >"$root/srv/wanted"
 if grep -q '^\./' "$root/srv/wanted"; then
     git ls-files | grep /testdata/ | tar -c --files-from - | tar -C "$root/srv/src" -x
     mkdir -p "$root/srv/src/bin"
-    cp -al "$bin"/{netctl,dnsd,overlayd,cni} "$root/srv/src/bin/"
-    ln "$bin"/{netctl,dnsd,overlayd} "$root/srv/programs/"
+    cp -al "$bin"/{netctl,netctl-monitor,dnsd,overlayd,cni} "$root/srv/src/bin/"
+    ln "$bin"/{netctl,netctl-monitor,dnsd,overlayd} "$root/srv/programs/"
     ln "$bin/cni/netctl-cni" "$root/srv/programs/cni"
     go build -o "$root/srv/src/bin/test/killat" ./test/killat
     grep '^\./' "$root/srv/wanted" | cut -d ' ' -f 1 | sort -u | while read -r package; do

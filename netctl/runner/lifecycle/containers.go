@@ -32,10 +32,10 @@ import (
 type Containers struct {
 	Store    *store.Store
 	Networks runner.Networks
-	// MonitorEnv is the whole environment of monitors, and so of the network
-	// plugins they execute.
-	MonitorEnv []string
-	Log        *slog.Logger
+	// Monitor is executed for each container. Its environment is also that of
+	// the network plugins that monitors execute.
+	Monitor monitor.Executable
+	Log     *slog.Logger
 	// SubIDs is where ids for user namespaces are set aside.
 	SubIDs subid.Files
 }

@@ -137,7 +137,7 @@ func (c *Containers) inRoot(ctx context.Context, rec *runner.Container, f func()
 }
 
 func (c *Containers) inStopped(cfg *runner.Config, f func() error) error {
-	o := rootfs.OverlayOf(c.Store.Dir(cfg.ID), cfg.Layers, false)
+	o := rootfs.Overlay{Lower: cfg.Layers, Work: c.Store.WorkDir(cfg.ID), Merged: c.Store.MergedDir(cfg.ID)}
 	if cfg.Userns.Own() {
 		users, err := namespace.NewUser(cfg.Userns.IDs)
 		if err != nil {
@@ -168,7 +168,7 @@ func (c *Containers) inStopped(cfg *runner.Config, f func() error) error {
 
 // Diff lists what the container has changed in its image.
 func (c *Containers) Diff(rec *runner.Container) ([]rootfs.FileChange, error) {
-	upper := filepath.Join(c.Store.Dir(rec.Config.ID), "rw", "upper")
+	upper := filepath.Join(c.Store.WorkDir(rec.Config.ID), "upper")
 	if rec.State.Status.Active() && rec.State.Pid != 0 {
 		// As the monitor sees it, where the upper layer may be a tmpfs.
 		monitor, err := parentOf(rec.State.Pid)

@@ -113,10 +113,11 @@ func newHost(t *testing.T) *host {
 
 func containersAt(state, data, attachments string) *lifecycle.Containers {
 	return &lifecycle.Containers{
-		Store:      store.Open(state, data),
-		Networks:   loopback{attachments},
-		MonitorEnv: []string{"PATH=" + os.Getenv("PATH"), "GORACE=" + os.Getenv("GORACE"), "TEST_ATTACHMENTS=" + attachments},
-		Log:        slog.New(slog.DiscardHandler),
+		Store:    store.Open(state, data),
+		Networks: loopback{attachments},
+		Monitor: monitor.Executable{Path: "/proc/self/exe",
+			Env: []string{"PATH=" + os.Getenv("PATH"), "GORACE=" + os.Getenv("GORACE"), "TEST_ATTACHMENTS=" + attachments}},
+		Log: slog.New(slog.DiscardHandler),
 	}
 }
 

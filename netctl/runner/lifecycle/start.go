@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/netctl/runner"
 	"github.com/netctl/netctl/netctl/runner/attach"
+	"github.com/netctl/netctl/netctl/runner/engine"
 	"github.com/netctl/netctl/netctl/runner/monitor"
 	"github.com/netctl/netctl/netctl/runner/namespace"
 	"github.com/netctl/netctl/netctl/runner/store"
@@ -40,6 +42,7 @@ func (r *Running) Wait() { <-r.done }
 // network attached. With attached, the caller gets a connection that misses no
 // output. If ctx ends first, the start is undone.
 func (c *Containers) Start(ctx context.Context, id runner.ID, attached bool) (*Running, error) {
+	engine.ExpectStart()
 	lock, err := c.Store.Lock(id)
 	if errors.Is(err, store.ErrBusy) {
 		return nil, fmt.Errorf("start container %s: it is running already, or being removed", id.Short())
@@ -92,7 +95,7 @@ func (c *Containers) startMonitor(ctx context.Context, id runner.ID, lock *store
 			return nil, err
 		}
 	}
-	cmd, report, err := monitor.Start(c.Store, id, lock, theirs, c.MonitorEnv)
+	cmd, report, err := c.Monitor.Start(c.Store, id, lock, theirs)
 	if theirs != nil {
 		theirs.Close()
 	}
@@ -100,7 +103,7 @@ func (c *Containers) startMonitor(ctx context.Context, id runner.ID, lock *store
 		return nil, errors.Join(err, run.close())
 	}
 	defer report.Close()
-	go func() { _ = cmd.Wait(); close(run.done) }()
+	go func() { defer close(run.done); reap(cmd) }()
 	told, err := awaitReport(ctx, cmd, report)
 	if err != nil {
 		<-run.done
@@ -108,6 +111,35 @@ func (c *Containers) startMonitor(ctx context.Context, id runner.ID, lock *store
 	}
 	run.Steps = told.Steps
 	return run, nil
+}
+
+// burial is how long the last threads of a process that has ended may take to go.
+const burial = 200 * time.Microsecond
+
+// reap waits for the end of the monitor and takes it out of the table of processes.
+//
+// Not both at once: the kernel lets the parent know of the end while on other
+// processors the threads still take away what was looked up about them below
+// /proc/PID, and who reaps at that moment spins until they are through
+// (shrink_dcache_parent: some 2 ms, where this takes a tenth).
+func reap(cmd *exec.Cmd) {
+	// No other process has its number before it is reaped.
+	if fd, err := unix.PidfdOpen(cmd.Process.Pid, 0); err == nil {
+		awaitEnd(fd)
+		_ = unix.Close(fd)
+		time.Sleep(burial)
+	}
+	_ = cmd.Wait()
+}
+
+// awaitEnd waits until the pidfd can be read.
+func awaitEnd(pidfd int) {
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, -1)
+		if !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
 }
 
 func (r *Running) close() error {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -24,10 +26,11 @@ import (
 
 const (
 	argument = "monitor"
-	// environment is set for monitors only, so that a user who types the
-	// argument gets an ordinary "unknown command". Its value tells whether
-	// there is a client.
-	environment = "_NETCTL_MONITOR"
+	// environment is set for monitors only. Its value tells whether there is a
+	// client; it changes with everything else that Start and inherit agree upon,
+	// so that programs of two versions do not misunderstand each other.
+	environment        = "_NETCTL_MONITOR"
+	attached, detached = "1-attached", "1-detached"
 
 	fdLock, fdReport, fdMount, fdClient = 3, 4, 5, 6
 )
@@ -48,11 +51,20 @@ type Report struct {
 	Steps []Step `json:"steps,omitempty"`
 }
 
+// Program is the name of the program whose main function is Main; it is
+// installed beside netctl.
+const Program = "netctl-monitor"
+
+// Executable is what is executed as a monitor: its path, and its whole environment.
+type Executable struct {
+	Path string
+	Env  []string
+}
+
 // Start executes the monitor of a container and returns at once. The lock passes
-// to it. client may be nil. env is its whole environment. The report arrives at
-// the returned pipe, one JSON object; end of file without one means that the
-// monitor died.
-func Start(s *store.Store, id runner.ID, lock *store.Lock, client *os.File, env []string) (*exec.Cmd, *os.File, error) {
+// to it. client may be nil. The report arrives at the returned pipe, one JSON
+// object; end of file without one means that the monitor died.
+func (e Executable) Start(s *store.Store, id runner.ID, lock *store.Lock, client *os.File) (*exec.Cmd, *os.File, error) {
 	report, theirs, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
@@ -63,20 +75,28 @@ func Start(s *store.Store, id runner.ID, lock *store.Lock, client *os.File, env 
 		return nil, nil, errors.Join(err, report.Close())
 	}
 	defer mnt.Close()
-	cmd := exec.Command("/proc/self/exe", argument, s.StateRoot(), s.DataRoot(), string(id))
-	cmd.Args[0] = "netctl"
+	cmd := exec.Command(e.Path, argument, s.StateRoot(), s.DataRoot(), string(id))
+	cmd.Args[0] = "netctl" // what `ps` shows
 	cmd.ExtraFiles = []*os.File{lock.File, theirs, mnt}
-	cmd.Env = append(append(env, goRuntime()...), environment+"=detached")
+	mode := detached
 	if client != nil {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, client)
-		cmd.Env[len(cmd.Env)-1] = environment + "=attached"
+		mode = attached
 	}
+	cmd.Env = slices.Concat(e.Env, goRuntime(), []string{environment + "=" + mode})
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_NEWNS}
 	if err := cmd.Start(); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("start monitor: %w", err), report.Close())
+		return nil, nil, errors.Join(e.explain(err), report.Close())
 	}
 	return cmd, report, nil
+}
+
+func (e Executable) explain(err error) error {
+	if _, missing := os.Stat(e.Path); errors.Is(missing, fs.ErrNotExist) {
+		return fmt.Errorf("start monitor: there is no program %s: install it beside netctl (`make build` makes both)", e.Path)
+	}
+	return fmt.Errorf("start monitor: %w", err)
 }
 
 // ReadReport waits for the report.
@@ -132,25 +152,35 @@ func inherit(args []string, networks func(*slog.Logger) runner.Networks) (*monit
 	}
 	engine.LogTo(m.log, "engine")
 	m.hub = attach.NewHub(m)
-	c, err := s.Load(id)
-	if err != nil {
+	if err := m.take(id, os.Getenv(environment)); err != nil {
 		m.reporter.failed(err)
 		return nil, err
 	}
-	m.cfg, m.state = c.Config, c.State
-	m.overlay = rootfs.OverlayOf(s.Dir(id), m.cfg.Layers, m.cfg.AutoRemove)
-	if os.Getenv(environment) == "attached" {
-		if m.client, err = attach.FromFile(os.NewFile(fdClient, "client")); err != nil {
-			m.reporter.failed(err)
-			return nil, err
-		}
-	}
 	// None of this is for plugins that are programs, nor for the resolver.
+	err = os.Unsetenv(environment)
 	for _, setting := range goRuntime() {
 		name, _, _ := strings.Cut(setting, "=")
 		err = errors.Join(err, os.Unsetenv(name))
 	}
-	return m, errors.Join(err, os.Unsetenv(environment))
+	return m, err
+}
+
+// take reads the container's record and takes over the client, if mode says that
+// there is one.
+func (m *monitor) take(id runner.ID, mode string) error {
+	if mode != attached && mode != detached {
+		return fmt.Errorf("%s beside it is of another version: install both together", Program)
+	}
+	c, err := m.store.Load(id)
+	if err != nil {
+		return err
+	}
+	m.cfg, m.state = c.Config, c.State
+	m.overlay = rootfs.Overlay{Lower: m.cfg.Layers, Work: m.store.WorkDir(id), Merged: m.store.MergedDir(id), Discard: m.cfg.AutoRemove}
+	if mode == attached {
+		m.client, err = attach.FromFile(os.NewFile(fdClient, "client"))
+	}
+	return err
 }
 
 // newLog writes to a file that comes into being with the first message, since

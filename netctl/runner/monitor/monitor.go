@@ -1,10 +1,11 @@
 // Package monitor is the process that makes one container, stays with it as the
 // parent of its first process, and undoes it.
 //
-// It is our own binary, executed again by the command that starts the container,
-// in a session and a mount namespace of its own:
+// It is a program of its own, netctl-monitor, executed by the command that starts
+// the container, in a session and a mount namespace of its own:
 //
-//	netctl monitor STATE DATA ID        fd 3  the container's lock
+//	netctl-monitor monitor STATE DATA ID
+//	                                    fd 3  the container's lock
 //	                                    fd 4  pipe for the report: started, or why not
 //	                                    fd 5  the host's mount namespace
 //	                                    fd 6  an attached client, if there is one
@@ -40,14 +41,14 @@ func Requested(args []string) bool {
 	return len(args) == 4 && args[0] == argument && os.Getenv(environment) != ""
 }
 
-// Main is the monitor's main function. The binary calls it before anything else
-// when Requested says so. networks is asked once for how to attach containers;
+// Main is the monitor's main function. networks is asked once for how to attach containers;
 // it may log to the container's own log of trouble. Main returns the process's
 // exit status, which nobody looks at.
 func Main(args []string, networks func(*slog.Logger) runner.Networks) int {
+	engine.ExpectStart()
 	m, err := inherit(args, networks)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "netctl monitor:", err)
+		fmt.Fprintln(os.Stderr, Program+":", err)
 		return 1
 	}
 	if err := m.isolate(); err != nil {

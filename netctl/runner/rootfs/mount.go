@@ -32,11 +32,6 @@ type Overlay struct {
 	IDs   user.IdentityMapping
 }
 
-// OverlayOf is the overlay of a container's directory.
-func OverlayOf(dir string, layers []string, discard bool) Overlay {
-	return Overlay{Lower: layers, Work: filepath.Join(dir, "rw"), Merged: filepath.Join(dir, "merged"), Discard: discard}
-}
-
 // SeenBy is the overlay as users of another namespace see it.
 func (o Overlay) SeenBy(users *os.File, ids user.IdentityMapping) Overlay {
 	o.Users, o.IDs = users, ids

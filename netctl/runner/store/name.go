@@ -75,7 +75,9 @@ func (s *Store) withLostName(ids []runner.ID, name string) []runner.ID {
 
 // nameTaken says who has the name, if a container has it.
 func (s *Store) nameTaken(name string) error {
-	if holder, err := s.holder(name); err == nil && s.hasDir(holder) {
+	// With a record: a container takes its name last, and a boot may leave the
+	// name of one whose record it has taken.
+	if holder, err := s.holder(name); err == nil && isThere(s.configPath(holder)) {
 		return &NameTakenError{Name: name, Holder: holder}
 	}
 	return nil
@@ -132,6 +134,5 @@ func (s *Store) holder(name string) (runner.ID, error) {
 }
 
 func (s *Store) hasDir(id runner.ID) bool {
-	_, err := os.Lstat(s.Dir(id))
-	return err == nil
+	return isThere(s.Dir(id))
 }

@@ -46,24 +46,35 @@ func (s *Store) Create(cfg *runner.Config) error {
 	if err := errors.Join(os.Mkdir(dir, mode), os.Chmod(dir, mode)); err != nil {
 		return fmt.Errorf("create container %s: %w", cfg.ID.Short(), err)
 	}
-	// A record that is meant to stay must survive a power cut.
-	err = errors.Join(
-		writeJSON(s.statePath(cfg.ID), runner.State{Status: runner.StatusCreated}, false),
-		writeJSON(s.configPath(cfg.ID), cfg, !cfg.AutoRemove))
+	err = s.createRecord(cfg)
 	if err == nil {
 		err = s.takeName(cfg.Name, cfg.ID)
 	}
 	if err != nil {
-		return errors.Join(err, os.RemoveAll(dir))
+		return errors.Join(err, os.RemoveAll(dir), s.removeRunDir(cfg.ID))
 	}
 	return nil
+}
+
+// createRecord writes the first state, then the request: with that the container
+// is there. A record that is meant to stay must survive a power cut.
+func (s *Store) createRecord(cfg *runner.Config) error {
+	dir := s.recordDirFor(cfg)
+	if err := mkdirs(dir); err != nil {
+		return err
+	}
+	err := writeJSON(filepath.Join(dir, stateFile), runner.State{Status: runner.StatusCreated}, false)
+	if err != nil {
+		return err
+	}
+	return writeJSON(filepath.Join(dir, configFile), cfg, !cfg.AutoRemove)
 }
 
 // Load reads one record.
 func (s *Store) Load(id runner.ID) (runner.Container, error) {
 	var c runner.Container
 	err := readJSON(s.configPath(id), &c.Config)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || !s.hasDir(id) { // a removal begins with the directory
 		return c, &NotFoundError{Ref: string(id)}
 	}
 	if err != nil {

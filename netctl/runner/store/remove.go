@@ -19,7 +19,7 @@ const doomed = ".removed"
 // caller holds the lock and is in the host's mount namespace, where nothing of
 // the container's is mounted; removeTree checks that.
 func (s *Store) Remove(id runner.ID, name string) error {
-	if err := refuseMounts(s.Dir(id)); err != nil {
+	if err := errors.Join(refuseMounts(s.Dir(id)), refuseMounts(s.RunDir(id))); err != nil {
 		return err
 	}
 	if name != "" {
@@ -35,7 +35,7 @@ func (s *Store) Remove(id runner.ID, name string) error {
 }
 
 func (s *Store) removeRunDir(id runner.ID) error {
-	return os.RemoveAll(s.RunDir(id))
+	return removeTree(filepath.Dir(s.RunDir(id)), string(id))
 }
 
 // Sweep deletes what killed commands have left: directories whose deletion was

@@ -11,7 +11,7 @@ import (
 
 // Usage is the bytes on disk that a container's own changes and its logs take.
 func (s *Store) Usage(id runner.ID) int64 {
-	return DiskUsage(s.File(id, "rw")) + DiskUsage(s.LogPath(id)) + DiskUsage(s.LogPath(id)+".1") + DiskUsage(s.LogPath(id)+".2")
+	return DiskUsage(s.WorkDir(id)) + DiskUsage(s.LogPath(id)) + DiskUsage(s.LogPath(id)+".1") + DiskUsage(s.LogPath(id)+".2")
 }
 
 // DiskUsage is the bytes on disk of a tree: what is there when it is looked at,

@@ -1,4 +1,6 @@
-package netctl
+// Package plumbing attaches containers to networks with the CNI plugins, in the
+// process that calls it. It is what the runner knows of networking.
+package plumbing
 
 import (
 	"cmp"
@@ -14,20 +16,10 @@ import (
 	"github.com/netctl/netctl/plugins"
 )
 
-// plumbing attaches containers to networks with the CNI plugins, in this
-// process. It is what the runner knows of networking.
-type plumbing struct {
+// Plumbing implements runner.Networks.
+type Plumbing struct {
 	store *network.Store
 	host  plugins.Host
-}
-
-// newPlumbing takes the directories from the app when it is called, so that
-// the global flags have been read.
-func newPlumbing(app *App) plumbing {
-	return plumbing{
-		store: network.Open(app.ConfDir, app.Log),
-		host:  plugins.Host{StateDir: app.StateDir, CNIPath: app.CNIPath, Firewall: app.Firewall, Log: app.Log},
-	}
 }
 
 // undo is what Detach needs of an attachment, kept by the runner: the list as
@@ -39,7 +31,7 @@ type undo struct {
 }
 
 // Attach implements runner.Networks.
-func (p plumbing) Attach(ctx context.Context, container, netns string, endpoints []runner.Endpoint) ([]runner.Attached, error) {
+func (p Plumbing) Attach(ctx context.Context, container, netns string, endpoints []runner.Endpoint) ([]runner.Attached, error) {
 	if len(endpoints) == 0 {
 		endpoints = []runner.Endpoint{{Network: network.None, IfName: "lo"}}
 	}
@@ -59,7 +51,7 @@ func (p plumbing) Attach(ctx context.Context, container, netns string, endpoints
 
 // attachOne attaches to one network. Where any free host port will do, another
 // one is tried if somebody was faster.
-func (p plumbing) attachOne(ctx context.Context, container, netns string, e runner.Endpoint) (runner.Attached, error) {
+func (p Plumbing) attachOne(ctx context.Context, container, netns string, e runner.Endpoint) (runner.Attached, error) {
 	n, err := p.store.Load(e.Network)
 	if err != nil {
 		return runner.Attached{}, err
@@ -175,7 +167,7 @@ func attached(n network.Network, call plugins.Call, e runner.Endpoint, ports []r
 }
 
 // Detach implements runner.Networks. It goes on after a failure.
-func (p plumbing) Detach(ctx context.Context, container, netns string, attached []runner.Attached) error {
+func (p Plumbing) Detach(ctx context.Context, container, netns string, attached []runner.Attached) error {
 	var failures []error
 	for _, a := range slices.Backward(attached) {
 		if err := p.detachOne(ctx, container, netns, a); err != nil {
@@ -185,7 +177,7 @@ func (p plumbing) Detach(ctx context.Context, container, netns string, attached 
 	return errors.Join(failures...)
 }
 
-func (p plumbing) detachOne(ctx context.Context, container, netns string, a runner.Attached) error {
+func (p Plumbing) detachOne(ctx context.Context, container, netns string, a runner.Attached) error {
 	u, err := p.undoOf(a)
 	var unknown *network.NotFoundError
 	if errors.As(err, &unknown) {
@@ -209,7 +201,7 @@ func (p plumbing) detachOne(ctx context.Context, container, netns string, a runn
 }
 
 // Rename implements runner.Networks.
-func (p plumbing) Rename(ctx context.Context, container string, endpoints []runner.Endpoint) error {
+func (p Plumbing) Rename(ctx context.Context, container string, endpoints []runner.Endpoint) error {
 	var failures []error
 	for _, e := range endpoints {
 		failures = append(failures, p.host.Rename(ctx, e.Network, container, e.IfName, e.Names))
@@ -220,7 +212,7 @@ func (p plumbing) Rename(ctx context.Context, container string, endpoints []runn
 // undoOf reads what Attach kept. A monitor that was killed during Attach kept
 // nothing; then the network's list as it is now will do, because our plugins
 // need no more than the names.
-func (p plumbing) undoOf(a runner.Attached) (undo, error) {
+func (p Plumbing) undoOf(a runner.Attached) (undo, error) {
 	var u undo
 	if len(a.Undo) > 0 {
 		if err := json.Unmarshal(a.Undo, &u); err != nil {
@@ -235,7 +227,7 @@ func (p plumbing) undoOf(a runner.Attached) (undo, error) {
 
 // RemoveNetwork takes away what the network's attachments shared: rules and
 // bridge. It fails while there are attachments.
-func (p plumbing) RemoveNetwork(ctx context.Context, n network.Network) error {
+func (p Plumbing) RemoveNetwork(ctx context.Context, n network.Network) error {
 	if n.List == nil {
 		return nil
 	}
@@ -244,4 +236,36 @@ func (p plumbing) RemoveNetwork(ctx context.Context, n network.Network) error {
 		return err
 	}
 	return list.RemoveShared(ctx)
+}
+
+// Check compares an attachment with what Attach has made.
+func (p Plumbing) Check(ctx context.Context, container, netns string, a runner.Attached) error {
+	u, err := p.undoOf(a)
+	if err != nil {
+		return err
+	}
+	list, err := p.host.Parse(u.List)
+	if err != nil {
+		return err
+	}
+	result := new(plugins.Result)
+	if err := json.Unmarshal(u.Result, result); err != nil {
+		return fmt.Errorf("record of the attachment: %w", err)
+	}
+	return list.Check(ctx, plugins.Call{ContainerID: container, Netns: netns, IfName: a.IfName, Capabilities: u.Capabilities}, result)
+}
+
+// withHostIP gives published ports the host address that the network's options
+// name, where -p names none.
+func withHostIP(ports []runner.PortSpec, host netip.Addr) []runner.PortSpec {
+	if !host.IsValid() || host.IsUnspecified() {
+		return ports
+	}
+	out := append([]runner.PortSpec(nil), ports...)
+	for i := range out {
+		if !out[i].HostIP.IsValid() {
+			out[i].HostIP = host
+		}
+	}
+	return out
 }

@@ -1,4 +1,4 @@
-package netctl
+package plumbing
 
 import (
 	"fmt"
