@@ -139,11 +139,11 @@ func newEventObject(e events.Event) eventObject {
 	return o
 }
 
-// eventText is docker's line.
+// eventText is docker's line, and one line whatever the labels are.
 func eventText(e events.Event) string {
 	var attributes []string
 	for _, key := range slices.Sorted(maps.Keys(e.Attributes)) {
 		attributes = append(attributes, key+"="+e.Attributes[key])
 	}
-	return fmt.Sprintf("%s %s %s %s (%s)", e.Time.Format("2006-01-02T15:04:05.000000000Z07:00"), e.Kind, e.Action, e.ID, strings.Join(attributes, ", "))
+	return visibleLine(fmt.Sprintf("%s %s %s %s (%s)", e.Time.Format("2006-01-02T15:04:05.000000000Z07:00"), e.Kind, e.Action, e.ID, strings.Join(attributes, ", ")))
 }

@@ -38,6 +38,11 @@ func show[T any](w io.Writer, l listing, rows []T) error {
 	if body == "" {
 		body = "{{." + strings.Join(l.Columns, "}}\t{{.") + "}}"
 	}
+	cells := make([]T, len(rows))
+	for i, row := range rows {
+		cells[i] = visibleCells(row)
+	}
+	rows = cells
 	// The figures are docker's, so that columns stand where people expect them.
 	table := tabwriter.NewWriter(w, 10, 1, 3, ' ', 0)
 	if !l.NoHeading {
@@ -68,6 +73,17 @@ func showTemplate[T any](w io.Writer, text string, rows []T) error {
 		}
 	}
 	return nil
+}
+
+// visibleCells is a row of what may be shown in a table on a terminal.
+func visibleCells[T any](row T) T {
+	v := reflect.ValueOf(&row).Elem()
+	for i := range v.NumField() {
+		if field := v.Field(i); field.CanSet() && field.Kind() == reflect.String {
+			field.SetString(visibleLine(field.String()))
+		}
+	}
+	return row
 }
 
 // headings is a row that holds the column heads in place of values.

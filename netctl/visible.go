@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -44,6 +45,12 @@ func visible(text []byte) []byte {
 		text = text[size:]
 	}
 	return out.Bytes()
+}
+
+// visibleLine is what stays within its line and cell of a table, without colours:
+// labels and commands are an image's to choose.
+func visibleLine(text string) string {
+	return string(visible([]byte(strings.NewReplacer("\t", " ", "\n", " ", "\r", " ", "\x1b", "^[").Replace(text))))
 }
 
 // needsEscape: control characters but for the tab; and what is no UTF-8, in which

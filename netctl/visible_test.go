@@ -1,6 +1,12 @@
 package netctl
 
-import "testing"
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/netctl/netctl/netctl/runner/events"
+)
 
 // Row 17 of the runner's checklist, what `logs` shows on a terminal.
 func TestVisible(t *testing.T) {
@@ -23,5 +29,25 @@ func TestVisible(t *testing.T) {
 		if got := string(visible([]byte(text))); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
+	}
+}
+
+// What an image says of itself forges no line of a table or of the events.
+func TestHostileText(t *testing.T) {
+	const hostile = "x\x1b[31m\x1b]0;title\a\n2026-01-01 forged\tline\r"
+	const shown = "x^[[31m^[]0;title^G 2026-01-01 forged line "
+	var out bytes.Buffer
+	if err := show(&out, listing{Columns: []string{"ID", "CreatedBy"}}, []historyRow{{ID: "1", CreatedBy: hostile}}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "IMAGE     CREATED BY\n1         " + shown + "\n"; out.String() != want {
+		t.Errorf("table: got\n%q, want\n%q", out.String(), want)
+	}
+	out.Reset()
+	if err := printEvent(&App{Stdout: &out}, "", events.Event{Attributes: map[string]string{"label": hostile}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "label="+shown) {
+		t.Errorf("event: got %q", got)
 	}
 }

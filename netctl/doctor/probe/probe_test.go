@@ -111,3 +111,11 @@ func TestSysctlOfAnInterfaceWithDots(t *testing.T) {
 		t.Errorf("got %q, %v", value, err)
 	}
 }
+
+func TestPrintable(t *testing.T) {
+	for name, want := range map[string]string{"nginx: worker": "nginx: worker", "\x1b[2J\nx": "?[2J?x", "größe": "größe", "\xff": "\ufffd"} {
+		if got := printable(name); got != want {
+			t.Errorf("%q: got %q, want %q", name, got, want)
+		}
+	}
+}

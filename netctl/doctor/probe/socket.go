@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/netctl/netctl/netctl/doctor"
 )
@@ -82,7 +83,17 @@ func (w World) Holder(s doctor.Socket) string {
 		}
 		pid := strings.Split(file, "/")[2]
 		name, _ := os.ReadFile("/proc/" + pid + "/comm")
-		return fmt.Sprintf("%s (pid %s)", strings.TrimSpace(string(name)), pid)
+		return fmt.Sprintf("%s (pid %s)", printable(strings.TrimSpace(string(name))), pid)
 	}
 	return "a process that can't be seen from here"
+}
+
+// printable replaces what a terminal would obey: a process chooses its own name.
+func printable(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, name)
 }

@@ -2,6 +2,7 @@ package lifecycle_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,10 +22,19 @@ import (
 // left below or behind, and nothing is shared with the host.
 func TestMountsOfAContainer(t *testing.T) {
 	h := newHost(t)
-	lines := strings.Split(strings.TrimSpace(h.mustRun(shell("cat /proc/self/mountinfo")).stdout), "\n")
-	roots := 0
+	// On many hosts all mounts are shared; on this one maybe none is.
+	shared := t.TempDir()
+	if err := errors.Join(unix.Mount("tmpfs", shared, "tmpfs", 0, ""), unix.Mount("", shared, "", unix.MS_SHARED, "")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(shared, unix.MNT_DETACH) })
+	cfg := shell("cat /proc/self/mountinfo")
+	cfg.Mounts = []runner.Mount{{Kind: runner.MountBind, Source: shared, Target: "/mnt"}}
+	lines := strings.Split(strings.TrimSpace(h.mustRun(cfg).stdout), "\n")
+	roots, bound := 0, false
 	for _, line := range lines {
 		fields := strings.Fields(line)
+		bound = bound || fields[4] == "/mnt"
 		if fields[4] == "/" {
 			roots++
 			if !strings.Contains(line, " - overlay ") {
@@ -38,8 +48,8 @@ func TestMountsOfAContainer(t *testing.T) {
 			t.Errorf("the runner's own directory is mounted: %s", line)
 		}
 	}
-	if roots != 1 {
-		t.Errorf("%d mounts at /:\n%s", roots, strings.Join(lines, "\n"))
+	if roots != 1 || !bound {
+		t.Errorf("%d mounts at /, the shared one is there: %v:\n%s", roots, bound, strings.Join(lines, "\n"))
 	}
 }
 
