@@ -88,7 +88,7 @@ func TestANetworkMadeOnOneHostIsUsableOnAll(t *testing.T) {
 			_, err := os.Stat(filepath.Join(h.ConfDir(), "blue.conflist"))
 			return len(s.Networks) == 0 && os.IsNotExist(err)
 		})
-		for _, command := range [][]string{{"ip", "link", "show", "netctl-overlay"}, {"nft", "list", "table", "inet", "netctl-overlay"}} {
+		for _, command := range [][]string{{"ip", "link", "show", "netctl-overlay"}, {"nft", "list", "table", "ip", "netctl-overlay"}, {"nft", "list", "table", "ip6", "netctl-overlay"}} {
 			deadline := time.Now().Add(hosts.Patience)
 			for h.NS.Run(command[0], command[1:]...) == nil {
 				if time.Now().After(deadline) {

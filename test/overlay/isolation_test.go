@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/plugins/overlay/control"
 	"github.com/netctl/netctl/test/hosts"
@@ -42,7 +45,7 @@ func TestNetworksAreIsolated(t *testing.T) {
 // theirs. The same packet from a member with a source of its pool arrives, so
 // the other two could.
 func TestForgedPacketsAreDropped(t *testing.T) {
-	w := staticWorld(t, 2)
+	w := staticWorld(t, 3)
 	a, b := w.Hosts[0], w.Hosts[1]
 	target := a.Add("blue")
 	var conn *net.UDPConn
@@ -74,10 +77,16 @@ func TestForgedPacketsAreDropped(t *testing.T) {
 			return err
 		}))
 	}
-	forge(b.NS, member, "genuine")
-	if !arrives("genuine", hosts.Patience) {
-		t.Fatal("the genuine packet does not arrive: the test proves nothing")
+	// A datagram can be lost, so these are sent until one arrives.
+	mustArrive := func(text string, send func()) {
+		for deadline := time.Now().Add(hosts.Patience); time.Now().Before(deadline); {
+			if send(); arrives(text, moment) {
+				return
+			}
+		}
+		t.Fatalf("%s does not arrive: the test proves nothing", text)
 	}
+	mustArrive("genuine", func() { forge(b.NS, member, "genuine") })
 	forge(w.Switch, member, "stranger")
 	if arrives("stranger", moment) {
 		t.Error("a tunnel packet from a stranger was delivered")
@@ -89,6 +98,27 @@ func TestForgedPacketsAreDropped(t *testing.T) {
 	forge(b.NS, netip.MustParseAddr("198.51.100.9"), "foreign source")
 	if arrives("foreign source", moment) {
 		t.Error("a packet with a foreign inner source was delivered")
+	}
+	// A container of this host that speaks for a member, to any of the host's addresses.
+	inside := a.Add("blue")
+	for _, to := range []netip.Addr{a.Addr, netip.MustParseAddr("10.100.1.1")} {
+		must(t, inside.NS.Do(func() error {
+			return sendRaw(datagram(b.Addr, to, 4789, vxlan(1, tunnelMAC(a.Addr), member, target.Addr, "spoken for")))
+		}))
+		if arrives("spoken for", moment) {
+			t.Errorf("a container was heard as a member, at %s", to)
+		}
+	}
+	// A container that sends with another host's source does not get out; with
+	// its own it does.
+	far := b.Add("blue")
+	from := func(source netip.Addr, text string) {
+		must(t, far.NS.Do(func() error { return sendRaw(datagram(source, target.Addr, 9, []byte(text))) }))
+	}
+	mustArrive("own source", func() { from(far.Addr, "own source") })
+	from(netip.MustParseAddr("10.100.3.9"), "source of a third host")
+	if arrives("source of a third host", moment) {
+		t.Error("a packet left its host with a source of another host's pool")
 	}
 	// The wrong group.
 	must(t, b.NS.Do(func() error {
@@ -117,9 +147,25 @@ func vxlan(group uint16, to [6]byte, source, target netip.Addr, text string) []b
 	b := []byte{0x88, 0, byte(group >> 8), byte(group), 0, 0, 1, 0} // flags G and I, group, VNI
 	b = append(b, to[:]...)
 	b = append(b, 2, 0, 0, 0, 0, 9, 0x08, 0x00)
+	return append(b, datagram(source, target, 9, []byte(text))...)
+}
+
+// sendRaw sends an IPv4 packet as it is, whatever its source, as root of a
+// container can.
+func sendRaw(packet []byte) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Sendto(fd, packet, 0, &unix.SockaddrInet4{Addr: [4]byte(packet[16:20])})
+}
+
+// datagram is an IPv4 packet with a UDP datagram from port 9, without checksum.
+func datagram(source, target netip.Addr, port uint16, payload []byte) []byte {
 	ip := make([]byte, 20)
 	ip[0], ip[8], ip[9] = 0x45, 64, 17
-	binary.BigEndian.PutUint16(ip[2:], uint16(28+len(text)))
+	binary.BigEndian.PutUint16(ip[2:], uint16(28+len(payload)))
 	copy(ip[12:], source.AsSlice())
 	copy(ip[16:], target.AsSlice())
 	var sum uint32
@@ -130,8 +176,9 @@ func vxlan(group uint16, to [6]byte, source, target netip.Addr, text string) []b
 		sum = sum>>16 + sum&0xffff
 	}
 	binary.BigEndian.PutUint16(ip[10:], ^uint16(sum))
-	udp := []byte{0, 9, 0, 9, 0, byte(8 + len(text)), 0, 0}
-	return append(append(append(b, ip...), udp...), text...)
+	udp := []byte{0, 9, byte(port >> 8), byte(port), 0, 0, 0, 0}
+	binary.BigEndian.PutUint16(udp[4:], uint16(8+len(payload)))
+	return slices.Concat(ip, udp, payload)
 }
 
 // Row 16: a host that was cut off from the store, and whose pool was reclaimed

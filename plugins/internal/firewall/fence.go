@@ -13,12 +13,14 @@ import (
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
 
-// FenceTable holds the fence of an overlay. It is apart from the table of the
-// attachments' rules, and there whichever mechanism these use: it only drops
-// and marks, and a drop is final whatever other tables say.
+// FenceTable holds the fence of an overlay, one table for each address family:
+// in a table for both, every look at an address would first have to ask for the
+// family. It is apart from the table of the attachments' rules, and there
+// whichever mechanism these use: it only drops and marks, and a drop is final
+// whatever other tables say.
 const FenceTable = "netctl-overlay"
 
-// Sets and maps of the fence, with "4" or "6" appended where they hold addresses.
+// Sets and maps of the fence.
 const (
 	fenceMembers = "members"
 	fenceRanges  = "ranges"
@@ -33,33 +35,52 @@ const (
 
 // ApplyFence makes the fence this one, in one transaction, and tells whether
 // anything had to be written. What it was made from is in the name of a chain,
-// so that to find it unchanged takes one look.
+// so that to find it unchanged takes a look at the chains' names.
 func ApplyFence(f wire.Fence) (written bool, err error) {
 	conn, err := nft.New()
 	if err != nil {
 		return false, fmt.Errorf("nftables: %w", err)
 	}
 	mark := "made-from-" + hash(16, fmt.Sprintf("%+v", f))
-	chains, err := conn.ListChainsOfTableFamily(nft.TableFamilyINet)
-	if err != nil {
-		return false, fmt.Errorf("nftables: list chains: %w", err)
+	if current, err := hasFence(conn, mark); current || err != nil {
+		return false, err
 	}
-	for _, c := range chains {
-		if c.Table.Name == FenceTable && c.Name == mark {
-			return false, nil
-		}
+	deleteFence(conn)
+	for _, v := range families() {
+		w := &fenceWriter{conn: conn, family: v, fence: f,
+			table: conn.AddTable(&nft.Table{Name: FenceTable, Family: v.table()}), sets: map[string]*nft.Set{}}
+		conn.AddChain(&nft.Chain{Table: w.table, Name: mark})
+		w.declare()
+		w.rules()
+		err = errors.Join(err, w.err)
 	}
-	w := &fenceWriter{conn: conn, table: &nft.Table{Name: FenceTable, Family: nft.TableFamilyINet}, sets: map[string]*nft.Set{}}
-	conn.AddTable(w.table) // so that there is one to delete
-	conn.DelTable(w.table)
-	conn.AddTable(w.table)
-	conn.AddChain(&nft.Chain{Table: w.table, Name: mark})
-	w.declare(f)
-	w.rules(f)
-	if err := errors.Join(w.err, conn.Flush()); err != nil {
+	if err := errors.Join(err, conn.Flush()); err != nil {
 		return false, fmt.Errorf("nftables: fence of %s: %w", f.Device, err)
 	}
 	return true, nil
+}
+
+// hasFence tells whether both tables were made from the same.
+func hasFence(conn *nft.Conn, mark string) (bool, error) {
+	for _, v := range families() {
+		chains, err := conn.ListChainsOfTableFamily(v.table())
+		if err != nil {
+			return false, fmt.Errorf("nftables: list chains: %w", err)
+		}
+		if !slices.ContainsFunc(chains, func(c *nft.Chain) bool { return c.Table.Name == FenceTable && c.Name == mark }) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// deleteFence deletes the tables, and the one for both families that earlier
+// versions made. Each is added first, so that there is one to delete.
+func deleteFence(conn *nft.Conn) {
+	for _, kind := range []nft.TableFamily{nft.TableFamilyINet, ipv4.table(), ipv6.table()} {
+		table := conn.AddTable(&nft.Table{Name: FenceTable, Family: kind})
+		conn.DelTable(table)
+	}
 }
 
 // RemoveFence takes the fence away; none is no error.
@@ -68,45 +89,50 @@ func RemoveFence() error {
 	if err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
-	table := &nft.Table{Name: FenceTable, Family: nft.TableFamilyINet}
-	if _, err := conn.ListTableOfFamily(FenceTable, nft.TableFamilyINet); err != nil {
-		return nil // the kernel's answer for one that is not there differs by version
-	}
-	conn.DelTable(table)
+	deleteFence(conn)
 	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("nftables: remove table %s: %w", FenceTable, err)
+		return fmt.Errorf("nftables: remove tables %s: %w", FenceTable, err)
 	}
 	return nil
 }
 
+// fenceWriter collects the fence of one family.
 type fenceWriter struct {
-	conn  *nft.Conn
-	table *nft.Table
-	sets  map[string]*nft.Set
-	err   error
+	conn   *nft.Conn
+	family family
+	fence  wire.Fence
+	table  *nft.Table
+	sets   map[string]*nft.Set
+	err    error
 }
 
 // declare makes the sets with their elements.
-func (w *fenceWriter) declare(f wire.Fence) {
-	for _, v := range []family{ipv4, ipv6} {
-		address := map[family]nft.SetDatatype{ipv4: nft.TypeIPAddr, ipv6: nft.TypeIP6Addr}[v]
-		w.set(&nft.Set{Name: fenceMembers + v.digit(), KeyType: address}, addressElements(v, f.Members))
-		w.set(&nft.Set{Name: fenceRanges + v.digit(), KeyType: address, Interval: true}, intervals(v, ungrouped(f.Ranges), false))
-		w.set(&nft.Set{Name: fenceOwn + v.digit(), KeyType: address, Interval: true}, intervals(v, f.Own, false))
-		w.set(&nft.Set{Name: fencePeers + v.digit(), KeyType: address, Interval: true}, intervals(v, ungrouped(pools(f.Peers)), false))
-		if f.Direct != "" {
-			w.set(&nft.Set{Name: fenceGroups + v.digit(), KeyType: address, DataType: nft.TypeMark, IsMap: true, Interval: true}, intervals(v, f.Peers, true))
-		}
-		var hosts []nft.SetElement
-		for _, n := range f.Networks {
-			for _, e := range addressElements(v, n.Host) {
-				hosts = append(hosts, nft.SetElement{Key: e.Key, Val: groupMark(n.Group)})
-			}
-		}
-		w.set(&nft.Set{Name: fenceHosts + v.digit(), KeyType: address, DataType: nft.TypeMark, IsMap: true}, hosts)
+func (w *fenceWriter) declare() {
+	v, f := w.family, w.fence
+	address := map[family]nft.SetDatatype{ipv4: nft.TypeIPAddr, ipv6: nft.TypeIP6Addr}[v]
+	members := addressElements(v, f.Members)
+	// A size lets the kernel choose its quickest kind of set; 0 would be any.
+	w.set(&nft.Set{Name: fenceMembers, KeyType: address, Constant: true, Size: uint32(max(len(members), 1))}, members)
+	w.set(&nft.Set{Name: fenceRanges, KeyType: address, Interval: true}, intervals(v, ungrouped(f.Ranges), false))
+	w.set(&nft.Set{Name: fenceOwn, KeyType: address, Interval: true}, intervals(v, f.Own, false))
+	w.set(&nft.Set{Name: fencePeers, KeyType: address, Interval: true}, intervals(v, ungrouped(pools(f.Peers)), false))
+	if f.Direct != "" {
+		w.set(&nft.Set{Name: fenceGroups, KeyType: address, DataType: nft.TypeMark, IsMap: true, Interval: true}, intervals(v, f.Peers, true))
 	}
-	var bridges, leaving, admit []nft.SetElement
+	var hosts []nft.SetElement
 	for _, n := range f.Networks {
+		for _, e := range addressElements(v, n.Host) {
+			hosts = append(hosts, nft.SetElement{Key: e.Key, Val: groupMark(n.Group)})
+		}
+	}
+	w.set(&nft.Set{Name: fenceHosts, KeyType: address, DataType: nft.TypeMark, IsMap: true}, hosts)
+	w.declareNetworks()
+}
+
+// declareNetworks makes the sets by bridge and group.
+func (w *fenceWriter) declareNetworks() {
+	var bridges, leaving, admit []nft.SetElement
+	for _, n := range w.fence.Networks {
 		bridges = append(bridges, nft.SetElement{Key: deviceKey(n.Bridge)})
 		leaving = append(leaving, nft.SetElement{Key: deviceKey(n.Bridge), Val: groupMark(n.Group)})
 		for _, group := range n.Admits {
@@ -125,13 +151,6 @@ func (w *fenceWriter) set(s *nft.Set, elements []nft.SetElement) {
 	for part := range slices.Chunk(elements, chunk) {
 		w.err = errors.Join(w.err, w.conn.SetAddElements(s, part))
 	}
-}
-
-func (f family) digit() string {
-	if f == ipv4 {
-		return "4"
-	}
-	return "6"
 }
 
 func groupMark(group uint16) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(group)) }

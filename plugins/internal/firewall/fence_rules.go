@@ -2,7 +2,7 @@ package firewall
 
 import (
 	"encoding/binary"
-	"net/netip"
+	"slices"
 
 	nft "github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -11,110 +11,165 @@ import (
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
 
-// The rules of a fence, with the text of nft(8) beside each. Every packet of the
-// overlay passes them six times on its way, so they are in the order in which a
-// usual packet leaves earliest.
-func (w *fenceWriter) rules(f wire.Fence) {
-	w.arriving(f)
-	w.forwarded(f)
-	w.incoming(f)
-	w.outgoing(f)
+// few is up to how many networks or pools are compared one by one; more are
+// looked up. A comparison takes a third of a look-up's time.
+const few = 4
+
+// The rules of a fence, with the text of nft(8) beside some. Every packet of the
+// overlay passes them seven times on its way, and each expression and each chain
+// that is entered counts (docs/overlay.md, "What it costs"). So usual packets
+// meet no chain but the hook's, leave it early, and the tunnel is known by its
+// number, which is compared in half a name's time. The rules that drop know it
+// by its name: when the device is made anew and has another number, nothing
+// passes until the rules are, too.
+func (w *fenceWriter) rules() {
+	w.arriving()
+	w.forwarded()
+	w.incoming()
+	w.outgoing()
 }
 
 // arriving looks at the source of every packet, before anything else is done
-// with it: it must be one that can come this way.
-func (w *fenceWriter) arriving(f wire.Fence) {
+// with it: it must be one that can come this way. Not later, although the hooks
+// for forwarded and incoming packets would see the same source: the kernel
+// answers some packets (ICMP) before.
+func (w *fenceWriter) arriving() {
 	raw := w.hook("prerouting", nft.ChainHookPrerouting, *nft.ChainPriorityRaw)
-	tunnel := w.chain("from-tunnel")
-	w.add(raw, iif(f.Device), goesTo(tunnel))
-	w.add(raw, w.outer(f, destination), untracked(), accepts())
-	w.add(raw, w.iifIn(fenceBridges), accepts())
+	if match := w.outer(w.destination()); match != nil {
+		// udp dport PORT ip daddr LOCAL iif UNDERLAY notrack accept
+		w.add(raw, match, number(expr.MetaKeyIIF, w.fence.Underlay), untracked(), accepts()) // on to incoming
+	}
+	// A container is not to speak for a member: members are heard by links
+	// that lead to them (RFC 3704, strict).
+	// meta l4proto udp ip saddr @members fib saddr . iif oif missing drop
+	w.add(raw, protocol(unix.IPPROTO_UDP), w.source(), w.in(fenceMembers), leadsNowhere(), drops())
+	w.add(raw, number(expr.MetaKeyIIF, w.fence.Tunnel), w.source(), w.in(fencePeers), accepts())
+	w.fromBridges(raw, accepts())
+	w.add(raw, iif(w.fence.Device), drops())
 	w.add(raw, iif("lo"), accepts())
-	for _, v := range []family{ipv4, ipv6} {
-		w.add(tunnel, source(v), w.in(fencePeers+v.digit()), accepts()) // ip saddr @peers accept
-		if f.Direct != "" {
-			// iifname UNDERLAY meta mark set ip saddr map @groups: breaks off where
-			// there is no such pool.
-			w.add(raw, iif(f.Direct), source(v), w.toMark(fenceGroups+v.digit()), accepts())
-		}
-		// ip saddr @ranges drop
-		w.add(raw, source(v), w.in(fenceRanges+v.digit()), drops())
+	if w.fence.Direct != "" {
+		// iifname UNDERLAY meta mark set ip saddr map @groups: breaks off where
+		// there is no such pool.
+		w.add(raw, iif(w.fence.Direct), w.source(), w.toMark(fenceGroups), accepts())
 	}
-	w.add(tunnel, drops())
+	w.add(raw, w.source(), w.in(fenceRanges), drops())
 }
 
-// outer matches the tunnel's own packets by this host's end. Nobody translates
-// them, so connection tracking would only cost.
-func (w *fenceWriter) outer(f wire.Fence, end func(family) []expr.Any) []expr.Any {
-	match := portOf(unix.IPPROTO_UDP, f.Port)
-	if !f.Local.IsValid() {
+func (w *fenceWriter) fromBridges(c *nft.Chain, verdict []expr.Any) {
+	if len(w.fence.Networks) > few {
+		w.add(c, w.iifIn(fenceBridges), verdict)
+		return
+	}
+	for _, n := range w.fence.Networks {
+		w.add(c, iif(n.Bridge), verdict)
+	}
+}
+
+// outer matches the tunnel's own packets by this host's end; nil where they are
+// of the other family. Nobody translates them, so connection tracking would
+// only cost.
+func (w *fenceWriter) outer(end []expr.Any) []expr.Any {
+	match := portOf(unix.IPPROTO_UDP, w.fence.Port)
+	switch local := w.fence.Local; {
+	case !local.IsValid():
 		return match
+	case !w.family.has(local):
+		return nil
+	default:
+		return slices.Concat(match, end, []expr.Any{equal(false, local.AsSlice())})
 	}
-	match = append(match, end(familyOf(f.Local))...)
-	return append(match, equal(false, f.Local.AsSlice()))
-}
-
-func familyOf(a netip.Addr) family {
-	if a.Is4() {
-		return ipv4
-	}
-	return ipv6
 }
 
 // forwarded guards the source of what leaves, marks it with its network's
 // group, and lets in what the network admits. The mark is the group in the
 // tunnel's header: the kernel copies it on both ends.
-func (w *fenceWriter) forwarded(f wire.Fence) {
+func (w *fenceWriter) forwarded() {
 	forward := w.hook("forward", nft.ChainHookForward, *nft.ChainPriorityFilter-1)
-	out, in := w.chain("leaving"), w.chain("entering")
-	w.add(forward, iif(f.Device), goesTo(in))
-	w.add(forward, oif(f.Device), goesTo(out))
-	if f.Direct != "" {
-		for _, v := range []family{ipv4, ipv6} {
-			w.add(forward, destination(v), w.in(fencePeers+v.digit()), w.iifIn(fenceBridges), source(v), w.notIn(fenceOwn+v.digit()), drops())
-			w.add(forward, iif(f.Direct), source(v), w.in(fencePeers+v.digit()), goesTo(in))
+	w.leaving(forward)
+	w.entering(forward, number(expr.MetaKeyIIF, w.fence.Tunnel))
+	if direct := w.fence.Direct; direct != "" {
+		w.add(forward, w.destination(), w.in(fencePeers), w.iifIn(fenceBridges), w.source(), w.notIn(fenceOwn), drops())
+		chain := w.chain("direct")
+		w.add(forward, iif(direct), w.source(), w.in(fencePeers), goesTo(chain))
+		w.entering(chain, nil)
+		w.add(chain, drops())
+	}
+	w.add(forward, oif(w.fence.Device), drops()) // neither a pool of ours, nor its network's bridge
+	w.add(forward, iif(w.fence.Device), drops()) // not admitted
+}
+
+// leaving marks packets to the tunnel that have a source of ours and come by its
+// network's bridge.
+func (w *fenceWriter) leaving(forward *nft.Chain) {
+	tunnel := number(expr.MetaKeyOIF, w.fence.Tunnel)
+	var own []wire.Grouped
+	for _, g := range w.fence.Own {
+		if w.family.has(g.Pool.Addr()) {
+			own = append(own, g)
 		}
 	}
-	for _, v := range []family{ipv4, ipv6} {
-		// ip saddr @own meta mark set iifname map @leaving accept
-		w.add(out, source(v), w.in(fenceOwn+v.digit()), meta(expr.MetaKeyIIFNAME, 0), w.toMark(fenceLeaving), accepts())
+	if len(own) > few {
+		// oif TUNNEL ip saddr @own meta mark set iifname map @leaving accept
+		w.add(forward, tunnel, w.source(), w.in(fenceOwn), meta(expr.MetaKeyIIFNAME, 0), w.toMark(fenceLeaving), accepts())
+		return
 	}
-	w.add(out, drops()) // neither a pool of ours, nor a network's bridge
-	// meta mark . oifname != @admit drop
-	w.add(in, meta(expr.MetaKeyMARK, 0), meta(expr.MetaKeyOIFNAME, 1), w.notIn(fenceAdmit), drops())
-	w.add(in, marks(0)) // other programs have marks of their own
+	for _, g := range own {
+		for _, n := range w.fence.Networks {
+			if n.Group == g.Group {
+				// oif TUNNEL ip saddr POOL iifname BRIDGE meta mark set GROUP accept
+				w.add(forward, tunnel, addressExprs(w.family, within(g.Pool), w.family.sourceOffset()), iif(n.Bridge), marks(uint32(n.Group)), accepts())
+			}
+		}
+	}
+}
+
+// entering accepts what has matched, and goes to a bridge that admits its group.
+func (w *fenceWriter) entering(c *nft.Chain, match []expr.Any) {
+	admitted := 0
+	for _, n := range w.fence.Networks {
+		admitted += len(n.Admits)
+	}
+	if admitted > few {
+		// meta mark . oifname @admit meta mark set 0 accept
+		w.add(c, match, meta(expr.MetaKeyMARK, 0), meta(expr.MetaKeyOIFNAME, 1), w.in(fenceAdmit), noMark(), accepts())
+		return
+	}
+	for _, n := range w.fence.Networks {
+		for _, group := range n.Admits {
+			// meta mark GROUP oifname BRIDGE meta mark set 0 accept
+			w.add(c, match, number(expr.MetaKeyMARK, uint32(group)), oif(n.Bridge), noMark(), accepts())
+		}
+	}
 }
 
 // incoming hears tunnel packets, probes and names only from members.
-func (w *fenceWriter) incoming(f wire.Fence) {
+func (w *fenceWriter) incoming() {
 	input := w.hook("input", nft.ChainHookInput, *nft.ChainPriorityFilter-1)
-	for _, port := range []uint16{f.Port, f.Port + 1} {
-		for _, v := range []family{ipv4, ipv6} {
-			if len(v.addrs(f.Members)) > 0 {
-				// udp dport PORT ip saddr @members accept
-				w.add(input, portOf(unix.IPPROTO_UDP, port), source(v), w.in(fenceMembers+v.digit()), accepts())
-			}
+	port := w.fence.Port
+	for _, port := range []uint16{port, port + 1} {
+		if len(w.family.addrs(w.fence.Members)) > 0 {
+			// udp dport PORT ip saddr @members accept
+			w.add(input, portOf(unix.IPPROTO_UDP, port), w.source(), w.in(fenceMembers), accepts())
 		}
 		w.add(input, portOf(unix.IPPROTO_UDP, port), drops())
 	}
-	for _, v := range []family{ipv4, ipv6} { // where hosts exchange names (tcp)
-		w.add(input, portOf(unix.IPPROTO_TCP, f.Port+1), destination(v), w.in(fenceMembers+v.digit()), source(v), w.notIn(fenceMembers+v.digit()), drops())
-	}
-	w.add(input, iif(f.Device), marks(0))
+	// where hosts exchange names (tcp)
+	w.add(input, portOf(unix.IPPROTO_TCP, port+1), w.destination(), w.in(fenceMembers), w.source(), w.notIn(fenceMembers), drops())
+	w.add(input, iif(w.fence.Device), noMark())
 }
 
 // outgoing keeps the mark of the inner packet from having a meaning for the
 // outer one (kubernetes#92035: a second masquerade), and guards what the host
 // itself sends into the overlay.
-func (w *fenceWriter) outgoing(f wire.Fence) {
+func (w *fenceWriter) outgoing() {
 	output := w.hook("output", nft.ChainHookOutput, *nft.ChainPriorityRaw)
 	host := w.chain("from-host")
-	w.add(output, w.outer(f, source), untracked(), marks(0), accepts())
-	w.add(output, oif(f.Device), goesTo(host))
-	for _, v := range []family{ipv4, ipv6} {
-		w.add(host, source(v), w.notIn(fenceOwn+v.digit()), drops())
-		w.add(host, source(v), w.toMark(fenceHosts+v.digit()), accepts())
+	if match := w.outer(w.source()); match != nil {
+		w.add(output, match, untracked(), noMark(), accepts())
 	}
+	w.add(output, oif(w.fence.Device), goesTo(host))
+	w.add(host, w.source(), w.notIn(fenceOwn), drops())
+	w.add(host, w.source(), w.toMark(fenceHosts), accepts())
 }
 
 func (w *fenceWriter) hook(name string, at *nft.ChainHook, priority nft.ChainPriority) *nft.Chain {
@@ -145,18 +200,19 @@ func (w *fenceWriter) iifIn(set string) []expr.Any {
 	return append(meta(expr.MetaKeyIIFNAME, 0), w.in(set)...)
 }
 
-// source loads the source address, of packets of the family only.
-func source(f family) []expr.Any { return addressOf(f, f.sourceOffset()) }
+func (w *fenceWriter) source() []expr.Any { return w.address(w.family.sourceOffset()) }
 
-func destination(f family) []expr.Any { return addressOf(f, f.sourceOffset()+f.size()) }
+func (w *fenceWriter) destination() []expr.Any {
+	return w.address(w.family.sourceOffset() + w.family.size())
+}
 
-func addressOf(f family, offset uint32) []expr.Any {
-	protocol := byte(unix.NFPROTO_IPV4)
-	if f == ipv6 {
-		protocol = unix.NFPROTO_IPV6
-	}
-	return append(meta(expr.MetaKeyNFPROTO, 0), equal(false, []byte{protocol}),
-		&expr.Payload{DestRegister: register(0), Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: f.size()})
+func (w *fenceWriter) address(offset uint32) []expr.Any {
+	return []expr.Any{&expr.Payload{DestRegister: register(0), Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: w.family.size()}}
+}
+
+// number matches a key that the kernel compares as a number.
+func number(key expr.MetaKey, value uint32) []expr.Any {
+	return append(meta(key, 0), equal(false, binary.NativeEndian.AppendUint32(nil, value)))
 }
 
 func (w *fenceWriter) in(set string) []expr.Any {
@@ -175,6 +231,9 @@ func (w *fenceWriter) toMark(set string) []expr.Any {
 	}
 }
 
+// noMark: other programs have marks of their own.
+func noMark() []expr.Any { return marks(0) }
+
 func marks(value uint32) []expr.Any {
 	return []expr.Any{
 		&expr.Immediate{Register: register(0), Data: binary.NativeEndian.AppendUint32(nil, value)},
@@ -183,9 +242,21 @@ func marks(value uint32) []expr.Any {
 }
 
 // portOf matches the destination port of a transport protocol.
-func portOf(protocol byte, port uint16) []expr.Any {
-	return append(meta(expr.MetaKeyL4PROTO, 0), equal(false, []byte{protocol}),
-		portToRegister(0), equal(false, binary.BigEndian.AppendUint16(nil, port)))
+func portOf(number byte, port uint16) []expr.Any {
+	return append(protocol(number), portToRegister(0), equal(false, binary.BigEndian.AppendUint16(nil, port)))
+}
+
+func protocol(number byte) []expr.Any {
+	return append(meta(expr.MetaKeyL4PROTO, 0), equal(false, []byte{number}))
+}
+
+// leadsNowhere matches a source that no route leads to by the link that the
+// packet came by.
+func leadsNowhere() []expr.Any {
+	return []expr.Any{
+		&expr.Fib{Register: register(0), FlagSADDR: true, FlagIIF: true, FlagPRESENT: true, ResultOIF: true},
+		equal(false, make([]byte, 4)),
+	}
 }
 
 // accepts ends this table's say in this hook, no more.

@@ -47,7 +47,11 @@ type element struct {
 	key, until []byte // until is the inclusive end of an interval
 	value      []byte
 	chain      string // the value, in a verdict map
-	comment    string
+	// pass accepts at once what would be accepted in the chain, which is there
+	// to say whose rule it is: a chain that is entered costs as much as ten
+	// comparisons.
+	pass    bool
+	comment string
 }
 
 // nftWanted translates r. It differs from iptables where nftables can look up:
@@ -154,15 +158,13 @@ func (w *nftWant) addDispatched(p placed) {
 		if p.chain == chainGuard {
 			name = "guard-" + name
 		}
-		w.addDispatch(d.chain.name, device.name, name+device.name, p.comment)
-		w.add(name+device.name, p.rule)
+		to := name + device.name
+		w.chains = append(w.chains, to)
+		w.elements = append(w.elements, element{set: d.chain.name, key: deviceKey(device.name), chain: to, comment: p.comment,
+			pass: p.rule == trunkRule(p.in, p.out, p.comment)})
+		w.add(to, p.rule)
 		return
 	}
-}
-
-func (w *nftWant) addDispatch(set, device, chain, comment string) {
-	w.chains = append(w.chains, chain)
-	w.elements = append(w.elements, element{set: set, key: deviceKey(device), chain: chain, comment: comment})
 }
 
 // add places a rule, in as many as nftables needs for it. A jump from a hook

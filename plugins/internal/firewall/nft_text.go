@@ -124,7 +124,11 @@ func nftElement(f family, e element) string {
 	case nftAttachments:
 		return fmt.Sprintf("%s comment %q", deviceText(e.key), e.comment)
 	case nftGuardIngress, nftGuardEgress, nftIngress, nftEgress:
-		return fmt.Sprintf("%s comment %q : jump %s", deviceText(e.key), e.comment, e.chain)
+		verdict := "jump " + e.chain
+		if e.pass {
+			verdict = "accept"
+		}
+		return fmt.Sprintf("%s comment %q : %s", deviceText(e.key), e.comment, verdict)
 	case nftRanges:
 		first, last := f.keyText(e.key), f.keyText(e.until)
 		for i := range first {

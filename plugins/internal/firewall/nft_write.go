@@ -137,7 +137,10 @@ func (w *nftWriter) elements(all []element, send func(*nft.Set, []nft.SetElement
 
 func (e element) nft() nft.SetElement {
 	n := nft.SetElement{Key: e.key, KeyEnd: e.until, Val: e.value, Comment: e.comment}
-	if e.chain != "" {
+	switch {
+	case e.pass:
+		n.VerdictData = &expr.Verdict{Kind: expr.VerdictAccept}
+	case e.chain != "":
 		n.VerdictData = &expr.Verdict{Kind: expr.VerdictJump, Chain: e.chain}
 	}
 	return n

@@ -32,8 +32,13 @@ func trunk(p wire.NetworkPolicy) []placed {
 	if p.Trunk == "" || !p.Forward && !p.Internal {
 		return nil
 	}
-	pass := verdict{action: accept}
-	return chainGuard.holds(rule{ahead: true, out: device{name: p.Trunk}, do: pass}, rule{ahead: true, in: device{name: p.Trunk}, do: pass})
+	device, none := device{name: p.Trunk}, device{}
+	return chainGuard.holds(trunkRule(none, device, ""), trunkRule(device, none, ""))
+}
+
+// trunkRule accepts by the device alone.
+func trunkRule(in, out device, comment string) rule {
+	return rule{ahead: true, in: in, out: out, do: verdict{action: accept}, comment: comment}
 }
 
 // guardIngress is about packets to the network's members.

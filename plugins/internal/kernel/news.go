@@ -155,19 +155,15 @@ func (c *Container) LowerMTU(name string, mtu int) error {
 	return nil
 }
 
-// PrepareOverlay has the host route between its bridges and the tunnel. A
-// packet that claims another source than the tunnel leads to is dropped by the
-// kernel too (strict reverse path, RFC 3704), unless some peers are reached
-// without it.
+// PrepareOverlay has the host route between its bridges and the tunnel. The
+// kernel's own look at sources (rp_filter) is switched off for the tunnel, where
+// distributions switch it on: the fence looks at them, earlier, and looking for a
+// route to every source takes one per cent of a request and its answer.
 //
 // IPv6 forwarding makes a host deaf to router advertisements, so it is switched
 // on only where a network has IPv6 pools.
-func (h *Host) PrepareOverlay(tunnel string, direct, has6 bool) error {
-	path := wire.Sysctl{Path: "net/ipv4/conf/" + tunnel + "/rp_filter", Value: "1", Optional: true}
-	if direct {
-		path.Value = "2"
-	}
-	sysctls := []wire.Sysctl{{Path: "net/ipv4/ip_forward", Value: "1"}, path}
+func (h *Host) PrepareOverlay(tunnel string, has6 bool) error {
+	sysctls := []wire.Sysctl{{Path: "net/ipv4/ip_forward", Value: "1"}, {Path: "net/ipv4/conf/" + tunnel + "/rp_filter", Value: "0", Optional: true}}
 	if has6 {
 		sysctls = append(sysctls, wire.Sysctl{Path: "net/ipv6/conf/all/forwarding", Value: "1"})
 	}

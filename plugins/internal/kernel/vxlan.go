@@ -74,6 +74,15 @@ func (h *Host) findVxlan(name string) (*netlink.Vxlan, error) {
 	return vxlan, nil
 }
 
+// TunnelLinks are the numbers of the tunnel's device and of its underlay's.
+func (h *Host) TunnelLinks(name string) (tunnel, underlay uint32, err error) {
+	link, err := h.findVxlan(name)
+	if err != nil {
+		return 0, 0, err
+	}
+	return uint32(link.Index), uint32(link.VtepDevIndex), nil
+}
+
 func sameKind(have *netlink.Vxlan, want wire.Vxlan) bool {
 	return have.VxlanId == int(want.VNI) && have.Port == int(want.Port) && have.GBP && !have.Learning && !have.FlowBased &&
 		(have.SrcAddr.To4() != nil) == want.Local.Is4()

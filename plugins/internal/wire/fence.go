@@ -7,7 +7,10 @@ import "net/netip"
 // can have, and traffic between networks that are kept apart.
 type Fence struct {
 	Device string // the tunnel
-	Port   uint16 // UDP, of the tunnel; the next one is the probes'
+	// Tunnel and Underlay are the numbers that the kernel has given the device
+	// and the link that its packets come by: they are compared faster than names.
+	Tunnel, Underlay uint32
+	Port             uint16 // UDP, of the tunnel; the next one is the probes'
 	// Local is this host's tunnel address.
 	Local netip.Addr
 	// Members are the tunnel addresses of this cluster, this host's own too:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/netctl/netctl/plugins/internal/firewall"
 	"github.com/netctl/netctl/plugins/internal/kernel"
+	"github.com/netctl/netctl/plugins/internal/wire"
 	"github.com/netctl/netctl/plugins/overlay/agent/plan"
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
 	"github.com/netctl/netctl/plugins/overlay/handover"
@@ -129,7 +130,15 @@ func (a *Agent) reconcile(failing map[string]*retry) (writes int, err error) {
 	if err != nil {
 		return writes, err
 	}
-	if err := a.host.PrepareOverlay(handover.Device, a.cfg.Direct, has6(in.View)); err != nil {
+	if err := a.host.PrepareOverlay(handover.Device, has6(in.View)); err != nil {
+		return writes, err
+	}
+	// Before anything leads into a tunnel that may be new, the fence knows it.
+	fenced, err := a.applyFence(p.Fence)
+	if fenced {
+		writes++
+	}
+	if err != nil {
 		return writes, err
 	}
 	report, err := a.host.ApplyMesh(p.Mesh, kernel.MeshOptions{Keep: keep, Skip: func(object string) bool {
@@ -142,19 +151,15 @@ func (a *Agent) reconcile(failing map[string]*retry) (writes int, err error) {
 	if err != nil {
 		return writes, err
 	}
-	fenced, err := a.applyFence(p)
-	if fenced {
-		writes++
-	}
-	if err != nil {
-		return writes, err
-	}
 	return writes, errors.Join(a.handOver(p, keep), failuresOf(report))
 }
 
-// applyFence is skipped while little is known: a fence from an old snapshot
-// might keep a member out that has come since. One that is there stays.
-func (a *Agent) applyFence(p plan.Plan) (bool, error) { return firewall.ApplyFence(p.Fence) }
+func (a *Agent) applyFence(f wire.Fence) (written bool, err error) {
+	if f.Tunnel, f.Underlay, err = a.host.TunnelLinks(f.Device); err != nil {
+		return false, fmt.Errorf("fence: %w", err)
+	}
+	return firewall.ApplyFence(f)
+}
 
 // input collects what a plan depends on. It is not ok while there is no view,
 // or no tunnel address.
