@@ -150,7 +150,7 @@ func (r Rules) known() bool { return len(r.Publish) > 0 || !r.Network.IsZero() }
 func (r Rules) families() []family {
 	var in []family
 	for _, f := range families() {
-		if !r.known() || len(wanted(f, r)) > 0 {
+		if !r.known() || r.concern(f) {
 			in = append(in, f)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 
 	nft "github.com/google/nftables"
 	"github.com/mdlayher/netlink"
@@ -75,7 +74,7 @@ func (s *nftSession) remove(r Rules, last bool) error {
 	}
 	if r.known() && r.simple() {
 		err := s.change(r.families(), func(f family) error {
-			own := nftWanted(f, r).own()
+			own := nftOwn(f, r)
 			if !last {
 				return s.write(f).deleteElements(own)
 			}
@@ -190,30 +189,23 @@ func (s *nftSession) change(in []family, collect func(family) error) error {
 
 // apply adds the attachment's elements where the rest is in place.
 func (s *nftSession) apply(f family, r Rules) error {
-	want := nftWanted(f, r)
-	current, err := s.read(f).hasChains(append(want.markers, nftChain(chainPublish)))
+	current, err := s.read(f).hasChains(append(nftMarkers(f, r), nftChain(chainPublish)))
 	if err != nil {
 		return err
 	}
+	own := nftOwn(f, r)
 	applied := false
-	for _, e := range want.elements {
-		if e.set == nftAttachments && err == nil {
-			_, applied, err = s.read(f).value(e.set, e.key)
-		}
+	if len(own) > 0 {
+		_, applied, err = s.read(f).value(own[0].set, own[0].key)
 	}
 	switch {
 	case err != nil:
 		return err
 	case current && !applied && r.simple():
-		return s.write(f).addElements(want.own())
+		return s.write(f).addElements(own)
 	default:
-		return s.rewrite(f, want, r.replaces, applied)
+		return s.rewrite(f, nftWanted(f, r), r.replaces, applied)
 	}
-}
-
-// own are the elements of the attachment itself.
-func (w nftWant) own() []element {
-	return slices.DeleteFunc(slices.Clone(w.elements), func(e element) bool { return e.chain != "" })
 }
 
 // merge joins what several attachments want.

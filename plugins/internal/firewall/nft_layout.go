@@ -34,9 +34,6 @@ type nftWant struct {
 	chains   []string
 	rules    []placed
 	elements []element
-	// markers are the chains whose presence says that the network's rules
-	// are there, under this very policy.
-	markers []string
 	// without are elements known to be there that must go.
 	without []element
 }
@@ -66,14 +63,11 @@ func nftWanted(f family, r Rules) nftWant {
 		w.addNetwork(network, nftMarker(r.Network))
 	}
 	for _, rules := range publishedSubnets(f, r) {
-		w.addNetwork(rules, nftChain(rules[len(rules)-1].chain))
+		w.addNetwork(rules, subnetMarker(rules))
 	}
-	if len(published) > 0 {
-		w.elements = append(w.elements, nftReceipt(r.Attachment))
-	}
+	w.elements = append(w.elements, nftOwn(f, r)...)
 	for _, p := range published {
 		if !conditional(p) {
-			w.elements = append(w.elements, mappingElements(f, r.Attachment, p)...)
 			continue
 		}
 		for _, rule := range conditionalRules(r.Attachment, p) {
@@ -81,6 +75,39 @@ func nftWanted(f family, r Rules) nftWant {
 		}
 	}
 	return w
+}
+
+// nftMarkers are the chains whose presence says that the rules are there which
+// the attachment's network asks for, under this very policy. They are named
+// without the rules being made, which takes longer than the usual ADD has
+// use for.
+func nftMarkers(f family, r Rules) []string {
+	var markers []string
+	if f.concerns(r.Network) {
+		markers = append(markers, nftMarker(r.Network))
+	}
+	for _, rules := range publishedSubnets(f, r) {
+		markers = append(markers, subnetMarker(rules))
+	}
+	return markers
+}
+
+// subnetMarker is the chain of the rules of a published subnet.
+func subnetMarker(rules []placed) string { return nftChain(rules[len(rules)-1].chain) }
+
+// nftOwn are the elements of the attachment itself, its receipt first.
+func nftOwn(f family, r Rules) []element {
+	published := f.publish(r.Publish)
+	if len(published) == 0 {
+		return nil
+	}
+	own := []element{nftReceipt(r.Attachment)}
+	for _, p := range published {
+		if !conditional(p) {
+			own = append(own, mappingElements(f, r.Attachment, p)...)
+		}
+	}
+	return own
 }
 
 // nftBase is what all networks of the host share.
@@ -123,7 +150,6 @@ func dispatches(c chain) []verdict {
 // rule with its owner's comment. The chain of the masquerade rules is the
 // marker.
 func (w *nftWant) addNetwork(all []placed, marker string) {
-	w.markers = append(w.markers, marker)
 	masq := chain{}
 	for _, p := range all {
 		switch {
