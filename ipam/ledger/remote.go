@@ -1,10 +1,11 @@
 package ledger
 
 import (
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
+
+	"github.com/netctl/netctl/quickjson"
 )
 
 // remotePart marks the keys of other hosts' containers, in front of the host's
@@ -50,7 +51,7 @@ func (t *Tx) SetRemotes(network string, want []Record) (changed bool, err error)
 		if found && reflect.DeepEqual(old, r) {
 			continue
 		}
-		data, err := json.Marshal(r)
+		data, err := quickjson.Marshal(r)
 		if err != nil {
 			return changed, fmt.Errorf("ledger: encode %s: %w", r.Key, err)
 		}

@@ -2,12 +2,13 @@ package ledger
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"strings"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/netctl/netctl/quickjson"
 )
 
 // The buckets; see the package comment for what they hold.
@@ -144,7 +145,7 @@ func (t *Tx) Put(r Record) error {
 			return err
 		}
 	}
-	data, err := json.Marshal(r)
+	data, err := quickjson.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("ledger: encode %s: %w", r.Key, err)
 	}
@@ -253,7 +254,7 @@ func parseKey(b []byte) Key {
 
 func decode(data []byte) (Record, error) {
 	var r Record
-	if err := json.Unmarshal(data, &r); err != nil {
+	if err := quickjson.Unmarshal(data, &r); err != nil {
 		return Record{}, fmt.Errorf("ledger: decode record: %w", err)
 	}
 	return r, nil

@@ -38,10 +38,13 @@ plugins/overlay/agent       < plugins/overlay, plugins/internal, ipam, dnsd/clie
 
 # Values without mechanism: whoever imports them pulls in nothing.
 plugins/internal/wire < -
-plugins/internal/cni  < -
+plugins/internal/cni  < quickjson
 ipam/hostlocal        < ipam/flock
-ipam/ledger           < ipam
+ipam/ledger           < ipam, quickjson
 ipam                  < -
+
+# encoding/json for programs that live for milliseconds.
+quickjson < -
 
 # The two mechanisms know the vocabulary and nothing of each other.
 plugins/internal/kernel   < plugins/internal/wire

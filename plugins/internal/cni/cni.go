@@ -11,6 +11,7 @@
 package cni
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,6 +23,8 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/netctl/netctl/quickjson"
 )
 
 // A Plugin does the work of the verbs. Results are of the newest version; the
@@ -221,7 +224,7 @@ func (c Call) print(document any) int {
 	if document == nil {
 		return 0
 	}
-	data, err := json.MarshalIndent(document, "", "    ")
+	data, err := indented(document)
 	if err == nil {
 		_, err = c.Stdout.Write(append(data, '\n'))
 	}
@@ -230,6 +233,20 @@ func (c Call) print(document any) int {
 		return 1
 	}
 	return 0
+}
+
+// indented writes a document as the library's PrintTo does.
+func indented(document any) ([]byte, error) {
+	if result, ok := document.(*current.Result); ok {
+		document = documentOfResult(result)
+	}
+	data, err := quickjson.Marshal(document)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = json.Indent(&b, data, "", "    ")
+	return b.Bytes(), err
 }
 
 // Result is a result in the newest version.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"github.com/netctl/netctl/quickjson"
 )
 
 // Decode decodes a plugin's own keys, with errors that name the key.
@@ -21,7 +23,7 @@ func (r *Request) Decode(into any) error {
 // key, what it wants, and the value that is there. Keys match whatever their
 // case.
 func Unmarshal(data []byte, into any) error {
-	err := json.Unmarshal(data, into)
+	err := quickjson.Unmarshal(data, into)
 	switch {
 	case err == nil:
 		return nil

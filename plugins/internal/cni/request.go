@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/netctl/netctl/quickjson"
 )
 
 // Command is a verb of the protocol.
@@ -216,7 +218,7 @@ type Aliases struct {
 
 // UnmarshalJSON accepts both forms.
 func (a *Aliases) UnmarshalJSON(data []byte) error {
-	if err := json.Unmarshal(data, &a.All); err == nil {
+	if err := quickjson.Unmarshal(data, &a.All); err == nil {
 		return nil
 	}
 	if err := json.Unmarshal(data, &a.ByNetwork); err != nil {
