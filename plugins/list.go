@@ -11,6 +11,7 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/netctl/netctl/plugins/internal/cni"
+	"github.com/netctl/netctl/quickjson"
 )
 
 // A List is a network configuration list, carried out in this process. A type
@@ -197,7 +198,7 @@ func (l *List) request(verb cni.Command, e entry, call Call, previous *current.R
 	if len(wanted) > 0 {
 		keys["runtimeConfig"] = wanted
 	}
-	stdin, err := json.Marshal(keys)
+	stdin, err := quickjson.Marshal(keys)
 	if err != nil {
 		return nil, fmt.Errorf("network %s, plugin %s: %w", l.name, e.kind, err)
 	}

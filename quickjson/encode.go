@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strconv"
 )
 
@@ -11,12 +12,14 @@ import (
 type encoder struct {
 	out   []byte
 	plans plans
+	depth int
 }
 
 func (e *encoder) value(v reflect.Value) bool {
-	if !v.IsValid() {
+	if e.depth++; e.depth > deepest || !v.IsValid() { // it may be in itself
 		return false
 	}
+	defer func() { e.depth-- }()
 	if v.Kind() == reflect.Pointer {
 		if v.IsNil() {
 			e.word("null")
@@ -44,6 +47,10 @@ func (e *encoder) value(v reflect.Value) bool {
 		return e.list(v)
 	case reflect.Struct:
 		return e.object(v)
+	case reflect.Interface:
+		return !v.IsNil() && e.value(v.Elem())
+	case reflect.Map:
+		return e.table(v)
 	}
 	switch {
 	case v.CanInt():
@@ -102,6 +109,35 @@ func (e *encoder) object(v reflect.Value) bool {
 		e.word(f.name)
 		e.word(`":`)
 		if !e.value(member) {
+			return false
+		}
+		separator = ','
+	}
+	if separator == '{' {
+		e.out = append(e.out, '{')
+	}
+	e.out = append(e.out, '}')
+	return true
+}
+
+// table writes a map whose keys are texts, in their order.
+func (e *encoder) table(v reflect.Value) bool {
+	if v.Type().Key() != reflect.TypeFor[string]() || v.IsNil() {
+		return false
+	}
+	keys := make([]string, 0, v.Len())
+	for _, key := range v.MapKeys() {
+		keys = append(keys, key.String())
+	}
+	slices.Sort(keys)
+	separator := byte('{')
+	for _, key := range keys {
+		e.out = append(e.out, separator)
+		if !e.text(key) {
+			return false
+		}
+		e.out = append(e.out, ':')
+		if !e.value(v.MapIndex(reflect.ValueOf(key))) {
 			return false
 		}
 		separator = ','

@@ -141,7 +141,21 @@ func TestSameAsEncodingJSON(t *testing.T) {
 		everything{Words: []string{}, Raw: json.RawMessage(` { "a\\" : "b \" c" , "\\\"" : [ ] } `), hidden: "x", When: time.Unix(0, 1).UTC()}} {
 		sameText(t, v)
 	}
-	if err := Unmarshal([]byte("{}"), everything{}); errorText(err) != errorText(json.Unmarshal([]byte("{}"), everything{})) {
+	for _, v := range []any{
+		map[string]any{"b": json.RawMessage(` [ 1 ] `), "a\n<": "x", "": nil, "c": []map[string]any{{"hostPort": 80, "f": 1.5}}, "d": map[string]string{}},
+		map[string]json.RawMessage{"z": json.RawMessage("1"), "y": nil}, map[string]bool(nil), map[int]string{1: "a"}, []any{"a", 1, true, nil, []string(nil)},
+		map[netip.Addr]int{netip.IPv6Unspecified(): 1}, struct{ A any }{map[string]any{"k": &everything{}}},
+	} {
+		sameText(t, v)
+	}
+	endless := map[string]any{}
+	endless["endless"] = endless
+	sameText(t, endless)
+	endlessList := []any{nil}
+	endlessList[0] = endlessList
+	sameText(t, endlessList)
+	var noPointer any = everything{}
+	if err := Unmarshal([]byte("{}"), noPointer); errorText(err) != errorText(json.Unmarshal([]byte("{}"), noPointer)) {
 		t.Errorf("into no pointer: %v", err)
 	}
 }

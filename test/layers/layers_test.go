@@ -68,7 +68,7 @@ plugins/macvlan  < plugins/internal/attach, plugins/internal/wire, plugins/inter
 plugins/none     < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/tuning   < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/loopback < plugins/internal/attach, plugins/internal/cni
-plugins          < plugins, ipam
+plugins          < plugins, ipam, quickjson
 
 # The resolver reads the ledger. Its client must stay as light as a plugin.
 dnsd/client < -
