@@ -31,13 +31,24 @@ func acquire(ctx context.Context) (*lock, error) {
 		l.deadline = d
 	}
 	var err error
-	if l.file, err = os.Open("/proc/thread-self/ns/net"); err != nil {
+	if l.file, err = openOwn(); err != nil {
 		return nil, fmt.Errorf("lock the network namespace's rules: %w", err)
 	}
 	if err := l.wait(ctx); err != nil {
 		return nil, fmt.Errorf("lock the network namespace's rules: %w", err)
 	}
 	return l, nil
+}
+
+// openOwn opens the namespace of the calling thread. Package os would offer it to
+// the runtime's poller, and set that up for it.
+func openOwn() (*os.File, error) {
+	const path = "/proc/thread-self/ns/net"
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // wait takes the flock. A blocking flock cannot be given a deadline, so beyond

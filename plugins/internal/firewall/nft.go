@@ -62,13 +62,16 @@ func (t *nftables) Remove(ctx context.Context, r Rules, inUse InUse) error {
 	if err != nil {
 		return err
 	}
-	err = s.remove(r, last)
+	err = s.takeAway(r, last)
 	return errors.Join(err, s.forgetConnections(r.Publish))
 }
 
-func (s *nftSession) remove(r Rules, last bool) error {
+func (s *nftSession) takeAway(r Rules, last bool) error {
 	gone := func(c string) bool { return ofLabel(c, attachmentLabel(r.Attachment)) }
 	if last {
+		if err := s.dial(); err != nil {
+			return err
+		}
 		gone = func(c string) bool { return ofNetworkOrBelow(c, r.Attachment.NetworkLabel()) }
 		s.foreigners().close(gone)
 	}
@@ -76,7 +79,8 @@ func (s *nftSession) remove(r Rules, last bool) error {
 		err := s.change(r.families(), func(f family) error {
 			own := nftOwn(f, r)
 			if !last {
-				return s.write(f).deleteElements(own)
+				s.remove(f, own)
+				return nil
 			}
 			return s.rewrite(f, nftWant{without: own}, gone, false)
 		})
@@ -89,7 +93,7 @@ func (s *nftSession) remove(r Rules, last bool) error {
 
 // RemoveNetwork is part of Backend.
 func (t *nftables) RemoveNetwork(ctx context.Context, network string, inUse InUse) error {
-	s, err := t.open(ctx)
+	s, err := t.openWhole(ctx)
 	if err != nil {
 		return err
 	}
@@ -104,7 +108,7 @@ func (t *nftables) RemoveNetwork(ctx context.Context, network string, inUse InUs
 
 // Restore is part of Backend.
 func (t *nftables) Restore(ctx context.Context, all []Rules) error {
-	s, err := t.open(ctx)
+	s, err := t.openWhole(ctx)
 	if err != nil {
 		return err
 	}
@@ -120,16 +124,28 @@ func (t *nftables) Restore(ctx context.Context, all []Rules) error {
 	})
 }
 
-// nftSession is one operation: the lock, and one socket.
+// nftSession is one operation: the lock, and the sockets that it needs.
 type nftSession struct {
 	lock *lock
-	// writer collects a transaction on the socket conn.
+	// quick is for changes of elements alone; nil before the first.
+	quick *nftSocket
+	// writer collects a transaction on the socket conn; both are nil before the
+	// first operation that needs them, see dial.
 	writer *nft.Conn
 	conn   *netlink.Conn
 	log    *slog.Logger
 	park   Park
+	// pending are the elements that the transaction changes.
+	pending []elementChange
 	// rewrote: more was done than adding or deleting elements.
 	rewrote bool
+}
+
+// elementChange adds or deletes an element.
+type elementChange struct {
+	family family
+	element
+	deleted bool
 }
 
 func (t *nftables) open(ctx context.Context) (*nftSession, error) {
@@ -137,16 +153,35 @@ func (t *nftables) open(ctx context.Context) (*nftSession, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &nftSession{lock: l, log: t.log, park: t.park}
+	return &nftSession{lock: l, log: t.log, park: t.park}, nil
+}
+
+// openWhole is open for operations that look at more than elements.
+func (t *nftables) openWhole(ctx context.Context) (*nftSession, error) {
+	s, err := t.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.dial(); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// dial opens the library's socket if it is not open.
+func (s *nftSession) dial() (err error) {
+	if s.writer != nil {
+		return nil
+	}
 	s.writer, err = nft.New(nft.AsLasting(), nft.WithSockOptions(func(c *netlink.Conn) error {
 		s.conn = c
 		return roomy(c)
 	}))
 	if err != nil {
-		l.release()
-		return nil, fmt.Errorf("open nftables: %w", err)
+		return fmt.Errorf("open nftables: %w", err)
 	}
-	return s, nil
+	return nil
 }
 
 // roomy lets a socket take a transaction of thousands of elements at once, and
@@ -156,18 +191,24 @@ func roomy(c *netlink.Conn) error {
 	return errors.Join(c.SetReadBuffer(room), c.SetWriteBuffer(room))
 }
 
-// close gives the lock back and lets go of the socket.
+// close gives the lock back and lets go of the sockets.
 func (s *nftSession) close() {
 	s.lock.release()
-	s.park.letGo(s.conn, s.writer.CloseLasting)
+	if s.quick != nil {
+		s.park.letGoOf(s.quick.fd)
+	}
+	if s.writer != nil {
+		s.park.letGo(s.conn, s.writer.CloseLasting)
+	}
 }
 
+// foreigners is for a session that has dialled.
 func (s *nftSession) foreigners() foreigners {
 	return foreigners{reader: s.conn, writer: s.writer, log: s.log, by: NFTables}
 }
 
 func (s *nftSession) forgetConnections(all []wire.Publish) error {
-	return forgetConnections(all, func() (*netlink.Conn, func(), error) { return s.conn, func() {}, nil })
+	return forgetConnections(all, func() (*netlink.Conn, func(), error) { return s.conn, func() {}, s.dial() })
 }
 
 func (s *nftSession) read(f family) nftReader { return nftReader{conn: s.conn, table: f.table()} }
@@ -176,35 +217,91 @@ func (s *nftSession) write(f family) *nftWriter { return newNFTWriter(s.writer, 
 
 // change collects the changes of all families and commits them together.
 func (s *nftSession) change(in []family, collect func(family) error) error {
+	s.pending = nil
 	for _, f := range in {
 		if err := collect(f); err != nil {
 			return fmt.Errorf("nftables, %s: %w", f, err)
 		}
 	}
-	if err := s.writer.Flush(); err != nil {
+	if err := s.commit(); err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
 	return nil
 }
 
-// apply adds the attachment's elements where the rest is in place.
-func (s *nftSession) apply(f family, r Rules) error {
-	current, err := s.read(f).hasChains(append(nftMarkers(f, r), nftChain(chainPublish)))
-	if err != nil {
+// commit sends the transaction: elements by themselves if they are all there is
+// to change, and not too many for a socket with the usual room.
+func (s *nftSession) commit() error {
+	if !s.rewrote && len(s.pending) <= chunk {
+		if len(s.pending) == 0 {
+			return nil
+		}
+		return s.quickly(func(q *nftSocket) error { return q.commit(s.pending) })
+	}
+	if err := s.dial(); err != nil {
 		return err
 	}
-	own := nftOwn(f, r)
-	applied := false
-	if len(own) > 0 {
-		_, applied, err = s.read(f).value(own[0].set, own[0].key)
+	for _, f := range families() {
+		var add, remove []element
+		for _, c := range s.pending {
+			switch {
+			case c.family != f:
+			case c.deleted:
+				remove = append(remove, c.element)
+			default:
+				add = append(add, c.element)
+			}
+		}
+		if err := errors.Join(s.write(f).deleteElements(remove), s.write(f).addElements(add)); err != nil {
+			return err
+		}
 	}
+	return s.writer.Flush()
+}
+
+// quickly does something by the socket that is soon open.
+func (s *nftSession) quickly(do func(*nftSocket) error) error {
+	if s.quick == nil {
+		var err error
+		if s.quick, err = dialNFT(); err != nil {
+			return err
+		}
+	}
+	return do(s.quick)
+}
+
+// apply adds the attachment's elements where the rest is in place.
+func (s *nftSession) apply(f family, r Rules) error {
+	own := nftOwn(f, r)
+	receipt := element{}
+	if len(own) > 0 {
+		receipt = own[0]
+	}
+	var current, applied bool
+	err := s.quickly(func(q *nftSocket) (err error) {
+		current, applied, err = q.lookUp(f, append(nftMarkers(f, r), nftChain(chainPublish)), receipt)
+		return err
+	})
 	switch {
 	case err != nil:
 		return err
 	case current && !applied && r.simple():
-		return s.write(f).addElements(own)
+		s.add(f, own)
+		return nil
 	default:
 		return s.rewrite(f, nftWanted(f, r), r.replaces, applied)
+	}
+}
+
+func (s *nftSession) add(f family, all []element) {
+	for _, e := range all {
+		s.pending = append(s.pending, elementChange{family: f, element: e})
+	}
+}
+
+func (s *nftSession) remove(f family, all []element) {
+	for _, e := range all {
+		s.pending = append(s.pending, elementChange{family: f, element: e, deleted: true})
 	}
 }
 

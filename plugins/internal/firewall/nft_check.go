@@ -9,7 +9,7 @@ import (
 // Check is part of Backend. It asks for the attachment's elements by key, and
 // counts the rules of the network and of the shared part.
 func (t *nftables) Check(ctx context.Context, r Rules) error {
-	s, err := t.open(ctx)
+	s, err := t.openWhole(ctx)
 	if err != nil {
 		return err
 	}

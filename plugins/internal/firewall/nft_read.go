@@ -40,28 +40,10 @@ func text(kind uint16, s string) netlink.Attribute {
 	return netlink.Attribute{Type: kind, Data: append([]byte(s), 0)}
 }
 
-// hasChains tells whether all these chains are there and in use: hold rules, or
-// are jumped to.
-func (r nftReader) hasChains(names []string) (bool, error) {
-	for _, name := range names {
-		answers, err := r.get(unix.NFT_MSG_GETCHAIN, 0, text(unix.NFTA_CHAIN_TABLE, nftTable), text(unix.NFTA_CHAIN_NAME, name))
-		if err != nil || len(answers) == 0 {
-			return false, err
-		}
-		use := attribute(answers[0], unix.NFTA_CHAIN_USE)
-		if len(use) != 4 || binary.BigEndian.Uint32(use) == 0 {
-			return false, nil
-		}
-	}
-	return true, nil
-}
-
 // value looks one element of a set or map up; the value of a set's is empty.
 func (r nftReader) value(set string, key []byte) (value []byte, found bool, err error) {
 	answers, err := r.get(unix.NFT_MSG_GETSETELEM, 0,
-		text(unix.NFTA_SET_ELEM_LIST_TABLE, nftTable), text(unix.NFTA_SET_ELEM_LIST_SET, set),
-		nested(unix.NFTA_SET_ELEM_LIST_ELEMENTS, nested(unix.NFTA_LIST_ELEM,
-			nested(unix.NFTA_SET_ELEM_KEY, netlink.Attribute{Type: unix.NFTA_DATA_VALUE, Data: key}))))
+		elementAttributes(set, keyAttribute(element{key: key}))...)
 	if err != nil || len(answers) == 0 {
 		return nil, false, err
 	}
@@ -69,8 +51,8 @@ func (r nftReader) value(set string, key []byte) (value []byte, found bool, err 
 		unix.NFTA_SET_ELEM_DATA, unix.NFTA_DATA_VALUE), true, nil
 }
 
-func nested(kind uint16, inner netlink.Attribute) netlink.Attribute {
-	data, _ := netlink.MarshalAttributes([]netlink.Attribute{inner}) // fails on lengths we never reach
+func nested(kind uint16, inner ...netlink.Attribute) netlink.Attribute {
+	data, _ := netlink.MarshalAttributes(inner) // fails on lengths we never reach
 	return netlink.Attribute{Type: kind | unix.NLA_F_NESTED, Data: data}
 }
 

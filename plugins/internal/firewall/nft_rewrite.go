@@ -13,6 +13,9 @@ import (
 // may go, then what has become empty. When nothing of any network is left, the
 // table goes. With elements, the sets that grow with attachments are read too.
 func (s *nftSession) rewrite(f family, want nftWant, gone func(comment string) bool, elements bool) error {
+	if err := s.dial(); err != nil {
+		return err
+	}
 	s.rewrote = true
 	now, err := s.read(f).rules()
 	if err != nil || len(now.chains)+len(want.chains) == 0 {

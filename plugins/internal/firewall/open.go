@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Park is called with a netlink socket that is about to be closed. Closing the
@@ -27,6 +28,16 @@ func (p Park) letGo(conn *netlink.Conn, closing func() error) {
 		_ = raw.Control(p)
 	}
 	_ = closing()
+}
+
+// letGoOf is letGo for a descriptor.
+func (p Park) letGoOf(fd int) {
+	if p == nil {
+		go func() { _ = unix.Close(fd) }()
+		return
+	}
+	p(uintptr(fd))
+	_ = unix.Close(fd)
 }
 
 // Option changes what Open gives.
