@@ -26,6 +26,9 @@ func (c config) parseVLANs() (wire.PortVLANs, error) {
 		return wire.PortVLANs{}, fmt.Errorf("key vlan: invalid value %d: want 1 to %d, or 0 for none", c.VLAN, maxVLAN)
 	}
 	result := wire.PortVLANs{Native: uint16(c.VLAN), KeepDefault: c.PreserveDefaultVLAN}
+	if len(c.VLANTrunk) == 0 {
+		return result, nil
+	}
 	var members [maxVLAN + 1]bool
 	for i, t := range c.VLANTrunk {
 		if err := t.enter(members[:]); err != nil {

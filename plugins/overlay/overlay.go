@@ -7,7 +7,6 @@ package overlay
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,6 +20,7 @@ import (
 	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/wire"
 	"github.com/netctl/netctl/plugins/overlay/handover"
+	"github.com/netctl/netctl/quickjson"
 )
 
 // Mode is the table's entry.
@@ -78,7 +78,7 @@ func (c config) Complete(stateDir string, req *cni.Request) (attach.Conf, error)
 		return nil, cni.Errorf(cni.CodeTryAgain, "network %s has no pool on this host: all that it had are lost", req.Conf.Name).
 			WithHint("overlayd claims another one as soon as its store answers; see netctl overlay status")
 	}
-	raw, err := json.Marshal(struct {
+	raw, err := quickjson.Marshal(struct {
 		Type   string     `json:"type"`
 		Ranges []ipam.Set `json:"ranges"`
 	}{attach.LedgerIPAM, sets})

@@ -2,7 +2,6 @@ package attach
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/kernel"
 	"github.com/netctl/netctl/plugins/internal/wire"
+	"github.com/netctl/netctl/quickjson"
 )
 
 // Check compares the attachment with what its Wiring asks for and changes
@@ -144,7 +144,7 @@ func requestOf(record ledger.Record) (*cni.Request, error) {
 		ContainerID: record.Container, Netns: record.Netns, IfName: record.IfName,
 		Command: cni.Add, Args: args, RawArgs: record.Args, Stdin: record.Request,
 	}
-	if err := json.Unmarshal(record.Request, &req.Conf); err != nil {
+	if err := quickjson.Unmarshal(record.Request, &req.Conf); err != nil {
 		return nil, cni.Errorf(cni.CodeStore, "request of %s in the ledger: %w", record.Key, err)
 	}
 	return req, nil

@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/netctl/netctl/quickjson"
 )
 
 // Device is the tunnel through which every overlay network of the host reaches
@@ -80,7 +82,7 @@ func Read(stateDir, network string) (Network, error) {
 		return Network{}, err
 	}
 	var n Network
-	if err := json.Unmarshal(data, &n); err != nil {
+	if err := quickjson.Unmarshal(data, &n); err != nil {
 		return Network{}, fmt.Errorf("%s: %w", file(stateDir, network), err)
 	}
 	if n.Schema > schema {
