@@ -73,11 +73,5 @@ func (r reply) outgoing() int {
 	if r.err != nil || len(r.data) == 0 || len(r.data[0]) < unix.SizeofRtMsg {
 		return 0
 	}
-	attributes, _ := nl.ParseRouteAttr(r.data[0][unix.SizeofRtMsg:])
-	for _, a := range attributes {
-		if a.Attr.Type&nlaType == unix.RTA_OIF {
-			return number(a.Value)
-		}
-	}
-	return 0
+	return number(attribute(r.data[0][unix.SizeofRtMsg:], unix.RTA_OIF))
 }

@@ -22,10 +22,10 @@ type Interface struct {
 	promiscuous           int
 	kind                  string // "bridge", "veth"
 	alias                 string
-	vlanFiltering         bool              // of a bridge
-	port                  int               // its number among the bridge's, 0 if it is none
-	conf4                 map[uint16]uint32 // parameters by their number, see devconf
-	deaf                  bool              // accept_ra is 0
+	vlanFiltering         bool   // of a bridge
+	port                  int    // its number among the bridge's, 0 if it is none
+	conf4                 []byte // parameters of 32 bits each, see readConf
+	deaf                  bool   // accept_ra is 0
 }
 
 // skipStatistics is RTEXT_FILTER_SKIP_STATS of linux/rtnetlink.h.
@@ -89,57 +89,44 @@ func parseLink(data []byte) (Interface, error) {
 		return Interface{}, fmt.Errorf("netlink: link of %d bytes", len(data))
 	}
 	header := nl.DeserializeIfInfomsg(data)
-	attributes, err := nl.ParseRouteAttr(data[header.Len():])
-	if err != nil {
-		return Interface{}, fmt.Errorf("netlink: link: %w", err)
-	}
+	data = data[header.Len():]
 	i := Interface{index: int(header.Index), flags: header.Flags}
-	for _, a := range attributes {
-		switch a.Attr.Type & nlaType {
+	for kind, value := range attributes(data) {
+		switch kind {
 		case unix.IFLA_IFNAME:
-			i.Name = unix.ByteSliceToString(a.Value)
+			i.Name = unix.ByteSliceToString(value)
 		case unix.IFLA_ADDRESS:
-			i.MAC = net.HardwareAddr(a.Value)
+			i.MAC = net.HardwareAddr(value)
 		case unix.IFLA_MTU:
-			i.MTU = number(a.Value)
+			i.MTU = number(value)
 		case unix.IFLA_MASTER:
-			i.master = number(a.Value)
+			i.master = number(value)
 		case unix.IFLA_AF_SPEC:
-			i.readConf(a.Value)
+			i.readConf(value)
 		case unix.IFLA_LINK:
-			i.parent = number(a.Value)
+			i.parent = number(value)
 		case unix.IFLA_PROMISCUITY:
-			i.promiscuous = number(a.Value)
+			i.promiscuous = number(value)
 		case unix.IFLA_IFALIAS:
-			i.alias = unix.ByteSliceToString(a.Value)
+			i.alias = unix.ByteSliceToString(value)
+		case unix.IFLA_LINKINFO:
+			i.readInfo(value)
 		}
 	}
-	i.kind = unix.ByteSliceToString(nested(attributes, unix.IFLA_LINKINFO, nl.IFLA_INFO_KIND))
-	i.readPort(nested(attributes, unix.IFLA_LINKINFO, nl.IFLA_INFO_SLAVE_DATA))
-	i.readBridge(nested(attributes, unix.IFLA_LINKINFO, nl.IFLA_INFO_DATA))
 	return i, nil
 }
 
-// readPort decodes what a bridge says of its port.
-func (i *Interface) readPort(data []byte) {
+// readInfo decodes what is particular to the link's kind, and to a port of a
+// bridge.
+func (i *Interface) readInfo(info []byte) {
+	i.kind = unix.ByteSliceToString(attribute(info, nl.IFLA_INFO_KIND))
 	const portNumber = 18 // IFLA_BRPORT_NO of linux/if_link.h
-	attributes, _ := nl.ParseRouteAttr(data)
-	for _, a := range attributes {
-		if a.Attr.Type&nlaType == portNumber && len(a.Value) == 2 {
-			i.port = int(binary.NativeEndian.Uint16(a.Value))
-		}
+	if value := attribute(info, nl.IFLA_INFO_SLAVE_DATA, portNumber); len(value) == 2 {
+		i.port = int(binary.NativeEndian.Uint16(value))
 	}
-}
-
-func (i *Interface) readBridge(data []byte) {
-	if i.kind != "bridge" {
-		return
-	}
-	attributes, _ := nl.ParseRouteAttr(data)
-	for _, a := range attributes {
-		if a.Attr.Type&nlaType == nl.IFLA_BR_VLAN_FILTERING && len(a.Value) == 1 {
-			i.vlanFiltering = a.Value[0] == 1
-		}
+	if i.kind == "bridge" {
+		value := attribute(info, nl.IFLA_INFO_DATA, nl.IFLA_BR_VLAN_FILTERING)
+		i.vlanFiltering = len(value) == 1 && value[0] == 1
 	}
 }
 
@@ -244,14 +231,13 @@ func parseAddress(data []byte) (p netip.Prefix, index int) {
 		return p, 0
 	}
 	header := nl.DeserializeIfAddrmsg(data)
-	attributes, _ := nl.ParseRouteAttr(data[header.Len():])
 	var local, address netip.Addr
-	for _, a := range attributes {
-		switch a.Attr.Type & nlaType {
+	for kind, value := range attributes(data[header.Len():]) {
+		switch kind {
 		case unix.IFA_LOCAL:
-			local, _ = netip.AddrFromSlice(a.Value)
+			local, _ = netip.AddrFromSlice(value)
 		case unix.IFA_ADDRESS:
-			address, _ = netip.AddrFromSlice(a.Value)
+			address, _ = netip.AddrFromSlice(value)
 		}
 	}
 	if !local.IsValid() {

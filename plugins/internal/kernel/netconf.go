@@ -51,8 +51,11 @@ func (h *Host) current(path string) (string, bool) {
 		}
 		link = found[0]
 	}
-	value, ok := link.conf4[number]
-	return strconv.Itoa(int(value)), ok
+	end := int(number) * 4
+	if end > len(link.conf4) {
+		return "", false
+	}
+	return strconv.Itoa(int(binary.NativeEndian.Uint32(link.conf4[end-4:]))), true
 }
 
 // netconf is struct netconfmsg of linux/netconf.h, with its padding.
@@ -76,13 +79,8 @@ func (c *conn) forwarding(family uint8) (string, bool) {
 	if err != nil || replies[0].err != nil || len(replies[0].data) == 0 || len(replies[0].data[0]) < 4 {
 		return "", false
 	}
-	attributes, _ := nl.ParseRouteAttr(replies[0].data[0][4:])
-	for _, a := range attributes {
-		if a.Attr.Type&nlaType == forwarding {
-			return strconv.Itoa(number(a.Value)), true
-		}
-	}
-	return "", false
+	value := attribute(replies[0].data[0][4:], forwarding)
+	return strconv.Itoa(number(value)), value != nil
 }
 
 // setDevconf sets a parameter of an interface, or is nil where that takes the
@@ -120,15 +118,8 @@ func (i *Interface) readConf(spec []byte) {
 		inet6Conf = 2
 		acceptRA  = 3 // DEVCONF_ACCEPT_RA of linux/ipv6.h
 	)
-	families, _ := nl.ParseRouteAttr(spec)
-	i.conf4 = map[uint16]uint32{}
-	v4 := nested(families, unix.AF_INET, inetConf)
-	for _, id := range devconf {
-		if end := int(id) * 4; end <= len(v4) {
-			i.conf4[id] = binary.NativeEndian.Uint32(v4[end-4:])
-		}
-	}
-	if v6 := nested(families, unix.AF_INET6, inet6Conf); len(v6) >= (acceptRA+1)*4 {
+	i.conf4 = attribute(spec, unix.AF_INET, inetConf)
+	if v6 := attribute(spec, unix.AF_INET6, inet6Conf); len(v6) >= (acceptRA+1)*4 {
 		i.deaf = binary.NativeEndian.Uint32(v6[acceptRA*4:]) == 0
 	}
 }

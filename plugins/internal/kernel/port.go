@@ -3,7 +3,6 @@ package kernel
 import (
 	"errors"
 	"fmt"
-	"syscall"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -94,37 +93,11 @@ func isLocked(index int) (bool, error) {
 		if int(header.Index) != index {
 			continue
 		}
-		attributes, err := nl.ParseRouteAttr(data[header.Len():])
-		if err != nil {
-			return false, err
-		}
-		if value := nested(attributes, unix.IFLA_PROTINFO, nl.IFLA_BRPORT_LOCKED); len(value) == 1 {
+		if value := attribute(data[header.Len():], unix.IFLA_PROTINFO, nl.IFLA_BRPORT_LOCKED); len(value) == 1 {
 			return value[0] == 1, nil
 		}
 	}
 	return false, nil
-}
-
-// nlaType are the bits of an attribute's type that are not flags (NLA_TYPE_MASK).
-const nlaType = 1<<14 - 1
-
-// nested finds an attribute within another one.
-func nested(attributes []syscall.NetlinkRouteAttr, outer, inner uint16) []byte {
-	for _, a := range attributes {
-		if a.Attr.Type&nlaType != outer {
-			continue
-		}
-		children, err := nl.ParseRouteAttr(a.Value)
-		if err != nil {
-			return nil
-		}
-		for _, c := range children {
-			if c.Attr.Type == inner {
-				return c.Value
-			}
-		}
-	}
-	return nil
 }
 
 // checkPort compares the host's end of a pair.

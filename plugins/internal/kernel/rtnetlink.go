@@ -20,12 +20,12 @@ type conn struct {
 	fd  int
 	seq uint32
 	// buffer takes one datagram of the kernel's. It hands out no larger ones:
-	// a dump's datagrams have the length of the buffer they are read into, up to
-	// 32 KiB, and a single object is far smaller.
+	// a dump's datagrams have the length of the buffer they are read into, and a
+	// single object is far smaller.
 	buffer []byte
 }
 
-const datagramSize = 32 << 10
+const datagramSize = 16 << 10
 
 // dial opens a socket in the network namespace of the calling thread.
 func dial() (*conn, error) {
@@ -183,15 +183,12 @@ func errorOf(m syscall.NetlinkMessage) error {
 		return nil
 	}
 	errno := syscall.Errno(-number)
-	const attributes = 4 + unix.SizeofNlMsghdr
-	if m.Header.Flags&unix.NLM_F_ACK_TLVS == 0 || len(m.Data) < attributes {
+	const more = 4 + unix.SizeofNlMsghdr
+	if m.Header.Flags&unix.NLM_F_ACK_TLVS == 0 || len(m.Data) < more {
 		return errno
 	}
-	parsed, _ := nl.ParseRouteAttr(m.Data[attributes:])
-	for _, a := range parsed {
-		if a.Attr.Type&nlaType == nl.NLMSGERR_ATTR_MSG {
-			return fmt.Errorf("%w: %s", errno, unix.ByteSliceToString(a.Value))
-		}
+	if message := attribute(m.Data[more:], nl.NLMSGERR_ATTR_MSG); message != nil {
+		return fmt.Errorf("%w: %s", errno, unix.ByteSliceToString(message))
 	}
 	return errno
 }
