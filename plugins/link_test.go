@@ -225,13 +225,15 @@ func TestAFullBridge(t *testing.T) {
 	}
 	on(t, h.ns, "ip -batch "+file)
 	status := call{verb: "STATUS", plugin: "bridge", conf: bridgeConf("1.1.0", "")}
-	h.must(status)
+	if a := h.run(status); a.status != 0 || !strings.Contains(a.stderr, "bridge br0: 1022 of 1023 ports are in use: remove some") {
+		t.Errorf("STATUS with a port to spare: status %d, %s", a.status, a.stderr)
+	}
 	h.must(bridgeCall("ADD", "last", h.container(), "1.1.0", ""))
-	if f := h.refuse(status); f.Code != 50 || f.Msg != "bridge br0: all 1023 ports are in use" {
+	if f := h.refuse(status); f.Code != 50 || f.Msg != "bridge br0: 1023 of 1023 ports are in use" || !strings.Contains(f.Details, "with a port to spare") {
 		t.Errorf("STATUS: %+v", f)
 	}
 	before := h.residue()
-	if f := h.refuse(bridgeCall("ADD", "a", ns, "1.1.0", "")); f.Msg != "attach to bridge br0: all 1023 ports are in use" {
+	if f := h.refuse(bridgeCall("ADD", "a", ns, "1.1.0", "")); f.Msg != "attach to bridge br0: 1023 of 1023 ports are in use" {
 		t.Errorf("ADD: %+v", f)
 	}
 	if after := h.residue(); after != before {

@@ -19,7 +19,25 @@ func pathChecks() []Check {
 		}},
 		{"the host forwards", func(c *Case) bool { return c.forwarded() }, forwarding},
 		{"local ports lead to containers", func(c *Case) bool { return len(c.loopbackPorts()) > 0 }, localRouting},
+		{"the kernel has room for more neighbours", nil, neighbours},
 	}
+}
+
+// neighbours: all namespaces share a table, and where it is full packets to new
+// neighbours are refused at once.
+func neighbours(_ context.Context, c *Case) (*Finding, error) {
+	for _, table := range []string{"ipv4", "ipv6"} {
+		n, limit, err := c.World.Neighbours(table)
+		if err != nil {
+			return nil, err
+		}
+		if limit > 0 && n*100 >= limit*95 {
+			key := "net." + table + ".neigh.default.gc_thresh3"
+			return &Finding{fmt.Sprintf("the kernel's neighbour table (%s) has %d of %d entries: packets to further neighbours are lost", table, n, limit),
+				fmt.Sprintf("sysctl -w %s=%d", key, 8*limit)}, nil
+		}
+	}
+	return nil, nil
 }
 
 // outward: something outside of the containers' networks is to be reached.

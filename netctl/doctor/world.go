@@ -16,6 +16,9 @@ type World interface {
 	Routed(Namespace, netip.Addr) (link string, ok bool, err error)
 	// Sysctl reads a kernel setting, such as net.ipv4.ip_forward.
 	Sysctl(ns Namespace, key string) (string, error)
+	// Neighbours counts the entries of the kernel's neighbour table for ipv4 or
+	// ipv6, which all namespaces share, and gives its limit; 0 where it is unknown.
+	Neighbours(family string) (n, limit int, err error)
 	// Sockets lists those that wait for packets or connections.
 	Sockets(Namespace) ([]Socket, error)
 	// Holder names the process that has the socket, as "nginx (pid 12)".

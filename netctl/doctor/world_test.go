@@ -16,6 +16,12 @@ type fakeWorld struct {
 	refused map[string]bool // network and address that can't be dialled
 	drops   []Drop
 	dialled []string
+	// entries of the neighbour tables, of 1,024
+	entries map[string]int
+}
+
+func (w *fakeWorld) Neighbours(family string) (n, limit int, err error) {
+	return w.entries[family], 1024, nil
 }
 
 func (w *fakeWorld) Sysctl(_ Namespace, key string) (string, error) {
@@ -128,6 +134,24 @@ func TestForwarding(t *testing.T) {
 				return
 			}
 			wantFinding(t, f, err, tt.off+" is 0", "sysctl -w "+tt.off+"=1")
+		})
+	}
+}
+
+// A neighbour table that is full is found, whichever it is, and one with room is not.
+func TestNeighbours(t *testing.T) {
+	for name, tt := range map[string]struct {
+		entries     map[string]int
+		cause, mend string
+	}{
+		"room":  {map[string]int{"ipv4": 900, "ipv6": 900}, "", ""},
+		"IPv4":  {map[string]int{"ipv4": 1000}, "(ipv4) has 1000 of 1024 entries", "sysctl -w net.ipv4.neigh.default.gc_thresh3=8192"},
+		"IPv6":  {map[string]int{"ipv6": 1024}, "(ipv6) has 1024 of 1024 entries", "sysctl -w net.ipv6.neigh.default.gc_thresh3=8192"},
+		"empty": {nil, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := neighbours(context.Background(), &Case{World: &fakeWorld{entries: tt.entries}})
+			wantFinding(t, f, err, tt.cause, tt.mend)
 		})
 	}
 }

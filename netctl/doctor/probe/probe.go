@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -62,6 +63,37 @@ func (w World) Links(ns doctor.Namespace) ([]doctor.Link, error) {
 		return err
 	})
 	return links, err
+}
+
+// Neighbours implements doctor.World. The limit is shown in the machine's first
+// namespace only.
+func (w World) Neighbours(family string) (n, limit int, err error) {
+	value, err := w.Sysctl(doctor.Host, "net."+family+".neigh.default.gc_thresh3")
+	if value == "" || err != nil {
+		return 0, 0, err
+	}
+	if limit, err = strconv.Atoi(value); err != nil {
+		return 0, 0, fmt.Errorf("read the limit of the neighbour table: %w", err)
+	}
+	table := map[string]string{"ipv4": "arp_cache", "ipv6": "ndisc_cache"}[family]
+	text, err := os.ReadFile("/proc/net/stat/" + table)
+	if err != nil {
+		return 0, 0, err
+	}
+	if n, err = parseEntries(string(text)); err != nil {
+		return 0, 0, fmt.Errorf("read the number of entries in %s: %w", table, err)
+	}
+	return n, limit, nil
+}
+
+// parseEntries reads a file of /proc/net/stat about neighbours: names of columns,
+// then a line for each processor. The first column is the number of entries, in
+// base 16, and the same in all lines.
+func parseEntries(text string) (int, error) {
+	_, lines, _ := strings.Cut(text, "\n")
+	entries, _, _ := strings.Cut(lines, " ")
+	n, err := strconv.ParseUint(entries, 16, 31)
+	return int(n), err
 }
 
 // Sysctl implements doctor.World. A setting that the kernel doesn't have reads

@@ -28,6 +28,23 @@ func TestParseSockets(t *testing.T) {
 	}
 }
 
+func TestNeighbours(t *testing.T) {
+	for text, want := range map[string]int{
+		"entries  allocs\n000003e8 0000f427\n000003e8 0000f0c1\n": 1000,
+		"entries\n": -1, "": -1, "entries\nmany 1\n": -1,
+	} {
+		n, err := parseEntries(text)
+		if (err != nil) != (want < 0) || err == nil && n != want {
+			t.Errorf("%q: %d, %v; want %d", text, n, err, want)
+		}
+	}
+	for _, family := range []string{"ipv4", "ipv6"} {
+		if n, limit, err := (World{}).Neighbours(family); err != nil || n < 0 || limit < 0 {
+			t.Errorf("%s of this machine: %d of %d, %v", family, n, limit, err)
+		}
+	}
+}
+
 func TestIptablesPlaces(t *testing.T) {
 	const text = `*filter
 :INPUT ACCEPT [1:2]

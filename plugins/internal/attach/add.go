@@ -162,7 +162,7 @@ func (a *Attacher) add(ctx context.Context, p *plan, host *kernel.Host, containe
 	defer bridges.Close()
 	err = a.realize(p, host, container, u)
 	if errors.Is(err, kernel.ErrBridgeFull) {
-		return nil, cni.Errorf(cni.CodeKernel, "%w", err).WithHint("remove a container or another port of the bridge; with a port to spare the next containers share one")
+		return nil, cni.Errorf(cni.CodeKernel, "%w", err).WithHint(hintFull)
 	}
 	if err != nil {
 		return nil, cni.Wrap(cni.CodeKernel, err)
@@ -182,6 +182,8 @@ func (a *Attacher) add(ctx context.Context, p *plan, host *kernel.Host, containe
 	}
 	return a.result(p, host, container)
 }
+
+const hintFull = "remove a container or another port of the bridge; with a port to spare the next containers share one"
 
 // realize has the kernel do its part of a Wiring.
 func (a *Attacher) realize(p *plan, host *kernel.Host, container *kernel.Container, u *undo) error {

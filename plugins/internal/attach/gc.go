@@ -95,8 +95,17 @@ func (a *Attacher) Status(ctx context.Context, req *cni.Request) error {
 		return notAvailable(err)
 	}
 	defer host.Close()
-	if err := host.Ready(w.Owned.Link); err != nil {
+	if err := host.Ready(w.Owned.Link); errors.Is(err, kernel.ErrBridgeFull) {
+		return cni.Errorf(cni.CodeNotAvailable, "%w", err).WithHint(hintFull)
+	} else if err != nil {
 		return notAvailable(err)
+	}
+	warning, err := host.Crowded(w.Owned.Link)
+	if err != nil {
+		return notAvailable(err)
+	}
+	if warning != "" { // an error would have the runtime start nothing at all
+		a.Log.Warn(warning)
 	}
 	if (a.Mode.Chained && !a.Mode.NoRules) || !w.Shared.Network.IsZero() {
 		mechanism, err := a.ofHost(conf)

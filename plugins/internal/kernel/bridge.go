@@ -216,6 +216,9 @@ func (h *Host) RemoveBridge(name string) error {
 	if err := h.link.LinkDel(link); err != nil && !absent(err) {
 		return fmt.Errorf("delete bridge %s: %w", name, err)
 	}
-	port, _ := wire.Uplink(name)
-	return h.DeleteLink(port)
+	there, err := h.uplinks(name)
+	for _, u := range there {
+		err = errors.Join(err, h.DeleteLink(u.port.Name))
+	}
+	return err
 }

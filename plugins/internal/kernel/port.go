@@ -16,7 +16,7 @@ const maxPorts = 1023
 
 // ErrBridgeFull tells what the kernel's "exchange full" means. Another container
 // can be attached by CreateBehind, if the bridge has an uplink.
-var ErrBridgeFull = fmt.Errorf("all %d ports are in use", maxPorts)
+var ErrBridgeFull = fmt.Errorf("%d of %d ports are in use", maxPorts, maxPorts)
 
 // setPort sets what a bridge port needs beyond its master and flags.
 func (h *Host) setPort(want wire.Veth) error {
@@ -167,28 +167,15 @@ func (h *Host) Ready(link wire.Link) error {
 }
 
 // hasFreePort tells whether a bridge takes another port, or another container
-// behind its uplink. One that is not there yet does.
+// behind an uplink. One that is not there yet does.
 func (h *Host) hasFreePort(want wire.Veth) error {
 	name := want.Bridge
 	if name == "" {
 		return nil
 	}
-	bridge, err := h.findBridge(name)
-	if absent(err) {
-		return nil
-	}
+	ports, err := h.ports(name)
 	if err != nil {
 		return err
-	}
-	links, err := h.link.LinkList()
-	if err != nil {
-		return fmt.Errorf("list the ports of bridge %s: %w", name, err)
-	}
-	ports := 0
-	for _, l := range links {
-		if l.Attrs().MasterIndex == bridge.Index {
-			ports++
-		}
 	}
 	if ports >= maxPorts && !h.takesMore(want) {
 		return fmt.Errorf("bridge %s: %w", name, ErrBridgeFull)
@@ -196,12 +183,32 @@ func (h *Host) hasFreePort(want wire.Veth) error {
 	return nil
 }
 
-// takesMore tells whether a full bridge takes a container behind its uplink.
+// ports counts the ports of a bridge; one that is not there has none.
+func (h *Host) ports(name string) (n int, err error) {
+	bridge, err := h.findBridge(name)
+	if absent(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	links, err := h.link.LinkList()
+	if err != nil {
+		return 0, fmt.Errorf("list the ports of bridge %s: %w", name, err)
+	}
+	for _, l := range links {
+		if l.Attrs().MasterIndex == bridge.Index {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// takesMore tells whether a full bridge takes a container behind an uplink.
 func (h *Host) takesMore(want wire.Veth) bool {
 	if !canShare(want) {
 		return false
 	}
-	port, parent := wire.Uplink(want.Bridge)
-	_, err := h.rt.look(port, parent)
-	return err == nil
+	there, err := h.uplinks(want.Bridge)
+	return err == nil && len(there) > 0
 }

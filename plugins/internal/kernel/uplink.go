@@ -3,8 +3,10 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/plugins/internal/wire"
@@ -14,7 +16,7 @@ import (
 // that it becomes deaf: a broadcast is queued once for each port, a processor
 // has room for 1,000 packets (net.core.netdev_max_backlog), and the answer to
 // an ARP request finds the queue full of copies of the request. So containers
-// beyond 900 share one port: the bridge's uplink, a pair of links, one end
+// beyond 900 share ports: the bridge's uplinks, each a pair of links, one end
 // a port of the bridge, the other the parent of macvlan interfaces in the
 // containers. To everybody they are on the same segment: same subnet, same
 // gateway, and all that the host does with their packets it does at the bridge,
@@ -22,10 +24,15 @@ import (
 // which br_netfilter shows bridged packets to the host's rules, which then
 // translate and drop what is not theirs yet.)
 //
-// The bridge's alias tells that it has an uplink, so that a small network pays
+// There are several, since macvlan is a segment of the same kind: what one
+// container broadcasts is queued for each of its siblings first and for the bridge
+// last. Behind a single uplink with more than 1,000 nobody reaches the gateway.
+// Which uplink a container has follows from its name (wire.Veth.Uplink).
+//
+// The bridge's alias tells that it has uplinks, so that a small network pays
 // nothing: the alias is read with the bridge itself.
 const (
-	// uplinkFrom is the number of the port whose user makes the uplink. Ports
+	// uplinkFrom is the number of the port whose user makes the first uplink. Ports
 	// are numbered from 1, and the lowest free one is given.
 	uplinkFrom = 900
 
@@ -35,14 +42,13 @@ const (
 // canShare tells whether a container needs no port of its own.
 func canShare(want wire.Veth) bool { return want.VLANs.IsZero() && !want.OwnMACOnly }
 
-// foresee makes the uplink if a container has got one of the last ports. Where
-// there is none left for the uplink, all stays as it is: the next container is
-// refused.
+// foresee makes an uplink if a container has got one of the last ports. Where
+// there is none left for it, all stays as it is: the next container is refused.
 func (h *Host) foresee(bridge, made Interface, want wire.Veth) error {
 	if made.port < uplinkFrom || bridge.alias == aliasUplink || !canShare(want) {
 		return nil
 	}
-	err := h.ensureUplink(bridge.bridge(), want)
+	err := h.ensureUplink(bridge.bridge(), want, want.Uplink())
 	if errors.Is(err, unix.EXFULL) {
 		return nil
 	}
@@ -51,8 +57,8 @@ func (h *Host) foresee(bridge, made Interface, want wire.Veth) error {
 
 // ensureUplink makes the pair, or puts the port of one that is there back into
 // the bridge.
-func (h *Host) ensureUplink(bridge *netlink.Bridge, want wire.Veth) error {
-	port, parent := wire.Uplink(bridge.Name)
+func (h *Host) ensureUplink(bridge *netlink.Bridge, want wire.Veth, number int) error {
+	port, parent := wire.Uplink(bridge.Name, number)
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.MasterIndex = port, bridge.MTU, bridge.Index
 	veth := netlink.NewVeth(attrs)
@@ -157,26 +163,63 @@ func (h *Host) CreateBehind(c *Container, want wire.Veth) (Made, error) {
 	return Made{Bridge: bridge}, err
 }
 
-// uplinkParent is the end of the uplink on which containers are made. If it is
-// not there (not made yet, or somebody has taken it away), it is made.
+// uplinkParent is the end of the uplink on which a container is made. If it is
+// not there (not made yet, or somebody has taken it away), it is made; where the
+// bridge has no port left for it, one that is there has to do.
 func (h *Host) uplinkParent(bridge Interface, want wire.Veth) (Interface, error) {
-	_, name := wire.Uplink(want.Bridge)
+	_, name := wire.Uplink(want.Bridge, want.Uplink())
 	found, err := h.rt.look(name)
 	if absent(err) {
-		if err = h.ensureUplink(bridge.bridge(), want); err == nil {
+		if err = h.ensureUplink(bridge.bridge(), want, want.Uplink()); err == nil {
 			found, err = h.rt.look(name)
 		}
 	}
-	if err != nil {
-		return Interface{}, err
+	if err == nil {
+		return found[0], nil
 	}
-	return found[0], nil
+	if errors.Is(err, unix.EXFULL) {
+		there, unread := h.uplinks(want.Bridge)
+		if unread != nil {
+			return Interface{}, unread
+		}
+		if len(there) > 0 {
+			return there[0].parent, nil
+		}
+	}
+	return Interface{}, err
 }
 
-// checkBehind tells whether the container is attached behind the uplink.
+// An uplink is a pair of links that are there.
+type uplink struct{ port, parent Interface }
+
+// uplinks are those of a bridge.
+func (h *Host) uplinks(bridge string) (there []uplink, err error) {
+	var requests []*nl.NetlinkRequest
+	for n := range wire.Uplinks {
+		port, parent := wire.Uplink(bridge, n)
+		requests = append(requests, getLink(port), getLink(parent))
+	}
+	replies, err := h.rt.exchange(requests...)
+	for i := 0; i < len(replies); i += 2 {
+		port, missing := replies[i].link()
+		parent, lost := replies[i+1].link()
+		switch {
+		case missing == nil && lost == nil:
+			there = append(there, uplink{port, parent})
+		case missing != nil && !absent(missing):
+			return nil, fmt.Errorf("look for the uplinks of bridge %s: %w", bridge, missing)
+		}
+	}
+	return there, err
+}
+
+// checkBehind tells whether the container is attached behind an uplink.
 func (h *Host) checkBehind(c *Container, want wire.Veth) error {
-	port, name := wire.Uplink(want.Bridge)
-	uplink, err := h.rt.look(port, name, want.Bridge)
+	there, err := h.uplinks(want.Bridge)
+	if err != nil {
+		return err
+	}
+	bridge, err := h.lookBridge(want.Bridge)
 	if err != nil {
 		return err
 	}
@@ -184,13 +227,15 @@ func (h *Host) checkBehind(c *Container, want wire.Veth) error {
 	if err != nil {
 		return fmt.Errorf("in %s: %w", c.Path, err)
 	}
-	switch {
-	case inside[0].kind != "macvlan" || inside[0].parent != uplink[1].index:
+	at := slices.IndexFunc(there, func(u uplink) bool { return inside[0].kind == "macvlan" && inside[0].parent == u.parent.index })
+	if at < 0 {
 		return fmt.Errorf("interface %s in %s is not attached to bridge %s: %w", want.Container, c.Path, want.Bridge, unix.ENODEV)
-	case uplink[0].master != uplink[2].index:
-		return fmt.Errorf("uplink %s is not a port of bridge %s", port, want.Bridge)
-	case !uplink[0].up() || !uplink[1].up():
-		return fmt.Errorf("uplink %s of bridge %s is down", port, want.Bridge)
+	}
+	switch port, parent := there[at].port, there[at].parent; {
+	case port.master != bridge.index:
+		return fmt.Errorf("uplink %s is not a port of bridge %s", port.Name, want.Bridge)
+	case !port.up() || !parent.up():
+		return fmt.Errorf("uplink %s of bridge %s is down", port.Name, want.Bridge)
 	}
 	return nil
 }

@@ -3,8 +3,11 @@ package wire
 import (
 	"encoding/hex"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"net"
 	"net/netip"
+	"strconv"
 )
 
 // HardwareAddr is an Ethernet address that can be compared and used as a key.
@@ -105,9 +108,26 @@ const (
 	IfbPrefix  = "bwp"
 )
 
-// Uplink names the pair of links by which more containers are attached to a
-// bridge than it has ports: its port of the bridge, and the containers' parent.
-func Uplink(bridge string) (port, parent string) {
+// Uplinks is how many pairs of links may attach more containers to a bridge than
+// it has ports.
+const Uplinks = 16
+
+// Uplink names such a pair: its port of the bridge, and the containers' parent.
+// They are numbered from 0.
+func Uplink(bridge string, number int) (port, parent string) {
 	const length = 11
-	return "nupl" + hash(length, bridge), "npar" + hash(length, bridge)
+	parts := []string{bridge}
+	if number > 0 { // once there was only one
+		parts = append(parts, strconv.Itoa(number))
+	}
+	return "nupl" + hash(length, parts...), "npar" + hash(length, parts...)
+}
+
+// Uplink is the number of the one that attaches the container if it gets no port
+// of its own. It follows from the name, so that nobody has to count, and all get
+// about as many.
+func (v Veth) Uplink() int {
+	sum := fnv.New32a()
+	_, _ = io.WriteString(sum, v.Host) // it can't fail
+	return int(sum.Sum32() % Uplinks)
 }
