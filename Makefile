@@ -95,6 +95,10 @@ bench: build reference ## ADD and DEL beside the reference plugins, netavark and
 	$(GO) run ./bench/ipam -page docs/performance.md $(BENCH_IPAM)
 	$(GO) run ./bench/attach -page docs/performance.md $(BENCH)
 
+.PHONY: bench-commands
+bench-commands: build ## lists, reload, GC and prune beside 100 and 1,000 containers; writes docs/performance.md (3 min)
+	$(GO) run ./bench/commands -page docs/performance.md $(BENCH_COMMANDS)
+
 .PHONY: bench-ports
 bench-ports: build reference ## published ports beside the reference portmap, 0 to 1,000 containers; writes docs/firewall.md (5 min)
 	$(GO) run ./bench/ports -ours $(BIN)/cni -reference $(BIN)/reference -page docs/firewall.md $(BENCH_PORTS)

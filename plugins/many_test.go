@@ -112,7 +112,8 @@ func TestManyContainersOnOneNetwork(t *testing.T) {
 }
 
 // reach asks until the answer comes: a broadcast on this segment goes to
-// thousands, and the kernel drops what it has no room to queue.
+// thousands, and the kernel drops what it has no room to queue; and the machine's
+// neighbour table may be full for some seconds.
 func reach(from *netns.Namespace, address, want string) error {
 	for deadline := time.Now().Add(time.Minute); ; {
 		got, err := askFor(from, address, 2*time.Second)
@@ -122,5 +123,6 @@ func reach(from *netns.Namespace, address, want string) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%s: %q, want %q (%v)", address, got, want, err)
 		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }
