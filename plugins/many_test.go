@@ -93,6 +93,9 @@ func TestManyContainersOnOneNetwork(t *testing.T) {
 	parallel = 2
 	each("reach", func(i int) error {
 		peer := (i + n/2) % n
+		defer forget(h.ns, "br0")
+		defer forget(namespaces[i], "eth0")
+		defer forget(namespaces[peer], "eth0")
 		for address, want := range map[string]string{"10.88.0.1:90": "gateway", addresses[peer] + ":80": fmt.Sprint(peer)} {
 			if err := reach(namespaces[i], address, want); err != nil {
 				return fmt.Errorf("container %d: %w", i, err)
@@ -109,6 +112,13 @@ func TestManyContainersOnOneNetwork(t *testing.T) {
 		return nil
 	})
 	h.wantClean()
+}
+
+// forget takes the neighbours of a link out of the kernel's table, which all
+// namespaces of the machine share and where they stay for half a minute and more:
+// it has room for 1,024 by default, and other tests want some of it.
+func forget(ns *netns.Namespace, link string) {
+	_ = ns.Run("ip", "neigh", "flush", "dev", link) // a courtesy
 }
 
 // reach asks until the answer comes: a broadcast on this segment goes to
