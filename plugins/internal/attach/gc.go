@@ -95,12 +95,10 @@ func (a *Attacher) Status(ctx context.Context, req *cni.Request) error {
 		return notAvailable(err)
 	}
 	defer host.Close()
-	if err := host.Ready(w.Owned.Link); errors.Is(err, kernel.ErrBridgeFull) {
+	warning, err := host.Ready(w.Owned.Link)
+	if errors.Is(err, kernel.ErrBridgeFull) {
 		return cni.Errorf(cni.CodeNotAvailable, "%w", err).WithHint(hintFull)
-	} else if err != nil {
-		return notAvailable(err)
 	}
-	warning, err := host.Crowded(w.Owned.Link)
 	if err != nil {
 		return notAvailable(err)
 	}

@@ -200,12 +200,12 @@ func TestMacvlanIsMadeInTheContainer(t *testing.T) {
 		}
 		gone := want
 		gone.Parent = "nope"
-		if err := h.Ready(gone); err == nil || !strings.Contains(err.Error(), `"nope"`) {
+		if _, err := h.Ready(gone); err == nil || !strings.Contains(err.Error(), `"nope"`) {
 			t.Errorf("no parent: %v", err)
 		}
 		byRoute := want
 		byRoute.Parent = ""
-		if err := h.Ready(byRoute); err == nil || !strings.Contains(err.Error(), "default route") {
+		if _, err := h.Ready(byRoute); err == nil || !strings.Contains(err.Error(), "default route") {
 			t.Errorf("no default route: %v", err)
 		}
 		if err := c.DeleteLink("eth0"); err != nil {

@@ -151,36 +151,39 @@ func (h *Host) checkPortFlags(link netlink.Link, want wire.Veth) error {
 	return nil
 }
 
-// Ready tells whether what a link needs of the host is there.
-func (h *Host) Ready(link wire.Link) error {
+// Ready tells whether what a link needs of the host is there. Where it will soon
+// be used up it says how much of it is in use, and how to get past the limit.
+func (h *Host) Ready(link wire.Link) (warning string, err error) {
 	switch l := link.(type) {
 	case wire.Macvlan:
-		if l.ParentInContainer {
-			return nil
+		if !l.ParentInContainer {
+			_, err = findParent(h.link, l.Parent)
 		}
-		_, err := findParent(h.link, l.Parent)
-		return err
 	case wire.Veth:
-		return h.hasFreePort(l)
+		if l.Bridge != "" && !h.takesMore(l) {
+			return h.portsLeft(l.Bridge)
+		}
 	}
-	return nil
+	return warning, err
 }
 
-// hasFreePort tells whether a bridge takes another port, or another container
-// behind an uplink. One that is not there yet does.
-func (h *Host) hasFreePort(want wire.Veth) error {
-	name := want.Bridge
-	if name == "" {
-		return nil
+// crowdedFrom is the number of ports, nine in ten, from which on a bridge that
+// has no uplink is spoken of.
+const crowdedFrom = maxPorts * 9 / 10
+
+// portsLeft tells whether a bridge takes another port. One that is not there yet
+// does.
+func (h *Host) portsLeft(bridge string) (warning string, err error) {
+	n, err := h.ports(bridge)
+	switch {
+	case err != nil:
+		return "", err
+	case n >= maxPorts:
+		return "", fmt.Errorf("bridge %s: %w", bridge, ErrBridgeFull)
+	case n >= crowdedFrom:
+		warning = fmt.Sprintf("bridge %s: %d of %d ports are in use: remove some, or use another network for containers with vlan, vlanTrunk or macspoofchk", bridge, n, maxPorts)
 	}
-	ports, err := h.ports(name)
-	if err != nil {
-		return err
-	}
-	if ports >= maxPorts && !h.takesMore(want) {
-		return fmt.Errorf("bridge %s: %w", name, ErrBridgeFull)
-	}
-	return nil
+	return warning, nil
 }
 
 // ports counts the ports of a bridge; one that is not there has none.
@@ -204,7 +207,8 @@ func (h *Host) ports(name string) (n int, err error) {
 	return n, nil
 }
 
-// takesMore tells whether a full bridge takes a container behind an uplink.
+// takesMore tells whether a bridge takes a container behind an uplink, however
+// full it is.
 func (h *Host) takesMore(want wire.Veth) bool {
 	if !canShare(want) {
 		return false
