@@ -1,6 +1,7 @@
 package store
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
@@ -236,6 +237,35 @@ func TestAddRefuses(t *testing.T) {
 				t.Errorf("listed: %v, %v", list, err)
 			}
 		})
+	}
+}
+
+// A layer is unpacked by itself: a link of one below leads none of its entries
+// anywhere, and it can't name a file of one below to have it as its own.
+func TestLayersAreUnpackedApart(t *testing.T) {
+	s := Open(t.TempDir())
+	outside := t.TempDir()
+	if err := os.WriteFile(filepath.Join(outside, "kept"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	base := imagetest.Layer(t, imagetest.Link("a", outside), imagetest.File("secret", "x"))
+	through := imagetest.Layer(t, imagetest.File("a/new", "x"), imagetest.File("a/.wh.kept", ""), imagetest.File("a/.wh..wh..opq", ""))
+	got := add(t, s, imagetest.Image(t, v1.Config{}, base, through), "image")
+	names, err := os.ReadDir(outside)
+	if err != nil || len(names) != 1 || names[0].Name() != "kept" {
+		t.Errorf("outside there is %v, %v", names, err)
+	}
+	dirs, err := s.Layers(&got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Lstat(filepath.Join(dirs[0], "a")); err != nil || !st.IsDir() {
+		t.Errorf("the upper layer's a: %v, %v", st, err)
+	}
+	hard := imagetest.Entry{Header: tar.Header{Typeflag: tar.TypeLink, Name: "mine", Linkname: "secret"}}
+	_, err = s.Add(context.Background(), sourceOf(t, imagetest.Image(t, v1.Config{}, base, imagetest.Layer(t, hard))).Source, nil, nil)
+	if err == nil || !strings.Contains(err.Error(), `hard link to "secret": no such file`) {
+		t.Errorf("a hard link to a file of the layer below: %v", err)
 	}
 }
 
