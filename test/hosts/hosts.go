@@ -63,7 +63,9 @@ type Host struct {
 	Addr netip.Addr
 	Port string
 	Root string
-	w    *World
+	// Firewall is the mechanism of attachments' rules, nftables unless changed.
+	Firewall string
+	w        *World
 
 	mu       sync.Mutex
 	overlayd *exec.Cmd
@@ -105,7 +107,7 @@ func (w *World) must(err error) {
 // AddHost joins another host to the switch.
 func (w *World) AddHost(name string, addr netip.Addr) *Host {
 	w.t.Helper()
-	h := &Host{Name: name, NS: namespace(w.t), Addr: addr, Port: "port-" + name, Root: w.t.TempDir(), w: w}
+	h := &Host{Name: name, NS: namespace(w.t), Addr: addr, Port: "port-" + name, Root: w.t.TempDir(), Firewall: "nftables", w: w}
 	w.must(h.Plug())
 	w.Hosts = append(w.Hosts, h)
 	w.t.Cleanup(func() {
@@ -166,7 +168,7 @@ func (h *Host) ConfDir() string  { return filepath.Join(h.Root, "net.d") }
 // Env is the environment of programs on the host.
 func (h *Host) Env() []string {
 	return append(os.Environ(), "NETCTL_STATE_DIR="+h.StateDir(), "NETCTL_DATA_DIR="+h.DataDir(), "NETCTL_CONF_DIR="+h.ConfDir(),
-		"NETCTL_FIREWALL=nftables", "CNI_PATH="+filepath.Join(h.w.Bin, "cni"))
+		"NETCTL_FIREWALL="+h.Firewall, "CNI_PATH="+filepath.Join(h.w.Bin, "cni"))
 }
 
 // Start starts overlayd and returns at once.
