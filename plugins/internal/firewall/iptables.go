@@ -57,13 +57,21 @@ func (t *iptables) Remove(ctx context.Context, r Rules, inUse InUse) error {
 		return err
 	}
 	if last {
-		err = t.removeNetwork(ctx, l, r.families(), func(c string) bool {
-			return ofNetworkOrBelow(c, r.Attachment.NetworkLabel())
-		})
+		err = t.removeLast(ctx, l, r)
 	} else {
 		err = t.removeAttachment(ctx, l, r)
 	}
 	return errors.Join(err, forgetConnections(r.Publish, dialConntrack))
+}
+
+// removeLast takes away an attachment and its network.
+func (t *iptables) removeLast(ctx context.Context, l *lock, r Rules) error {
+	gone := func(c string) bool { return ofNetworkOrBelow(c, r.Attachment.NetworkLabel()) }
+	t.foreigners(func(o foreigners) { o.close(gone) })
+	fast := t.fastLast(r)
+	rest := slices.DeleteFunc(r.families(), func(f family) bool { return fast[f] != "" })
+	_, err := t.change(ctx, l, fast, removal(gone))
+	return errors.Join(err, t.rewriteAll(ctx, l, rest, removal(gone)))
 }
 
 func (t *iptables) removeAttachment(ctx context.Context, l *lock, r Rules) error {

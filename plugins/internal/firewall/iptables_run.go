@@ -88,7 +88,8 @@ func (t *iptables) start(ctx context.Context, l *lock, name, input string, args 
 	return p, nil
 }
 
-// exitBusy is what iptables answers when --wait has run out (RESOURCE_PROBLEM).
+// exitBusy is what iptables answers when --wait has run out (RESOURCE_PROBLEM); but
+// see busy.
 const exitBusy = 4
 
 func (p *process) wait() error {
@@ -101,13 +102,19 @@ func (p *process) wait() error {
 	// Started late on a busy machine, the program's own wait in whole seconds
 	// can end after the caller's time.
 	late := p.ctx.Err() != nil
-	if p.cmd.ProcessState.ExitCode() == exitBusy || late && holder != somebody {
+	if p.busy() || late && holder != somebody {
 		return fmt.Errorf("%s: %w by %s", name, ErrBusy, holder)
 	}
 	if late {
 		return fmt.Errorf("%s: %w", name, context.Cause(p.ctx))
 	}
 	return fmt.Errorf("%s: %w: %s", name, err, oneLine(p.stderr.String()))
+}
+
+// busy tells whether somebody else has the lock. The nft kind has none, and says
+// with the same number that a chain to be deleted is not empty.
+func (p *process) busy() bool {
+	return p.cmd.ProcessState.ExitCode() == exitBusy && !strings.Contains(p.stderr.String(), "CHAIN_DEL failed")
 }
 
 // oneLine makes a program's complaint fit for an error message, without the
