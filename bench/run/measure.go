@@ -12,6 +12,8 @@ import (
 type subject struct {
 	name string
 	args func(i int) []string
+	// firewall is the mechanism of the host that it works on.
+	firewall string
 	// missing says why it can't be measured here.
 	missing string
 	took    []time.Duration
@@ -30,19 +32,20 @@ func (w *world) subjects() ([]*subject, error) {
 	}
 	runtime := func(name string) func(int) []string {
 		return func(i int) []string {
-			return []string{name, "--root", filepath.Join(w.dir, name), "run", "--bundle", bundle, "bench-" + name + strconv.Itoa(i)}
+			return []string{name, "--root", filepath.Join(w.boot(), name), "run", "--bundle", bundle, "bench-" + name + strconv.Itoa(i)}
 		}
 	}
 	podman := func(network string) func(int) []string {
 		return func(int) []string {
-			return []string{"podman", "--root", w.dir + "/podman", "--runroot", w.dir + "/podman-run", "--cgroup-manager", "cgroupfs",
+			return []string{"podman", "--root", w.dir + "/podman", "--runroot", w.boot() + "/podman", "--cgroup-manager", "cgroupfs",
 				"--runtime", "runc", "run", "--rm", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000", "--network", network, "--rootfs", w.root, "/bin/true"}
 		}
 	}
 	return []*subject{
 		{name: "netctl none", args: ours("none")},
 		{name: "netctl host", args: ours("host")},
-		{name: "netctl bridge", args: ours("bench")},
+		{name: "netctl bridge, iptables", args: ours(bridge), firewall: iptables},
+		{name: "netctl bridge, nftables", args: ours(bridge), firewall: nftables},
 		{name: "runc run", args: runtime("runc")},
 		{name: "crun run", args: runtime("crun")},
 		{name: "podman none", args: podman("none")},
@@ -69,7 +72,7 @@ func (w *world) measure(rounds int) ([]*subject, error) {
 				continue
 			}
 			begun := time.Now()
-			cpu, err := w.timed(args)
+			cpu, err := w.timed(s.firewall, args)
 			took := time.Since(begun)
 			switch {
 			case err != nil && i == 0:

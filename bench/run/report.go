@@ -24,7 +24,7 @@ func report(o options, f figures) error {
 	s.Printf("")
 	s.Printf("`make bench-run` (%s). Start `/bin/true` of busybox, wait for its end, take everything away; %d rounds, interleaved.", page.Machine(), o.rounds)
 	s.Printf("runc and crun have netctl's own specification of the container (filter, limits) and make neither network nor layers; podman runs the")
-	s.Printf("same directory with runc. cpu is that of the processes that the command waited for (podman's conmon is not among them).")
+	s.Printf("same directory with runc. What belongs to a boot is on a tmpfs for all, as /run is. cpu is that of the processes that the command waited for (podman's conmon is not among them).")
 	s.Table(f.rows())
 	targets := f.targets(o)
 	s.Targets(targets)
@@ -57,12 +57,13 @@ func (f figures) rows() [][]string {
 }
 
 func (f figures) targets(o options) []page.Target {
-	compared := func(to string, limit float64) page.Target {
-		r, ok := f.ratio("netctl bridge", to)
-		return page.Target{What: "netctl bridge / " + to + ", p50", Measured: r, Limit: limit, Missing: !ok}
+	compared := func(firewall, to string, limit float64) page.Target {
+		r, ok := f.ratio("netctl bridge, "+firewall, to)
+		return page.Target{What: "netctl bridge, " + firewall + " / " + to + ", p50", Measured: r, Limit: limit, Missing: !ok}
 	}
 	return []page.Target{
-		compared("runc run", 1.3), compared("podman bridge", 0.4),
+		compared(iptables, "runc run", 1.3), compared(nftables, "runc run", 1.3),
+		compared(iptables, "podman bridge", 0.4), compared(nftables, "podman bridge", 0.4),
 		{What: "a monitor's private memory, no network", Measured: float64(f.memory[0]) / 1e6, Limit: 3, Unit: " MB"},
 		{What: "a monitor's private memory, bridge", Measured: float64(f.memory[1]) / 1e6, Limit: 3, Unit: " MB"},
 		{What: fmt.Sprintf("traces left by %d starts and removals", o.many), Measured: float64(f.left)},

@@ -19,11 +19,20 @@ import (
 )
 
 // world is a private host: a network namespace, directories, and a root file
-// system with nothing but busybox in it.
+// system with nothing but busybox in it. For netctl it is two hosts, which differ in
+// their packet filter and have directories of their own.
 type world struct {
 	bin, dir, root string
 	host           *netns.Namespace
 }
+
+// bridge is the name of the network that both hosts have.
+const bridge = "bench"
+
+const (
+	iptables = "iptables"
+	nftables = "nftables"
+)
 
 func newWorld(bin string) (*world, error) {
 	host, err := netns.New()
@@ -35,15 +44,34 @@ func newWorld(bin string) (*world, error) {
 		return nil, errors.Join(err, host.Close())
 	}
 	w := &world{bin: bin, dir: dir, root: filepath.Join(dir, "root"), host: host}
-	if err := w.makeRoot(); err != nil {
-		w.close()
-		return nil, err
-	}
-	if _, err := w.netctl("network", "create", "bench", "--subnet", "10.99.0.0/16"); err != nil {
+	if err := errors.Join(w.makeRoot(), w.mountBoot(), w.makeNetworks()); err != nil {
 		w.close()
 		return nil, err
 	}
 	return w, nil
+}
+
+// boot is for what does not outlive it, of all peers.
+func (w *world) boot() string { return filepath.Join(w.dir, "run") }
+
+// mountBoot makes it what /run is. make has put us into a mount namespace of our own.
+func (w *world) mountBoot() error {
+	if err := os.Mkdir(w.boot(), 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("tmpfs", w.boot(), "tmpfs", 0, "mode=755"); err != nil {
+		return fmt.Errorf("mount tmpfs at %s: %w", w.boot(), err)
+	}
+	return nil
+}
+
+func (w *world) makeNetworks() error {
+	for firewall, subnet := range map[string]string{iptables: "10.99.0.0/16", nftables: "10.98.0.0/16"} {
+		if _, err := w.execute(firewall, filepath.Join(w.bin, "netctl"), "network", "create", bridge, "--subnet", subnet); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // makeRoot makes the root file system, from the static busybox.
@@ -73,21 +101,26 @@ func (w *world) close() {
 			_, _ = w.netctl("rm", "-f", id)
 		}
 	}
-	_, _ = w.netctl("network", "rm", "bench")
+	for _, firewall := range []string{iptables, nftables} {
+		_, _ = w.execute(firewall, filepath.Join(w.bin, "netctl"), "network", "rm", bridge)
+	}
+	_ = unix.Unmount(w.boot(), unix.MNT_DETACH)
 	_ = unix.Unmount(filepath.Join(w.dir, "podman/overlay"), unix.MNT_DETACH)
 	_ = os.RemoveAll(w.dir)
 	_ = w.host.Close()
 }
 
-// env is the environment of every peer: directories of this run's own.
-func (w *world) env() []string {
-	return append(os.Environ(), "NETCTL_STATE_DIR="+w.dir+"/state", "NETCTL_DATA_DIR="+w.dir+"/data", "NETCTL_CONF_DIR="+w.dir+"/net.d")
+// env is the environment of every peer: directories of this run's own, and for netctl
+// those of the host with that packet filter.
+func (w *world) env(firewall string) []string {
+	return append(os.Environ(), "NETCTL_FIREWALL="+firewall, "NETCTL_STATE_DIR="+filepath.Join(w.boot(), firewall),
+		"NETCTL_DATA_DIR="+filepath.Join(w.dir, "data", firewall), "NETCTL_CONF_DIR="+filepath.Join(w.dir, "net.d", firewall))
 }
 
 // timed runs a command and gives the processor time of it and of what it waited for.
-func (w *world) timed(args []string) (time.Duration, error) {
+func (w *world) timed(firewall string, args []string) (time.Duration, error) {
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = w.env()
+	cmd.Env = w.env(firewall)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	if err := w.host.Do(cmd.Run); err != nil {
@@ -97,9 +130,9 @@ func (w *world) timed(args []string) (time.Duration, error) {
 }
 
 // execute runs a command on the private host.
-func (w *world) execute(args ...string) (string, error) {
+func (w *world) execute(firewall string, args ...string) (string, error) {
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = w.env()
+	cmd.Env = w.env(firewall)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := w.host.Do(cmd.Run); err != nil {
@@ -108,8 +141,9 @@ func (w *world) execute(args ...string) (string, error) {
 	return strings.TrimSpace(out.String()), nil
 }
 
+// netctl does something on the host with iptables.
 func (w *world) netctl(args ...string) (string, error) {
-	return w.execute(append([]string{filepath.Join(w.bin, "netctl")}, args...)...)
+	return w.execute(iptables, append([]string{filepath.Join(w.bin, "netctl")}, args...)...)
 }
 
 // bundle makes what runc and crun want: netctl's own specification of the same
@@ -120,7 +154,7 @@ func (w *world) bundle() (string, error) {
 		return "", err
 	}
 	defer func() { _, _ = w.netctl("rm", "-f", id) }()
-	data, err := os.ReadFile(filepath.Join(w.dir, "data/c", id, "spec.json"))
+	data, err := os.ReadFile(filepath.Join(w.dir, "data", iptables, "c", id, "spec.json"))
 	if err != nil {
 		return "", err
 	}
@@ -187,7 +221,7 @@ func (w *world) monitorMemory(network string) (int64, error) {
 // leftAfter runs and removes so many containers and counts what is there that
 // was not before: cgroups, mounts, links, files, processes.
 func (w *world) leftAfter(n int) (int, error) {
-	if _, err := w.netctl("run", "--rm", "--network", "bench", "--rootfs", w.root, "--", "/bin/true"); err != nil {
+	if _, err := w.netctl("run", "--rm", "--network", bridge, "--rootfs", w.root, "--", "/bin/true"); err != nil {
 		return 0, err
 	}
 	before, err := w.traces()
@@ -195,10 +229,10 @@ func (w *world) leftAfter(n int) (int, error) {
 		return 0, err
 	}
 	for range n / 2 {
-		if _, err := w.netctl("run", "--rm", "--network", "bench", "--rootfs", w.root, "--", "/bin/true"); err != nil {
+		if _, err := w.netctl("run", "--rm", "--network", bridge, "--rootfs", w.root, "--", "/bin/true"); err != nil {
 			return 0, err
 		}
-		id, err := w.netctl("run", "-d", "--network", "bench", "-p", "80", "--rootfs", w.root, "--", "/bin/sleep", "100")
+		id, err := w.netctl("run", "-d", "--network", bridge, "-p", "80", "--rootfs", w.root, "--", "/bin/sleep", "100")
 		if err != nil {
 			return 0, err
 		}
@@ -223,9 +257,9 @@ func (w *world) leftAfter(n int) (int, error) {
 // traces are the names of all that netctl can leave.
 func (w *world) traces() (map[string]bool, error) {
 	all := map[string]bool{}
-	script := `find "$0"/state "$0"/data -mindepth 2; ls -d /sys/fs/cgroup/netctl/* /sys/fs/cgroup/*/netctl/* 2>/dev/null;
+	script := `find "$0"/run/iptables "$0"/data/iptables -mindepth 2; ls -d /sys/fs/cgroup/netctl/* /sys/fs/cgroup/*/netctl/* 2>/dev/null;
 		grep "$0" /proc/self/mountinfo | cut -d' ' -f5; ip -o link | cut -d: -f2; pgrep -af "netctl monitor $0"; true`
-	out, err := w.execute("sh", "-c", script, w.dir)
+	out, err := w.execute(iptables, "sh", "-c", script, w.dir)
 	for line := range strings.Lines(out) {
 		all[strings.TrimSpace(line)] = true
 	}
