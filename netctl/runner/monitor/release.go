@@ -65,7 +65,8 @@ func (m *monitor) record() runner.Container {
 }
 
 // releaseEnded is release for a container whose end was waited for. Nothing is
-// left in it that could use its network, so both are taken away at the same time.
+// left in it that could use its network or its files, so all are taken away at the
+// same time: network, cgroups, and the changes of one that is not kept.
 func (m *monitor) releaseEnded() error {
 	m.mu.Lock()
 	ended := m.container
@@ -73,9 +74,17 @@ func (m *monitor) releaseEnded() error {
 	if ended == nil {
 		return m.release() // it could not be run again
 	}
+	if err := m.overlay.Unmount(); err != nil {
+		return errors.Join(err, m.release())
+	}
 	var inside error
 	var removal sync.WaitGroup
-	removal.Go(func() { inside = ended.Remove() })
+	removal.Go(func() {
+		inside = ended.Remove()
+		if m.cfg.AutoRemove && inside == nil {
+			inside = namespace.InMount(m.hostMnt, func() error { return m.store.RemoveWork(m.cfg.ID) })
+		}
+	})
 	ctx, cancel := context.WithTimeout(context.Background(), detachTimeout)
 	defer cancel()
 	c := m.record()
@@ -84,7 +93,7 @@ func (m *monitor) releaseEnded() error {
 	if inside != nil || network != nil {
 		return m.release() // the thorough way; it repeats what failed
 	}
-	return m.overlay.Unmount()
+	return nil
 }
 
 // remove deletes the record (--rm), seen from the host.

@@ -59,7 +59,7 @@ func (m *monitor) start(ctx context.Context) (*specs.Spec, *engine.Started, erro
 	var process *engine.Started
 	var all errgroup.Group
 	all.Go(func() error { return m.trace.step("attach networks", func() error { return m.attach(ctx) }) })
-	all.Go(func() error { return m.store.SetSpec(m.cfg.ID, s) })
+	all.Go(func() error { return m.store.SetSpec(m.cfg.ID, spec.Linux(s)) })
 	all.Go(func() error {
 		return m.trace.step("namespaces, cgroup, mounts", func() (err error) {
 			process, err = m.startProcess(s)

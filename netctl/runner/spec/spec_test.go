@@ -107,6 +107,9 @@ func TestGoldens(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if linux, err := json.MarshalIndent(Linux(s), "", "  "); err != nil || string(linux) != string(got) {
+				t.Errorf("Linux leaves something out: %s, %v", linux, err)
+			}
 			got = append(got, '\n')
 			path := filepath.Join("testdata", name+".json")
 			if *update {

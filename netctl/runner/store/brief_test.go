@@ -94,3 +94,20 @@ func TestBriefRemovalKilled(t *testing.T) {
 		t.Errorf("left: %v %v, %v", exists(s.Dir(half.ID)+doomed), exists(s.RunDir(half.ID)), err)
 	}
 }
+
+// Its changes may be deleted ahead of its record.
+func TestRemoveWork(t *testing.T) {
+	s := newStore(t)
+	cfg := createBrief(t, s, "web", runner.Userns{})
+	if err := os.MkdirAll(filepath.Join(s.WorkDir(cfg.ID), "upper", "etc"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a second time is no error
+		if err := s.RemoveWork(cfg.ID); err != nil || exists(s.WorkDir(cfg.ID)) {
+			t.Errorf("left: %v, %v", exists(s.WorkDir(cfg.ID)), err)
+		}
+	}
+	if c, err := s.Load(cfg.ID); err != nil || c.Name != "web" {
+		t.Errorf("loaded %q, %v", c.Name, err)
+	}
+}

@@ -204,15 +204,11 @@ func readJSON(path string, v any) error {
 // writeJSON replaces path in one step. With sync the content is on the disk
 // before the name points to it.
 func writeJSON(path string, v any, sync bool) error {
-	b, err := json.MarshalIndent(v, "", " ")
-	if err != nil {
-		return err
-	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(b, '\n'))
+	err = json.NewEncoder(f).Encode(v)
 	if err == nil && sync {
 		err = f.Sync()
 	}

@@ -34,6 +34,12 @@ func (s *Store) Remove(id runner.ID, name string) error {
 	return errors.Join(removeTree(s.containersDir(), string(id)+doomed), s.removeRunDir(id))
 }
 
+// RemoveWork deletes a container's changes to its root file system, ahead of Remove
+// and under the same conditions.
+func (s *Store) RemoveWork(id runner.ID) error {
+	return removeTree(s.Dir(id), filepath.Base(s.WorkDir(id)))
+}
+
 func (s *Store) removeRunDir(id runner.ID) error {
 	return removeTree(filepath.Dir(s.RunDir(id)), string(id))
 }
