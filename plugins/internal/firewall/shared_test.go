@@ -2,6 +2,8 @@ package firewall
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/netctl/netctl/plugins/internal/wire"
@@ -97,6 +99,33 @@ func testTrunk(t *testing.T, b Backend, change func(*wire.NetworkPolicy)) {
 		}
 	}
 	silent(t, closed...)
+}
+
+// The trunk is let pass as long as one of the networks that share it is there,
+// whichever of them came first.
+func TestATrunkServesNetworksToTheLast(t *testing.T) {
+	overMechanisms(t, func(t *testing.T, b Backend) {
+		w := newWorld(t, b)
+		w.outside.serve(t, 80)
+		var both []Rules
+		for i, name := range []string{"web", "other"} {
+			r := plainly(name, network(i+1))
+			r.Network.Internal, r.Network.Forward, r.Network.Masquerade, r.Network.Trunk = true, false, false, "eth1"
+			w.prepare(t, r)
+			w.apply(t, b, r)
+			both = append(both, r)
+		}
+		w.remove(t, b, both[0], unused)
+		for _, member := range outsideOf() {
+			if seen := w.other.reaches(t, wire.TCP, at(member, 80), "outside"); !slices.Contains([]string{"10.89.0.2", "fd00:89::2"}, seen) {
+				t.Errorf("%s sees %s, want other's own address", member, seen)
+			}
+		}
+		w.remove(t, b, both[1], unused)
+		if left := w.rules(t); strings.Contains(left, "eth1") {
+			t.Errorf("left:\n%s", left)
+		}
+	})
 }
 
 // Two networks on one bridge each have their own policy, whichever came first;
