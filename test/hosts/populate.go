@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
@@ -33,6 +35,17 @@ func (e *Etcd) Populate(network string, within netip.Prefix, count int) {
 		group.Go(func() error { return enter(ctx, s, network, i) })
 	}
 	e.w.must(group.Wait())
+}
+
+// ReadAll reads everything with a bare client, as any host must that joins.
+func (e *Etcd) ReadAll(ctx context.Context) error {
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"unix://" + filepath.Join(e.dir, "client:1")}, Logger: zap.NewNop()})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	_, err = client.Get(ctx, etcd.DefaultPrefix, clientv3.WithPrefix())
+	return err
 }
 
 func enter(ctx context.Context, s *etcd.Store, network string, i int) error {
