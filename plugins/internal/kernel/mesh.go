@@ -2,8 +2,10 @@ package kernel
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -25,8 +27,6 @@ const (
 type meshObject interface {
 	replace(*meshDevice) request
 	remove(*meshDevice) request
-	// order is what objects of one kind are sorted by.
-	order() []byte
 	fmt.Stringer
 }
 
@@ -61,6 +61,10 @@ type routeKey struct {
 	metric int
 }
 
+func (k routeKey) compare(o routeKey) int {
+	return cmp.Or(k.to.Addr().Compare(o.to.Addr()), cmp.Compare(k.to.Bits(), o.to.Bits()), cmp.Compare(k.metric, o.metric))
+}
+
 // meshState is a mesh, wanted or found.
 type meshState struct {
 	fdb        map[wire.HardwareAddr]fdbEntry
@@ -81,8 +85,9 @@ func (f MeshFailure) Unwrap() error { return f.Err }
 
 // A MeshReport says what ApplyMesh did.
 type MeshReport struct {
-	// Set and Removed are the objects that were different.
-	Set, Removed []string
+	// Set and Removed are the objects that were different. They are not put into
+	// words before somebody wants to read them: there may be thousands.
+	Set, Removed []fmt.Stringer
 	// Skipped were due, and left for later at the caller's wish.
 	Skipped int
 	Failed  []MeshFailure
@@ -114,7 +119,7 @@ func (h *Host) ApplyMesh(want wire.Mesh, o MeshOptions) (MeshReport, error) {
 		return MeshReport{}, err
 	}
 	device := &meshDevice{index: link.Index}
-	have, err := h.readMesh(device)
+	have, err := readMesh(device, len(want.Peers))
 	if err != nil {
 		return MeshReport{}, err
 	}
@@ -132,7 +137,7 @@ func (h *Host) CheckMesh(want wire.Mesh) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	have, err := h.readMesh(&meshDevice{index: link.Index})
+	have, err := readMesh(&meshDevice{index: link.Index}, len(want.Peers))
 	if err != nil {
 		return nil, err
 	}
@@ -147,11 +152,11 @@ func (h *Host) CheckMesh(want wire.Mesh) ([]string, error) {
 // RemoveMeshRoutes takes the routes away that don't go with the tunnel.
 func (h *Host) RemoveMeshRoutes() error {
 	device := &meshDevice{}
-	state := newMeshState()
-	if err := h.readRoutes(device, state); err != nil {
+	state := newMeshState(0)
+	if err := readRoutes(device, state); err != nil {
 		return err
 	}
-	_, remove := differences(newMeshState(), state)
+	_, remove := differences(newMeshState(0), state)
 	report, err := device.write(nil, remove, MeshOptions{})
 	for _, f := range report.Failed {
 		err = errors.Join(err, f)
@@ -159,13 +164,15 @@ func (h *Host) RemoveMeshRoutes() error {
 	return err
 }
 
-func newMeshState() *meshState {
-	return &meshState{fdb: map[wire.HardwareAddr]fdbEntry{}, neighbours: map[netip.Addr]meshNeighbour{}, routes: map[routeKey]meshRoute{}}
+// newMeshState has room for so many peers with a pool each.
+func newMeshState(peers int) *meshState {
+	return &meshState{fdb: make(map[wire.HardwareAddr]fdbEntry, peers), neighbours: make(map[netip.Addr]meshNeighbour, peers),
+		routes: make(map[routeKey]meshRoute, peers)}
 }
 
 // stateOf translates what is wanted into the kernel's terms.
 func stateOf(want wire.Mesh) *meshState {
-	s := newMeshState()
+	s := newMeshState(len(want.Peers))
 	for _, p := range want.Peers {
 		mac := p.MAC()
 		s.fdb[mac] = fdbEntry{mac, p.VTEP}
@@ -192,25 +199,32 @@ func stateOf(want wire.Mesh) *meshState {
 // differences gives what to set and what to remove, each in the order of
 // writing.
 func differences(want, have *meshState) (set, remove []meshObject) {
-	set = slices.Concat(fresh(want.fdb, have.fdb), fresh(want.neighbours, have.neighbours), fresh(want.routes, have.routes))
+	set = slices.Concat(
+		fresh(want.fdb, have.fdb, func(a, b wire.HardwareAddr) int { return bytes.Compare(a[:], b[:]) }),
+		fresh(want.neighbours, have.neighbours, netip.Addr.Compare),
+		fresh(want.routes, have.routes, routeKey.compare))
 	remove = slices.Concat(gone(want.routes, have.routes), gone(want.neighbours, have.neighbours), have.strays, gone(want.fdb, have.fdb))
 	return set, remove
 }
 
-// fresh are the objects that are wanted and not there, or not like that, in
-// order: a routing table that is filled at random is rebuilt more often, each
-// time with a wait for all CPUs.
+// fresh are the objects that are wanted and not there, or not like that, in the
+// order of their keys: a routing table that is filled at random is rebuilt more
+// often, each time with a wait for all CPUs.
 func fresh[K comparable, O interface {
 	comparable
 	meshObject
-}](want, have map[K]O) []meshObject {
-	var result []meshObject
+}](want, have map[K]O, compare func(K, K) int) []meshObject {
+	var keys []K
 	for key, object := range want {
 		if there, ok := have[key]; !ok || there != object {
-			result = append(result, object)
+			keys = append(keys, key)
 		}
 	}
-	slices.SortFunc(result, func(a, b meshObject) int { return bytes.Compare(a.order(), b.order()) })
+	slices.SortFunc(keys, compare)
+	result := make([]meshObject, len(keys))
+	for i, key := range keys {
+		result[i] = want[key]
+	}
 	return result
 }
 
@@ -225,60 +239,64 @@ func gone[K comparable, O meshObject](want, have map[K]O) []meshObject {
 	return result
 }
 
-// readMesh dumps what there is. A dump that the kernel calls inconsistent,
+// readMesh lists what there is. A list that the kernel calls inconsistent,
 // because something changed meanwhile, is made again.
-func (h *Host) readMesh(d *meshDevice) (*meshState, error) {
-	s := newMeshState()
-	if err := h.readEntries(d, s); err != nil {
+func readMesh(d *meshDevice, peers int) (*meshState, error) {
+	s := newMeshState(peers)
+	if err := readEntries(d, s); err != nil {
 		return nil, err
 	}
-	return s, h.readRoutes(d, s)
+	return s, readRoutes(d, s)
 }
 
-func (h *Host) readEntries(d *meshDevice, s *meshState) error {
-	entries, err := dump(func() ([]netlink.Neigh, error) { return h.link.NeighList(d.index, unix.AF_BRIDGE) })
-	if err != nil {
-		return fmt.Errorf("list FDB entries: %w", err)
-	}
-	for _, e := range entries {
-		mac, dst := hardwareAddr(e.HardwareAddr), addrOf(e.IP)
+func readEntries(d *meshDevice, s *meshState) error {
+	begin := func() { clear(s.fdb); s.strays = nil }
+	err := listEntries(unix.AF_BRIDGE, d.index, begin, func(dst netip.Addr, mac wire.HardwareAddr, _ uint16) {
 		entry := fdbEntry{mac, dst}
 		if _, twice := s.fdb[mac]; twice {
 			s.strays = append(s.strays, entry)
-			continue
+			return
 		}
 		s.fdb[mac] = entry
+	})
+	if err != nil {
+		return fmt.Errorf("list FDB entries: %w", err)
 	}
-	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
-		neighbours, err := dump(func() ([]netlink.Neigh, error) { return h.link.NeighList(d.index, family) })
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		begin := func() {
+			maps.DeleteFunc(s.neighbours, func(a netip.Addr, _ meshNeighbour) bool { return of(family, a) })
+		}
+		err := listEntries(family, d.index, begin, func(addr netip.Addr, mac wire.HardwareAddr, state uint16) {
+			if state&unix.NUD_PERMANENT != 0 && !addr.IsMulticast() {
+				s.neighbours[addr] = meshNeighbour{addr, mac}
+			}
+		})
 		if err != nil {
 			return fmt.Errorf("list neighbours: %w", err)
-		}
-		for _, n := range neighbours {
-			if n.State&unix.NUD_PERMANENT != 0 && !addrOf(n.IP).IsMulticast() {
-				s.neighbours[addrOf(n.IP)] = meshNeighbour{addrOf(n.IP), hardwareAddr(n.HardwareAddr)}
-			}
 		}
 	}
 	return nil
 }
 
-func (h *Host) readRoutes(d *meshDevice, s *meshState) error {
-	filter := &netlink.Route{Protocol: wire.OverlayProtocol, Table: unix.RT_TABLE_MAIN}
-	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
-		routes, err := dump(func() ([]netlink.Route, error) {
-			return h.link.RouteListFiltered(family, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+func readRoutes(d *meshDevice, s *meshState) error {
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		begin := func() {
+			maps.DeleteFunc(s.routes, func(k routeKey, _ meshRoute) bool { return of(family, k.to.Addr()) })
+		}
+		err := listRoutes(family, wire.OverlayProtocol, begin, func(r listedRoute) {
+			if r.tunnel = r.link == d.index; r.refuse {
+				r.meshRoute = meshRoute{to: r.to, metric: r.metric, refuse: true}
+			}
+			s.routes[routeKey{r.to, r.metric}] = r.meshRoute
 		})
 		if err != nil {
 			return fmt.Errorf("list routes: %w", err)
 		}
-		for _, r := range routes {
-			route := meshRouteOf(r, d)
-			s.routes[routeKey{route.to, route.metric}] = route
-		}
 	}
 	return nil
 }
+
+func of(family uint8, a netip.Addr) bool { return a.Is6() == (family == unix.AF_INET6) }
 
 func dump[T any](list func() ([]T, error)) (all []T, err error) {
 	for range dumpRetries {
@@ -287,19 +305,6 @@ func dump[T any](list func() ([]T, error)) (all []T, err error) {
 		}
 	}
 	return all, err
-}
-
-func meshRouteOf(r netlink.Route, d *meshDevice) meshRoute {
-	route := meshRoute{to: destination(r), metric: r.Priority, mtu: r.MTU, source: addrOf(r.Src)}
-	if r.Type == unix.RTN_UNREACHABLE {
-		route.refuse, route.mtu = true, 0
-		return route
-	}
-	route.gw, route.tunnel = addrOf(r.Gw), r.LinkIndex == d.index
-	if via, ok := r.Via.(*netlink.Via); ok {
-		route.gw = addrOf(via.Addr)
-	}
-	return route
 }
 
 func addrOf(b []byte) netip.Addr {
@@ -316,12 +321,12 @@ func hardwareAddr(b []byte) (mac wire.HardwareAddr) {
 func (d *meshDevice) write(set, remove []meshObject, o MeshOptions) (MeshReport, error) {
 	var report MeshReport
 	var all []request
-	due := func(object meshObject, r request, done *[]string) {
+	due := func(object meshObject, r request, done *[]fmt.Stringer) {
 		if o.Skip != nil && o.Skip(object.String()) {
 			report.Skipped++
 			return
 		}
-		r.object, r.done = object.String(), done
+		r.object, r.done = object, done
 		all = append(all, r)
 	}
 	for _, object := range set {
@@ -339,31 +344,33 @@ func (d *meshDevice) write(set, remove []meshObject, o MeshOptions) (MeshReport,
 		case failed == nil, r.done == &report.Removed && absent(failed):
 			*r.done = append(*r.done, r.object)
 		default:
-			report.Failed = append(report.Failed, MeshFailure{r.object, failed})
+			report.Failed = append(report.Failed, MeshFailure{r.object.String(), failed})
 		}
 	}
 	return report, nil
 }
 
-// UnderlayMTU is what fits into one packet on the way to each address: the MTU
-// of the most specific route if it has one, else of the link with local.
+// UnderlayMTU is what fits into one packet on the way to each address of local's
+// family: the MTU of the most specific route if it has one, else of the link with
+// local.
 func (h *Host) UnderlayMTU(local netip.Addr) (device int, to func(netip.Addr) int, err error) {
 	link, err := h.linkWith(local)
 	if err != nil {
 		return 0, nil, err
 	}
-	routes, err := dump(func() ([]netlink.Route, error) {
-		return h.link.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{}, 0)
+	family := uint8(unix.AF_INET)
+	if local.Is6() {
+		family = unix.AF_INET6
+	}
+	limits, limited := map[netip.Prefix]int{}, false
+	err = listRoutes(family, 0, func() { clear(limits); limited = false }, func(r listedRoute) {
+		if r.protocol != wire.OverlayProtocol {
+			limits[r.to] = r.mtu
+			limited = limited || r.mtu != 0
+		}
 	})
 	if err != nil {
 		return 0, nil, fmt.Errorf("list routes: %w", err)
-	}
-	limits, limited := map[netip.Prefix]int{}, false
-	for _, r := range routes {
-		if r.Protocol != wire.OverlayProtocol {
-			limits[destination(r)] = r.MTU
-			limited = limited || r.MTU != 0
-		}
 	}
 	device = link.Attrs().MTU
 	if !limited {

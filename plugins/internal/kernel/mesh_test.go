@@ -149,7 +149,7 @@ func TestUnwantedPeersGoUnlessKept(t *testing.T) {
 		if len(report.Removed) != 3 {
 			t.Errorf("removed %v, want a route, a neighbour and an FDB entry", report.Removed)
 		}
-		if !slices.IsSortedFunc(report.Removed, func(a, b string) int { return order(a) - order(b) }) {
+		if !slices.IsSortedFunc(report.Removed, func(a, b fmt.Stringer) int { return order(a.String()) - order(b.String()) }) {
 			t.Errorf("removed in the order %v: want the route first and the FDB entry last", report.Removed)
 		}
 		must(t, h.RemoveVxlan("netctl-overlay"))

@@ -10,8 +10,8 @@ import (
 // A request is one netlink message without its header's sequence number.
 type request struct {
 	message []byte
-	object  string
-	done    *[]string
+	object  fmt.Stringer
+	done    *[]fmt.Stringer
 }
 
 // message builds a netlink message: nlmsghdr, a family header, attributes
@@ -65,7 +65,6 @@ func (e fdbEntry) replace(d *meshDevice) request {
 	return e.message(d, unix.RTM_NEWNEIGH, replaceFlags)
 }
 func (e fdbEntry) remove(d *meshDevice) request { return e.message(d, unix.RTM_DELNEIGH, 0) }
-func (e fdbEntry) order() []byte                { return e.mac[:] }
 func (e fdbEntry) String() string               { return fmt.Sprintf("fdb %s dst %s", e.mac, e.dst) }
 
 func (n meshNeighbour) message(d *meshDevice, kind, flags uint16) request {
@@ -82,7 +81,6 @@ func (n meshNeighbour) replace(d *meshDevice) request {
 	return n.message(d, unix.RTM_NEWNEIGH, replaceFlags)
 }
 func (n meshNeighbour) remove(d *meshDevice) request { return n.message(d, unix.RTM_DELNEIGH, 0) }
-func (n meshNeighbour) order() []byte                { return n.addr.AsSlice() }
 func (n meshNeighbour) String() string               { return fmt.Sprintf("neighbour %s lladdr %s", n.addr, n.mac) }
 
 // header is struct rtmsg.
@@ -148,8 +146,6 @@ func (r meshRoute) remove(*meshDevice) request {
 	}
 	return request{message: m}
 }
-
-func (r meshRoute) order() []byte { return append(r.to.Addr().AsSlice(), byte(r.to.Bits())) }
 
 func (r meshRoute) String() string {
 	if r.refuse {

@@ -64,6 +64,8 @@ type Agent struct {
 	policy bell // the cluster's policies may have changed
 	// tried is closed when this host has tried to join for the first time.
 	tried chan struct{}
+	// started is closed after the first complete pass.
+	started chan struct{}
 
 	// saved is the identity that is on disk; the member loop's.
 	saved store.NodeID
@@ -111,7 +113,7 @@ type state struct {
 func New(cfg Config) (*Agent, error) {
 	a := &Agent{cfg: cfg, dir: filepath.Join(cfg.DataDir, "overlay"), log: cfg.Log,
 		dirty: newBell(), member: newBell(), names: newBell(), mirror: newBell(), policy: newBell(),
-		tried: make(chan struct{})}
+		tried: make(chan struct{}), started: make(chan struct{})}
 	if err := os.MkdirAll(a.dir, 0o700); err != nil {
 		return nil, err
 	}

@@ -53,8 +53,12 @@ func (a *Agent) join(ctx context.Context) (store.Session, error) {
 		_ = session.Close(context.WithoutCancel(ctx), true)
 		return nil, err
 	}
-	a.with(func(s *state) { s.joined, s.cried = true, false })
-	a.dirty.ring()
+	a.with(func(s *state) {
+		s.joined, s.cried = true, false
+		if s.live { // otherwise a view comes, and is looked at then
+			a.dirty.ring()
+		}
+	})
 	a.trouble(nil)
 	return session, nil
 }

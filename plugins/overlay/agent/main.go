@@ -107,6 +107,7 @@ func serve(ctx context.Context, cfg Config, file File) error {
 	if err != nil {
 		return err
 	}
+	sparingHeap(ctx, a.started)
 	return a.Run(ctx)
 }
 

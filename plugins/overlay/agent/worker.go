@@ -20,6 +20,7 @@ import (
 const (
 	coalesce    = 5 * time.Millisecond  // what comes together is one pass
 	coalesceMax = 50 * time.Millisecond // a steady stream does not put it off for longer
+	newsPause   = 20 * time.Millisecond // between two looks at the host's addresses
 	audit       = 30 * time.Second      // it looks even if nobody said anything
 	firstRetry  = time.Second           // of an object that could not be written
 	lastRetry   = time.Minute
@@ -63,8 +64,14 @@ func (a *Agent) work(ctx context.Context) error {
 	}
 }
 
-// settle waits until nobody has said anything for a moment.
+// settle waits until nobody has said anything for a moment. At the start nobody
+// waits: the first view is complete.
 func (a *Agent) settle(ctx context.Context) bool {
+	ready := false
+	a.with(func(s *state) { ready = s.ready })
+	if !ready {
+		return ctx.Err() == nil
+	}
 	for end := time.Now().Add(coalesceMax); time.Now().Before(end); {
 		select {
 		case <-ctx.Done():
@@ -103,6 +110,7 @@ func (a *Agent) pass(failing map[string]*retry) {
 			}
 		} else if s.live && joined && !s.ready {
 			s.ready = true
+			close(a.started)
 			a.log.Info("ready", "peers", len(s.plan.Mesh.Peers), "took", p.Last)
 		}
 		if s.cries() {
@@ -141,17 +149,28 @@ func (a *Agent) reconcile(failing map[string]*retry) (writes int, err error) {
 	if err != nil {
 		return writes, err
 	}
-	report, err := a.host.ApplyMesh(p.Mesh, kernel.MeshOptions{Keep: keep, Skip: func(object string) bool {
-		r := failing[object]
-		return r != nil && time.Now().Before(r.due)
-	}})
-	writes += report.Writes()
-	a.tell(report)
-	noteFailures(failing, report)
+	n, unset, err := a.program(p, keep, failing)
+	writes += n
 	if err != nil {
 		return writes, err
 	}
-	return writes, errors.Join(a.handOver(p, keep), failuresOf(report))
+	return writes, errors.Join(a.handOver(p, keep), unset)
+}
+
+// program makes the mesh so. What single objects could not be set is no reason to
+// stop.
+func (a *Agent) program(p plan.Plan, keep bool, failing map[string]*retry) (writes int, unset, err error) {
+	options := kernel.MeshOptions{Keep: keep}
+	if len(failing) > 0 {
+		options.Skip = func(object string) bool {
+			r := failing[object]
+			return r != nil && time.Now().Before(r.due)
+		}
+	}
+	report, err := a.host.ApplyMesh(p.Mesh, options)
+	a.tell(report)
+	noteFailures(failing, report)
+	return report.Writes(), failuresOf(report), err
 }
 
 func (a *Agent) applyFence(f wire.Fence) (written bool, err error) {
@@ -242,10 +261,10 @@ func (a *Agent) tell(report kernel.MeshReport) {
 		return
 	}
 	for _, object := range report.Set {
-		a.log.Info("set", "object", object)
+		a.log.Info("set", "object", object.String())
 	}
 	for _, object := range report.Removed {
-		a.log.Info("removed", "object", object)
+		a.log.Info("removed", "object", object.String())
 	}
 }
 
@@ -324,6 +343,10 @@ func (a *Agent) watchHost(ctx context.Context) error {
 		case <-news:
 			a.dirty.ring()
 			a.checkAddress()
+			// This host's own changes are news too, thousands when it starts.
+			if !pause(ctx, newsPause) {
+				return ctx.Err()
+			}
 		}
 	}
 }
