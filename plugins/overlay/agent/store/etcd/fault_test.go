@@ -257,8 +257,9 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// TestManyClaims: nodes that claim at the same moment all get a pool of their
-// own, and exactly those that are too many are told that there are no more.
+// TestManyClaims: nodes that come at the same moment all get a pool of their own,
+// as they enter or, if somebody was quicker, after that; exactly those that are
+// too many are told that there are no more.
 func TestManyClaims(t *testing.T) {
 	t.Parallel()
 	const claimants, pools = 72, 64
@@ -267,16 +268,26 @@ func TestManyClaims(t *testing.T) {
 	if _, err := s.CreateNetwork(t.Context(), store.Network{Name: "wide", Ranges: []netip.Prefix{netip.MustParsePrefix("10.110.0.0/18")}}); err != nil {
 		t.Fatal(err)
 	}
-	sessions := make([]store.Session, claimants)
-	for i, n := range storetest.Nodes(claimants) {
-		sessions[i] = enter(t, s, n, store.Registration{})
-	}
+	request := store.ClaimRequest{Network: "wide", Is4: true}
+	needs := func([]store.Network, []store.Claim) []store.ClaimRequest { return []store.ClaimRequest{request} }
 	var mu sync.Mutex
 	var running sync.WaitGroup
-	got, full := map[netip.Prefix]bool{}, 0
-	for _, session := range sessions {
+	got, full, entering := map[netip.Prefix]bool{}, 0, 0
+	for _, n := range storetest.Nodes(claimants) {
 		running.Go(func() {
-			c, err := session.Claim(t.Context(), store.ClaimRequest{Network: "wide", Is4: true})
+			session, err := s.Session(t.Context(), store.Registration{Node: n, Boot: "b", Needs: needs})
+			if err != nil {
+				t.Errorf("session of %s: %v", n.ID, err)
+				return
+			}
+			defer session.Close(context.Background(), false)
+			var c store.Claim
+			owned := session.Entry().Owned
+			if len(owned) > 0 {
+				c = owned[0]
+			} else {
+				c, err = session.Claim(t.Context(), request)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			var exhausted *store.ExhaustedError
@@ -289,6 +300,7 @@ func TestManyClaims(t *testing.T) {
 				t.Errorf("%s was claimed twice", c.Pool)
 			default:
 				got[c.Pool] = true
+				entering += len(owned)
 			}
 		})
 	}
@@ -296,6 +308,7 @@ func TestManyClaims(t *testing.T) {
 	if len(got) != pools || full != claimants-pools {
 		t.Errorf("%d pools were claimed and %d nodes told that there are none; want %d and %d", len(got), full, pools, claimants-pools)
 	}
+	t.Logf("%d of %d nodes got theirs as they entered", entering, claimants)
 }
 
 // TestReclaimRace: an owner that comes back while somebody reclaims its pools

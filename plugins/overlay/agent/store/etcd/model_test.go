@@ -72,7 +72,7 @@ func TestModel(t *testing.T) {
 	t.Logf("%d revisions, %d successes looked up: %v", o.revisions, len(facts.list), facts.count)
 	must := []string{"claim", "update", "enter"}
 	if length > time.Minute { // until then chance decides
-		must = append(must, "release", "leave", "reclaim", "reclaim by policy", "exhausted")
+		must = append(must, "release", "leave", "enter with a pool", "reclaim", "reclaim by policy", "exhausted")
 	}
 	for _, what := range must {
 		if facts.count[what] == 0 {
@@ -204,10 +204,19 @@ func (a *modelAgent) pause(ctx context.Context, most time.Duration) {
 
 // enter opens a session and reads what the node owns, as an agent must.
 func (a *modelAgent) enter(ctx context.Context) {
-	session, err := a.store.Session(ctx, store.Registration{Node: a.node, Boot: "b"})
+	r := store.Registration{Node: a.node, Boot: "b"}
+	if a.random.IntN(2) == 0 {
+		r.Needs = func(_ []store.Network, owned []store.Claim) []store.ClaimRequest {
+			return []store.ClaimRequest{{Network: "model", Is4: true}}[min(len(owned), 1):]
+		}
+	}
+	session, err := a.store.Session(ctx, r)
 	if err != nil {
 		a.pause(ctx, 200*time.Millisecond)
 		return
+	}
+	if e := session.Entry(); r.Needs != nil && len(e.Owned) > 0 {
+		a.facts.note("enter with a pool", a.node.ID, session.Self().Revision, e.Owned...)
 	}
 	owned, err := session.Owned(ctx)
 	if err != nil {

@@ -16,17 +16,23 @@ import (
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
 )
 
+// claimAttempts is how often a node tries to come in together with its claims.
+// The first in a new cluster conflict with one another, whatever they claim.
+const claimAttempts = 2
+
 // Session makes a node known and keeps it alive.
 func (s *Store) Session(ctx context.Context, r store.Registration) (store.Session, error) {
 	if err := r.Node.Check(); err != nil {
 		return nil, err
 	}
 	n := &session{store: s, id: r.Node.ID, boot: r.Boot, lost: make(chan struct{})}
+	attempt := 0
 	err := retry(ctx, "register node "+r.Node.Name, func() (bool, error) {
-		done, err := n.register(ctx, r)
-		// Somebody was quicker with a pool, maybe: first of all the node comes in.
-		r.Needs = nil
-		return done, err
+		// Where others are quicker with the pools, the node comes in first.
+		if attempt++; attempt > claimAttempts {
+			r.Needs = nil
+		}
+		return n.register(ctx, r)
 	})
 	if err == nil {
 		err = n.keepAlive()
