@@ -11,12 +11,11 @@ import (
 	"path/filepath"
 	"strings"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
 	"github.com/netctl/netctl/plugins/overlay/agent/store/etcd"
+	"github.com/netctl/netctl/plugins/overlay/agent/store/etcd/etcdtest"
 )
 
 // Populate enters a network, and hosts with a pool each that exist nowhere else:
@@ -39,13 +38,7 @@ func (e *Etcd) Populate(network string, within netip.Prefix, count int) {
 
 // ReadAll reads everything with a bare client, as any host must that joins.
 func (e *Etcd) ReadAll(ctx context.Context) error {
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"unix://" + filepath.Join(e.dir, "client:1")}, Logger: zap.NewNop()})
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	_, err = client.Get(ctx, etcd.DefaultPrefix, clientv3.WithPrefix())
-	return err
+	return etcdtest.ReadAll(ctx, "unix://"+filepath.Join(e.dir, "client:1"), etcd.DefaultPrefix)
 }
 
 func enter(ctx context.Context, s *etcd.Store, network string, i int) error {

@@ -124,3 +124,15 @@ func (s *Server) Client(t testing.TB) *clientv3.Client {
 	}
 	return client
 }
+
+// ReadAll reads all values below a prefix with a bare client that makes nothing
+// of them: the floor for whoever has to know everything.
+func ReadAll(ctx context.Context, endpoint, prefix string) error {
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, Logger: zap.NewNop()})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	_, err = client.Get(ctx, prefix, clientv3.WithPrefix())
+	return err
+}
