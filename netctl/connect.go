@@ -30,7 +30,7 @@ func (f *connectFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.ip6, "ip6", "", "IPv6 address on the network")
 	flags.StringVar(&f.mac, "mac-address", "", "MAC address on the network")
 	flags.StringVar(&f.ifName, "interface-name", "", "interface in the container; default: the next free ethN")
-	flags.IntVar(&f.priority, "gw-priority", 0, "the network with the highest carries the default route, from the next start on")
+	flags.IntVar(&f.priority, "gw-priority", 0, "the network with the highest carries the default route; of equal ones, the first")
 	flags.StringArrayVar(&f.options, "driver-opt", nil, "sysctls of the interface, as "+endpointSysctls+"=net.ipv4.conf.IFNAME.KEY=VALUE")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print the commands that would connect the container, and do nothing")
 }

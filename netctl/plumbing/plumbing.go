@@ -3,7 +3,6 @@
 package plumbing
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,16 +34,16 @@ func (p Plumbing) Attach(ctx context.Context, container, netns string, endpoints
 	if len(endpoints) == 0 {
 		endpoints = []runner.Endpoint{{Network: network.None, IfName: "lo"}}
 	}
-	// The default route is that of the first one attached.
-	endpoints = slices.Clone(endpoints)
-	slices.SortStableFunc(endpoints, func(a, b runner.Endpoint) int { return cmp.Compare(b.Priority, a.Priority) })
 	var done []runner.Attached
-	for _, e := range endpoints {
+	for _, e := range byPriority(endpoints) {
 		a, err := p.attachOne(ctx, container, netns, e)
 		if err != nil {
 			return nil, errors.Join(err, p.Detach(context.WithoutCancel(ctx), container, netns, done))
 		}
 		done = append(done, a)
+	}
+	if err := p.Rank(ctx, netns, endpoints, done); err != nil {
+		return nil, errors.Join(err, p.Detach(context.WithoutCancel(ctx), container, netns, done))
 	}
 	return done, nil
 }

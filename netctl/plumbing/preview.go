@@ -33,5 +33,8 @@ func (p Plumbing) Preview(ctx context.Context, container string, endpoints []run
 		}
 		lines = append(lines, more...)
 	}
+	if len(endpoints) > 1 {
+		lines = append(lines, "# of several default routes that of "+byPriority(endpoints)[0].IfName+" leads out; the others get metrics from 1025 on")
+	}
 	return lines, nil
 }

@@ -66,6 +66,10 @@ type Networks interface {
 	// repeated. After an Attach that was killed in the middle, the entries are
 	// what was asked for: they carry Network and IfName and nothing else.
 	Detach(ctx context.Context, container, netns string, attached []Attached) error
+	// Rank has the default route of the endpoint with the highest priority lead out
+	// of the namespace, and the others stand by in their order. Endpoints that are
+	// not attached keep their place free.
+	Rank(ctx context.Context, netns string, endpoints []Endpoint, attached []Attached) error
 	// Rename has the attached endpoints answer to their Names from now on.
 	Rename(ctx context.Context, container string, endpoints []Endpoint) error
 }

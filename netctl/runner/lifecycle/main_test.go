@@ -64,6 +64,10 @@ func (l loopback) Attach(ctx context.Context, container, netns string, endpoints
 	return out, nil
 }
 
+func (l loopback) Rank(context.Context, string, []runner.Endpoint, []runner.Attached) error {
+	return nil
+}
+
 func (l loopback) Detach(_ context.Context, container, _ string, attached []runner.Attached) error {
 	for _, a := range attached {
 		if err := os.Remove(filepath.Join(l.dir, container+"-"+a.IfName)); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -68,8 +68,8 @@ func (m *monitor) connect(ctx context.Context, e runner.Endpoint) error {
 	if err != nil {
 		return err
 	}
+	got, err := m.attachFurther(ctx, cfg, e)
 	id, netns := string(cfg.ID), m.store.NetnsPath(cfg.ID)
-	got, err := m.networks.Attach(ctx, id, netns, []runner.Endpoint{e})
 	if err == nil {
 		err = m.adopt(cfg, func(st *runner.State) { st.Attached = append(without(st.Attached, e.Network), got...) })
 		if err == nil {
@@ -77,7 +77,36 @@ func (m *monitor) connect(ctx context.Context, e runner.Endpoint) error {
 		}
 		err = errors.Join(err, m.networks.Detach(ctx, id, netns, got))
 	}
-	return errors.Join(err, m.setState(func(st *runner.State) { st.Attached = without(st.Attached, e.Network) }))
+	return errors.Join(err, m.rank(ctx, m.config()), m.setState(func(st *runner.State) { st.Attached = without(st.Attached, e.Network) }))
+}
+
+// attachFurther attaches one endpoint more. Those that are there make room for its
+// default route first, so that it leads out from its first moment or never.
+func (m *monitor) attachFurther(ctx context.Context, cfg runner.Config, e runner.Endpoint) ([]runner.Attached, error) {
+	if err := m.rank(ctx, cfg); err != nil {
+		return nil, err
+	}
+	netns := m.store.NetnsPath(cfg.ID)
+	got, err := m.networks.Attach(ctx, string(cfg.ID), netns, []runner.Endpoint{e})
+	if err != nil {
+		return nil, err
+	}
+	err = m.rank(ctx, cfg, got...)
+	if err != nil {
+		return nil, errors.Join(err, m.networks.Detach(ctx, string(cfg.ID), netns, got))
+	}
+	return got, nil
+}
+
+// rank puts the default routes of what is attached, and of more, in order.
+func (m *monitor) rank(ctx context.Context, cfg runner.Config, more ...runner.Attached) error {
+	m.mu.Lock()
+	attached := slices.Clone(m.state.Attached)
+	m.mu.Unlock()
+	for _, a := range more {
+		attached = append(without(attached, a.Network), a)
+	}
+	return m.networks.Rank(ctx, m.store.NetnsPath(cfg.ID), cfg.Endpoints, attached)
 }
 
 func (m *monitor) disconnect(ctx context.Context, network string) error {
@@ -94,7 +123,8 @@ func (m *monitor) disconnect(ctx context.Context, network string) error {
 			return err
 		}
 	}
-	return m.adopt(cfg, func(st *runner.State) { st.Attached = without(st.Attached, network) })
+	err := m.adopt(cfg, func(st *runner.State) { st.Attached = without(st.Attached, network) })
+	return errors.Join(err, m.rank(ctx, cfg))
 }
 
 // rename takes the new name before it gives the old one back; the resolver is

@@ -153,6 +153,15 @@ type Route struct {
 	Scope  *int // nil: global with a gateway, else link
 }
 
+// DefaultRoute is one of the ways out that a container with several networks has.
+type DefaultRoute struct {
+	Link string
+	Via  netip.Addr
+	// Rank is its place among those of its family: 0 leads out, the next one when
+	// those before it are gone.
+	Rank int
+}
+
 // Sysctl is one kernel parameter in path form ("net/ipv4/ip_forward").
 type Sysctl struct {
 	Path  string
