@@ -18,6 +18,9 @@ func pathChecks() []Check {
 			return nil, nil
 		}},
 		{"the host forwards", func(c *Case) bool { return c.forwarded() }, forwarding},
+		{"the host has a route there", func(c *Case) bool {
+			return c.outward() && c.Address.IsValid() && slices.ContainsFunc(c.Subject.Attached, isBridge)
+		}, hostRoute},
 		{"local ports lead to containers", func(c *Case) bool { return len(c.loopbackPorts()) > 0 }, localRouting},
 		{"the kernel has room for more neighbours", nil, neighbours},
 	}
@@ -122,6 +125,16 @@ func forwarding(_ context.Context, c *Case) (*Finding, error) {
 		}
 	}
 	return nil, nil
+}
+
+// hostRoute: what a container sends out of its network the host has to know where
+// to send to.
+func hostRoute(_ context.Context, c *Case) (*Finding, error) {
+	_, ok, err := c.World.Routed(Host, c.Address)
+	if err != nil || ok {
+		return nil, err
+	}
+	return &Finding{fmt.Sprintf("the host itself has no route to %s", c.Address), fmt.Sprintf("ip route add %s via GATEWAY", netip.PrefixFrom(c.Address, c.Address.BitLen()))}, nil
 }
 
 // routed6 tells whether a network gives the container IPv6 by way of the host.

@@ -89,7 +89,7 @@ func answers(sockets []Socket, p Port, to netip.Addr) bool {
 func probePort(ctx context.Context, c *Case, at Attachment, p Port, target netip.AddrPort) (*Finding, error) {
 	attempt := func() error { return c.World.Dial(ctx, Host, p.Protocol, target) }
 	what := fmt.Sprintf("packets of the host to %s are dropped", target)
-	packet := Packet{Out: at.Network.Device, To: target}
+	packet := Packet{Protocol: p.Protocol, Out: at.Network.Device, To: target}
 	switch p.Protocol {
 	case "udp": // no answer says nothing; what counts is whether a rule takes it away
 		drops, err := c.World.Drops(ctx, packet, func() { _ = attempt() })
@@ -147,7 +147,7 @@ func forwardedIn(ctx context.Context, c *Case) (*Finding, error) {
 			continue
 		}
 		to, _ := c.Subject.address()
-		return dropped(ctx, c, Packet{In: at.Network.Device, Out: at.Network.Device, To: netip.AddrPortFrom(to, p.Container)}, func() { _ = attempt() },
+		return dropped(ctx, c, Packet{Protocol: "tcp", In: at.Network.Device, Out: at.Network.Device, To: netip.AddrPortFrom(to, p.Container)}, func() { _ = attempt() },
 			fmt.Sprintf("packets to port %d are dropped on their way to %s", p.Host, c.Subject.Name), "netctl reload")
 	}
 	return nil, nil
@@ -192,7 +192,7 @@ func connect(ctx context.Context, c *Case) (*Finding, error) {
 	if routeErr != nil {
 		return nil, routeErr
 	}
-	return dropped(ctx, c, Packet{In: device(c), Out: out, To: target}, func() { _ = attempt() },
+	return dropped(ctx, c, Packet{Protocol: "tcp", In: device(c), Out: out, To: target}, func() { _ = attempt() },
 		fmt.Sprintf("packets of %s to %s are dropped", c.Subject.Name, target), "netctl reload")
 }
 

@@ -69,8 +69,9 @@ type Socket struct {
 
 // Packet is what is sent, for the rules that have no counters.
 type Packet struct {
-	In, Out string // interfaces
-	To      netip.AddrPort
+	Protocol string // tcp or udp
+	In, Out  string // interfaces
+	To       netip.AddrPort
 }
 
 // Drop is a place of the packet filter that drops.

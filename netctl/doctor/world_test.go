@@ -18,7 +18,10 @@ type fakeWorld struct {
 	dialled []string
 	// entries of the neighbour tables, of 1,024
 	entries map[string]int
+	lost    bool // there is no route to anywhere
 }
+
+func (w *fakeWorld) Routed(Namespace, netip.Addr) (string, bool, error) { return "eth0", !w.lost, nil }
 
 func (w *fakeWorld) Neighbours(family string) (n, limit int, err error) {
 	return w.entries[family], 1024, nil
@@ -165,5 +168,18 @@ func wantFinding(t *testing.T, f *Finding, err error, cause, mend string) {
 		t.Errorf("found %+v; nothing is wrong", *f)
 	case cause != "" && (f == nil || !strings.Contains(f.Cause, cause) || f.Mend != mend):
 		t.Errorf("found %+v; want %q and %q", f, cause, mend)
+	}
+}
+
+// What leaves the container the host has to know where to send to.
+func TestHostRoute(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		c := &Case{World: &fakeWorld{lost: lost}, Subject: dual(), Address: netip.MustParseAddr("192.0.2.1")}
+		f, err := hostRoute(context.Background(), c)
+		if !lost {
+			wantFinding(t, f, err, "", "")
+			continue
+		}
+		wantFinding(t, f, err, "the host itself has no route to 192.0.2.1", "ip route add 192.0.2.1/32 via GATEWAY")
 	}
 }

@@ -148,10 +148,13 @@ func match(raw json.RawMessage, p doctor.Packet) (text string, holds bool) {
 	switch {
 	case m.Left.Meta != nil:
 		name = m.Left.Meta.Key
-		value = map[string]string{"iifname": p.In, "oifname": p.Out, "iif": p.In, "oif": p.Out, "l4proto": "tcp"}[name]
+		value = map[string]string{"iifname": p.In, "oifname": p.Out, "iif": p.In, "oif": p.Out, "l4proto": p.Protocol}[name]
 	case m.Left.Payload != nil:
 		name = m.Left.Payload.Protocol + " " + m.Left.Payload.Field
-		value = map[string]string{"ip daddr": p.To.Addr().String(), "ip6 daddr": p.To.Addr().String(), "tcp dport": fmt.Sprint(p.To.Port())}[name]
+		value = map[string]string{
+			"ip daddr": p.To.Addr().String(), "ip6 daddr": p.To.Addr().String(), "ip protocol": p.Protocol, "ip6 nexthdr": p.Protocol,
+			p.Protocol + " dport": fmt.Sprint(p.To.Port()), "th dport": fmt.Sprint(p.To.Port()),
+		}[name]
 	}
 	text = fmt.Sprintf("%s %s %s", name, m.Op, right)
 	if value == "" || m.Op != "==" && m.Op != "!=" {

@@ -73,7 +73,7 @@ COMMIT
 // Rules of nftables without counters are judged by what they match, and what
 // is not understood accuses nobody.
 func TestNftPlaces(t *testing.T) {
-	packet := doctor.Packet{In: "br0", Out: "eth0", To: netip.MustParseAddrPort("10.1.2.3:80")}
+	packet := doctor.Packet{Protocol: "tcp", In: "br0", Out: "eth0", To: netip.MustParseAddrPort("10.1.2.3:80")}
 	chain := func(hook, policy string) string {
 		return `{"chain":{"family":"inet","table":"t","name":"c","handle":1,"type":"filter","hook":"` + hook + `","prio":0,"policy":"` + policy + `"}}`
 	}
@@ -98,6 +98,10 @@ func TestNftPlaces(t *testing.T) {
 		"prefix":                {chain("forward", "accept") + rule(match(daddr, "==", `{"prefix":{"addr":"10.0.0.0","len":8}}`)+`,{"reject":{"type":"tcp reset"}}`), 1},
 		"another prefix":        {chain("forward", "accept") + rule(match(daddr, "==", `{"prefix":{"addr":"11.0.0.0","len":8}}`)+`,{"drop":null}`), 0},
 		"not understood":        {chain("forward", "accept") + rule(match(`"ct":{"key":"state"}`, "in", `["invalid"]`)+`,{"drop":null}`), 0},
+		"UDP's own":             {chain("forward", "accept") + rule(match(`"payload":{"protocol":"udp","field":"dport"}`, "==", "80")+`,{"drop":null}`), 0},
+		"any transport's":       {chain("forward", "accept") + rule(match(`"payload":{"protocol":"th","field":"dport"}`, "==", "80")+`,{"drop":null}`), 1},
+		"of the protocol":       {chain("forward", "accept") + rule(match(`"meta":{"key":"l4proto"}`, "==", `"tcp"`)+`,{"drop":null}`), 1},
+		"of another protocol":   {chain("forward", "accept") + rule(match(`"meta":{"key":"l4proto"}`, "==", `"udp"`)+`,{"drop":null}`), 0},
 		"counted":               {chain("forward", "accept") + rule(`{"counter":{"packets":3,"bytes":4}},{"drop":null}`), 0},
 		"in a chain of its own": {rule(`{"drop":null}`)[1:], 0},
 	} {
@@ -113,6 +117,22 @@ func TestNftPlaces(t *testing.T) {
 	}
 	if got := nftPlaces([]byte("no JSON"), packet); len(got) != 0 {
 		t.Errorf("got %v", got)
+	}
+}
+
+// A rule for TCP is no reason why UDP does not arrive.
+func TestNftPlacesOfUDP(t *testing.T) {
+	rule := func(protocol string) []byte {
+		return []byte(`{"nftables":[{"chain":{"family":"inet","table":"t","name":"c","type":"filter","hook":"output","prio":0,"policy":"accept"}},
+			{"rule":{"family":"inet","table":"t","chain":"c","handle":5,"expr":[{"match":{"op":"==","left":{"payload":{"protocol":"` + protocol + `","field":"dport"}},"right":53}},{"drop":null}]}}]}`)
+	}
+	packet := doctor.Packet{Protocol: "udp", Out: "br0", To: netip.MustParseAddrPort("10.1.2.3:53")}
+	for protocol, want := range map[string]bool{"udp": true, "tcp": false} {
+		for _, c := range nftPlaces(rule(protocol), packet) {
+			if c.sure != want {
+				t.Errorf("rule of %s: sure %v", protocol, c.sure)
+			}
+		}
 	}
 }
 
