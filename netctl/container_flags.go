@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/attach"
 )
 
 // containerFlags are the flags of `run` and `container create` as typed.
@@ -127,11 +128,14 @@ func (c containers) newConfig(f *containerFlags, args []string) (*runner.Config,
 		ReadOnlyRoot: f.readOnly, CapAdd: f.capAdd, CapDrop: f.capDrop,
 		Process: runner.Process{TTY: f.tty, Init: f.init, OpenStdin: f.stdin, Dir: f.workdir, User: f.user},
 	}
+	if f.tty {
+		cfg.Process.Window = attach.Window(c.app.Stdin)
+	}
 	command, err := c.image(f, cfg, args)
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Process.Args, err = f.commandLine(command); err != nil {
+	if err := f.fillCommand(&cfg.Process, command); err != nil {
 		return nil, err
 	}
 	for _, step := range []func(*runner.Config) error{

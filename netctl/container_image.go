@@ -78,9 +78,10 @@ func defaultsOf(img *image.Image) imageDefaults {
 	}
 }
 
-// commandLine joins entry point and command. An entry point of the user's makes
-// the image's command meaningless, and is given without it (docker).
-func (f *containerFlags) commandLine(command []string) ([]string, error) {
+// fillCommand joins entry point and command. An entry point of the user's makes
+// the image's command meaningless, and is given without it (docker). A root file
+// system that is no image has a shell.
+func (f *containerFlags) fillCommand(p *runner.Process, command []string) error {
 	d := f.defaults
 	entrypoint := d.entrypoint
 	if f.entrypoint.given {
@@ -92,16 +93,17 @@ func (f *containerFlags) commandLine(command []string) ([]string, error) {
 	if len(command) == 0 {
 		command = d.command
 	}
-	line := slices.Concat(entrypoint, command)
+	p.Args, p.EntrypointArgs = slices.Concat(entrypoint, command), len(entrypoint)
 	switch {
-	case len(line) > 0:
-		return line, nil
+	case len(p.Args) > 0:
+		return nil
 	case d.isImage:
 		e := usageError("no command given, and the image has none")
 		e.Hint = "name the program after the image"
-		return nil, e
+		return e
 	}
-	return []string{"/bin/sh"}, nil
+	p.Args = []string{"/bin/sh"}
+	return nil
 }
 
 // fillFromImage merges what the image says with what the flags say.

@@ -34,8 +34,14 @@ func (f *containerFlags) fillLimits(cfg *runner.Config) error {
 	if l.Memory != 0 && l.Memory < minMemory {
 		return usageError("--memory %s: at least 6m is needed", f.memory)
 	}
+	if l.MemorySwap > 0 && l.Memory == 0 {
+		return usageError("--memory-swap %s: is memory and swap together, so --memory is needed too", f.memorySwap)
+	}
 	if l.MemorySwap > 0 && l.MemorySwap < l.Memory {
 		return usageError("--memory-swap %s: is memory and swap together, so at least --memory %s", f.memorySwap, f.memory)
+	}
+	if err := checkCPUSet(f.cpuSet); err != nil {
+		return err
 	}
 	var err error
 	if l.NanoCPUs, err = parseCPUs(f.cpus); err != nil {

@@ -32,7 +32,8 @@ func (f *containerFlags) checkMode(kind runner.NetworkKind, warnings io.Writer) 
 		{"--hostname", f.hostname != "", []runner.NetworkKind{joined}},
 		{"--dns", len(f.dns)+len(f.dnsSearch)+len(f.dnsOptions) > 0, []runner.NetworkKind{joined}},
 		{"--add-host", len(f.hosts) > 0, []runner.NetworkKind{joined}},
-		{"--ip", f.ip+f.ip6 != "", []runner.NetworkKind{host, none, joined, path}},
+		{"--ip", f.ip != "", []runner.NetworkKind{host, none, joined, path}},
+		{"--ip6", f.ip6 != "", []runner.NetworkKind{host, none, joined, path}},
 		{"--mac-address", f.mac != "", []runner.NetworkKind{host, none, joined, path}},
 		{"--network-alias", len(f.aliases) > 0, []runner.NetworkKind{host, none, joined, path}},
 	} {

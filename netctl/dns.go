@@ -178,7 +178,7 @@ func (c dnsCommands) records() *cobra.Command {
 			var rows []recordRow
 			for _, r := range records {
 				rows = append(rows, recordRow{Network: r.Network, Names: strings.Join(r.Names, ", "), Hostname: r.Hostname,
-					Addresses: addrTexts(r.Addresses), Container: shortID(r.Container, false), ID: r.Container})
+					Addresses: addrTexts(r.Addresses), Container: shortID(r.Container, false), ID: shortID(r.Container, false)})
 			}
 			return show(c.app.Stdout, l, rows)
 		},

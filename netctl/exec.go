@@ -65,6 +65,9 @@ func (c containers) execIn(ctx context.Context, f execFlags, ref string, command
 	}
 	s := execSession{app: c.app, keys: keys, start: func(r lifecycle.ExecRequest) (*engine.Started, error) {
 		r.Args, r.Env, r.Dir, r.User, r.TTY = command, env, f.workdir, f.user, f.tty
+		if f.tty {
+			r.Window = attach.Window(c.app.Stdin)
+		}
 		p, err := all.Exec(&rec, r)
 		return p, execError(err)
 	}}

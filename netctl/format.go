@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"text/template"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -50,13 +51,13 @@ func execute(w io.Writer, t *template.Template, data any) error {
 	return err
 }
 
-var missingField = regexp.MustCompile(`(?:can't evaluate field|map has no entry for key) "?(\w+)"?`)
+var missingField = regexp.MustCompile(`(?:can't evaluate field|map has no entry for key) "?(\w+)"?(?: in type \*?(\S+))?`)
 
 // templateError says what is wrong in the user's terms: text/template's own
 // messages speak of Go types.
 func templateError(err error, data any) error {
 	if m := missingField.FindStringSubmatch(err.Error()); m != nil {
-		if known := fieldNames(data); len(known) > 0 {
+		if known := fieldNames(structNamed(reflect.TypeOf(data), m[2])); len(known) > 0 {
 			return fmt.Errorf("unknown field .%s in --format (known: %s)", m[1], strings.Join(known, ", "))
 		}
 		return fmt.Errorf("unknown field .%s in --format", m[1])
@@ -70,8 +71,29 @@ func templateError(err error, data any) error {
 	return fmt.Errorf("--format: %w", err)
 }
 
-func fieldNames(data any) []string {
-	t := reflect.TypeOf(data)
+// structNamed finds a type by the name that text/template has for it, in t or in
+// what t is made of: the field that is missing may be one far inside. Our types
+// do not contain themselves.
+func structNamed(t reflect.Type, name string) reflect.Type {
+	if t == nil || name == "" || t.String() == name {
+		return t
+	}
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return structNamed(t.Elem(), name)
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if f := t.Field(i); f.IsExported() && f.Type != reflect.TypeFor[time.Time]() {
+				if found := structNamed(f.Type, name); found != nil {
+					return found
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func fieldNames(t reflect.Type) []string {
 	if t == nil || t.Kind() != reflect.Struct {
 		return nil
 	}

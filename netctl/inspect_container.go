@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/spec"
 )
 
 // containerObject is a container as inspect shows it: docker's JSON.
@@ -54,42 +54,6 @@ type stateObject struct {
 	FinishedAt time.Time
 }
 
-type hostConfigObject struct {
-	NetworkMode    string
-	PortBindings   map[string][]bindingObject
-	AutoRemove     bool
-	Init           bool
-	RestartPolicy  restartObject
-	Binds          []string
-	CapAdd         []string
-	CapDrop        []string
-	Dns            []string
-	DnsOptions     []string
-	DnsSearch      []string
-	ExtraHosts     []string
-	ReadonlyRootfs bool
-	SecurityOpt    []string
-	Sysctls        map[string]string
-	Memory         int64
-	MemorySwap     int64
-	NanoCpus       int64
-	CpuShares      uint64
-	CpusetCpus     string
-	PidsLimit      int64
-	ShmSize        int64
-	CgroupParent   string
-	UsernsMode     string
-	// IDMappings are podman's.
-	IDMappings *idMappingsObject `json:",omitempty"`
-}
-
-type idMappingsObject struct{ UidMap, GidMap []string }
-
-type restartObject struct {
-	Name              string
-	MaximumRetryCount int
-}
-
 type mountObject struct {
 	Type        string
 	Name        string `json:",omitempty"`
@@ -107,6 +71,7 @@ type configObject struct {
 	OpenStdin    bool
 	Env          []string
 	Cmd          []string
+	Entrypoint   []string
 	Image        string
 	WorkingDir   string
 	Labels       map[string]string
@@ -178,62 +143,6 @@ func newStateObject(st runner.State) stateObject {
 	}
 }
 
-func newHostConfigObject(rec runner.Container) hostConfigObject {
-	o := hostConfigObject{
-		NetworkMode: networkModeText(rec), PortBindings: map[string][]bindingObject{}, AutoRemove: rec.AutoRemove,
-		Init:          rec.Process.Init,
-		RestartPolicy: restartObject{cmp.Or(string(rec.Restart.When), "no"), rec.Restart.MaxRetries},
-		CapAdd:        rec.CapAdd, CapDrop: rec.CapDrop, DnsOptions: orNone(rec.Names.Options), DnsSearch: orNone(rec.Names.Search),
-		Dns: []string{}, ReadonlyRootfs: rec.ReadOnlyRoot, SecurityOpt: securityTexts(rec.Security), Sysctls: rec.Sysctls,
-		Memory: rec.Limits.Memory, MemorySwap: rec.Limits.MemorySwap, NanoCpus: rec.Limits.NanoCPUs,
-		CpuShares: rec.Limits.CPUShares, CpusetCpus: rec.Limits.CPUSet, PidsLimit: rec.Limits.Pids,
-		ShmSize: rec.Limits.ShmSize, CgroupParent: rec.CgroupParent,
-	}
-	if rec.Userns.Own() {
-		o.UsernsMode = rec.Userns.String()
-		o.IDMappings = &idMappingsObject{runner.IDMapTexts(rec.Userns.IDs.UIDMaps), runner.IDMapTexts(rec.Userns.IDs.GIDMaps)}
-	}
-	for _, e := range rec.Endpoints {
-		addBindings(o.PortBindings, e.Ports)
-	}
-	for _, a := range rec.Names.Servers {
-		o.Dns = append(o.Dns, a.String())
-	}
-	for _, h := range rec.Names.Hosts {
-		o.ExtraHosts = append(o.ExtraHosts, h.Name+":"+addrOr(h.Addr, "host-gateway"))
-	}
-	for _, m := range rec.Mounts {
-		if m.Kind != runner.MountTmpfs {
-			o.Binds = append(o.Binds, strings.TrimSuffix(m.Source+":"+m.Target+":"+mountMode(m), ":"))
-		}
-	}
-	return o
-}
-
-func networkModeText(rec runner.Container) string {
-	switch rec.Network.Kind {
-	case runner.NetworkAttached:
-		if len(rec.Endpoints) == 0 { // disconnected from all
-			return string(runner.NetworkNone)
-		}
-		return rec.Endpoints[0].Network
-	case runner.NetworkContainer, runner.NetworkPath:
-		return string(rec.Network.Kind) + ":" + rec.Network.Target
-	}
-	return string(rec.Network.Kind)
-}
-
-func securityTexts(s runner.Security) []string {
-	var out []string
-	if s.NewPrivileges {
-		out = append(out, "no-new-privileges=false")
-	}
-	if s.Seccomp != "" {
-		out = append(out, "seccomp="+s.Seccomp)
-	}
-	return out
-}
-
 func mountMode(m runner.Mount) string {
 	if m.ReadOnly {
 		return "ro"
@@ -256,9 +165,10 @@ func (c containers) mountObjects(rec runner.Container) []mountObject {
 func newConfigObject(rec runner.Container) configObject {
 	o := configObject{
 		Hostname: rec.Hostname, Domainname: rec.Domainname, User: rec.Process.User, Tty: rec.Process.TTY,
-		OpenStdin: rec.Process.OpenStdin, Env: orNone(rec.Process.Env), Cmd: orNone(rec.Process.Args), Image: rec.Image,
+		OpenStdin: rec.Process.OpenStdin, Env: spec.MergeEnv([]string{spec.DefaultPath}, rec.Process.Env), Image: rec.Image,
 		WorkingDir: rec.Process.Dir, Labels: orEmpty(rec.Labels), StopSignal: rec.StopSignal,
 	}
+	o.Entrypoint, o.Cmd = rec.Process.Split()
 	for _, e := range rec.Endpoints {
 		o.expose(e.Ports)
 	}

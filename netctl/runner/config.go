@@ -52,6 +52,9 @@ type Config struct {
 // Process is the program of a container.
 type Process struct {
 	Args []string `json:"args"`
+	// EntrypointArgs is how many of Args, from the first, are the entry point's; the
+	// others are the command. It is for showing only.
+	EntrypointArgs int `json:"entrypointArgs,omitempty"`
 	// Env are NAME=value pairs on top of the defaults; nothing of the
 	// caller's own environment is passed on.
 	Env []string `json:"env,omitempty"`
@@ -60,11 +63,20 @@ type Process struct {
 	// User is UID[:GID] or names, looked up in the container's own files.
 	User string `json:"user,omitempty"`
 	TTY  bool   `json:"tty,omitempty"`
+	// Window is the terminal's first size, so that the program sees it from its
+	// beginning; who attaches later changes it.
+	Window Window `json:"window,omitzero"`
 	// Init puts a small first process before the program, which passes signals
 	// on and reaps what the program leaves.
 	Init bool `json:"init,omitempty"`
 	// OpenStdin keeps standard input open for attached clients.
 	OpenStdin bool `json:"openStdin,omitempty"`
+}
+
+// Window is the size of a terminal in characters; the zero value leaves it open.
+type Window struct {
+	Columns uint16 `json:"columns"`
+	Rows    uint16 `json:"rows"`
 }
 
 // Entrypoint of a container, for showing: the program and its arguments.
@@ -73,6 +85,19 @@ func (p Process) Entrypoint() (path string, args []string) {
 		return "", nil
 	}
 	return p.Args[0], p.Args[1:]
+}
+
+// Split tells entry point and command apart, as they were given; either may be
+// nil.
+func (p Process) Split() (entrypoint, command []string) {
+	n := min(p.EntrypointArgs, len(p.Args))
+	if n > 0 {
+		entrypoint = p.Args[:n]
+	}
+	if n < len(p.Args) {
+		command = p.Args[n:]
+	}
+	return entrypoint, command
 }
 
 // NetworkKind is where a container's network namespace comes from.

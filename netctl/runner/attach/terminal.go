@@ -9,6 +9,8 @@ import (
 
 	"github.com/containerd/console"
 	"golang.org/x/sys/unix"
+
+	"github.com/netctl/netctl/netctl/runner"
 )
 
 // Terminal is the user's terminal in raw mode.
@@ -32,6 +34,23 @@ func OpenTerminal(in io.Reader) (*Terminal, error) {
 		return nil, errors.Join(err, c.Reset())
 	}
 	return &Terminal{c}, nil
+}
+
+// Window is the size of the terminal that in is, zero if it is none.
+func Window(in io.Reader) runner.Window {
+	f, ok := in.(*os.File)
+	if !ok {
+		return runner.Window{}
+	}
+	c, err := console.ConsoleFromFile(f)
+	if err != nil {
+		return runner.Window{}
+	}
+	size, err := c.Size()
+	if err != nil {
+		return runner.Window{}
+	}
+	return runner.Window{Columns: size.Width, Rows: size.Height}
 }
 
 // Restore sets the terminal back.

@@ -20,6 +20,8 @@ type ExecRequest struct {
 	Dir  string // empty: the container's
 	User string // empty: the container's
 	TTY  bool
+	// Window is the terminal's size to begin with.
+	Window runner.Window
 	// The program's streams; nil is /dev/null. With TTY none is used.
 	Stdin, Stdout, Stderr *os.File
 }
@@ -52,7 +54,7 @@ func (c *Containers) execProcess(rec *runner.Container, r ExecRequest) (*specs.P
 		return nil, fmt.Errorf("exec in container %s: %w", rec.Name, err)
 	}
 	p := s.Process
-	p.Args, p.Terminal, p.ConsoleSize = r.Args, r.TTY, nil
+	p.Args, p.Terminal, p.ConsoleSize = r.Args, r.TTY, spec.ConsoleSize(r.Window)
 	if r.Dir != "" {
 		p.Cwd = r.Dir
 	}

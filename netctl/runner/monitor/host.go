@@ -28,13 +28,9 @@ func (m *monitor) host() (spec.Host, error) {
 	if err := m.checkSources(); err != nil {
 		return spec.Host{}, err
 	}
-	known, err := capability.ListSupported()
+	known, bounding, err := capabilities()
 	if err != nil {
-		return spec.Host{}, fmt.Errorf("list capabilities: %w", err)
-	}
-	var names []string
-	for _, c := range known {
-		names = append(names, "CAP_"+strings.ToUpper(c.String()))
+		return spec.Host{}, err
 	}
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
@@ -54,10 +50,28 @@ func (m *monitor) host() (spec.Host, error) {
 		Files:        m.boundFiles(),
 		Volume:       m.store.VolumePath,
 		Masked:       rootfs.Hidden(m.cfg.Layers, m.store.StateRoot(), m.store.DataRoot()),
-		Capabilities: names,
+		Capabilities: known,
+		Bounding:     bounding,
 		MaxFiles:     files.Max,
 		SwapLimit:    swapLimit(),
 	}, nil
+}
+
+// capabilities are those that the kernel knows, and those of them that we can give
+// to others: our own bounding set, which in a container or a service may be less.
+func capabilities() (known, bounding []string, err error) {
+	list, err := capability.ListSupported()
+	if err != nil {
+		return nil, nil, fmt.Errorf("list capabilities: %w", err)
+	}
+	for _, c := range list {
+		name := "CAP_" + strings.ToUpper(c.String())
+		known = append(known, name)
+		if has, err := capability.GetBound(c); err == nil && has {
+			bounding = append(bounding, name)
+		}
+	}
+	return known, bounding, nil
 }
 
 // netns is the path of the network namespace to run in, "" for the host's.

@@ -32,7 +32,12 @@ func capabilities(c *runner.Config, h Host) (*specs.LinuxCapabilities, error) {
 	if err != nil {
 		return nil, err
 	}
-	bounding := boundingSet(c, add, drop, h.Capabilities)
+	for _, n := range add {
+		if !slices.Contains(h.Bounding, n) {
+			return nil, fmt.Errorf("--cap-add %s: netctl itself runs without this capability here", n)
+		}
+	}
+	bounding := boundingSet(c, add, drop, h.Bounding)
 	if h.User.UID == 0 {
 		return &specs.LinuxCapabilities{Bounding: bounding, Permitted: bounding, Effective: bounding}, nil
 	}
@@ -56,16 +61,17 @@ func CapabilitiesFor(c *specs.LinuxCapabilities, uid uint32) *specs.LinuxCapabil
 }
 
 // boundingSet applies additions and removals as docker does: ALL first, then
-// what is named; dropping ALL and adding some leaves just those.
-func boundingSet(c *runner.Config, add, drop, known []string) []string {
+// what is named; dropping ALL and adding some leaves just those. ALL is all that we
+// have.
+func boundingSet(c *runner.Config, add, drop, ours []string) []string {
 	set := defaultCapabilities()
 	if hasAll(c.CapAdd) {
-		set = known
+		set = ours
 	}
 	if hasAll(c.CapDrop) {
 		set = nil
 		if hasAll(c.CapAdd) {
-			set = known
+			set = ours
 		}
 	}
 	set = slices.DeleteFunc(slices.Clone(set), func(n string) bool { return slices.Contains(drop, n) })
@@ -74,7 +80,7 @@ func boundingSet(c *runner.Config, add, drop, known []string) []string {
 			set = append(set, n)
 		}
 	}
-	return intersect(set, known)
+	return intersect(set, ours)
 }
 
 // CheckCapability tells whether a name given by a user is one.

@@ -36,6 +36,8 @@ type Host struct {
 	Masked []string
 	// Capabilities are all that this kernel knows, as "CAP_CHOWN".
 	Capabilities []string
+	// Bounding are those of them that we have ourselves and can give to others.
+	Bounding []string
 	// MaxFiles is our own hard limit: raising it needs a capability one may not
 	// have, and then the container would not start at all.
 	MaxFiles uint64
@@ -135,10 +137,11 @@ func lastGroup(u runner.Userns) int64 {
 	return math.MaxInt32
 }
 
-const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+// DefaultPath is what a container has that says nothing else.
+const DefaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 func process(c *runner.Config, h Host, caps *specs.LinuxCapabilities) *specs.Process {
-	env := []string{defaultPath, "HOSTNAME=" + c.Hostname, "HOME=" + h.User.Home}
+	env := []string{DefaultPath, "HOSTNAME=" + c.Hostname, "HOME=" + h.User.Home}
 	if c.Process.TTY {
 		env = append(env, "TERM=xterm")
 	}
@@ -148,6 +151,7 @@ func process(c *runner.Config, h Host, caps *specs.LinuxCapabilities) *specs.Pro
 	}
 	return &specs.Process{
 		Terminal:        c.Process.TTY,
+		ConsoleSize:     ConsoleSize(c.Process.Window),
 		Args:            c.Process.Args,
 		Env:             MergeEnv(env, c.Process.Env),
 		Cwd:             dir,
@@ -158,6 +162,14 @@ func process(c *runner.Config, h Host, caps *specs.LinuxCapabilities) *specs.Pro
 		Rlimits:         rlimits(c.Limits.Ulimits, h.MaxFiles),
 		OOMScoreAdj:     new(int), // the monitor's own is -999 and would be inherited
 	}
+}
+
+// ConsoleSize is a window in the specification's words, nil if it is open.
+func ConsoleSize(w runner.Window) *specs.Box {
+	if w == (runner.Window{}) {
+		return nil
+	}
+	return &specs.Box{Height: uint(w.Rows), Width: uint(w.Columns)}
 }
 
 // MergeEnv adds pairs to env; a pair replaces an earlier one of its name.

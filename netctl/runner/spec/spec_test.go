@@ -28,7 +28,8 @@ func testHost() Host {
 			return "/data/volumes/" + name + "/_data"
 		},
 		Masked:       []string{"/data"},
-		Capabilities: append(defaultCapabilities(), "CAP_NET_ADMIN", "CAP_SYS_ADMIN"),
+		Capabilities: append(defaultCapabilities(), "CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_SYS_RESOURCE"),
+		Bounding:     append(defaultCapabilities(), "CAP_NET_ADMIN", "CAP_SYS_ADMIN"),
 		MaxFiles:     20000,
 		SwapLimit:    true,
 	}
@@ -129,7 +130,7 @@ func TestGoldens(t *testing.T) {
 }
 
 func TestCapabilities(t *testing.T) {
-	known := testHost().Capabilities
+	known, ours := testHost().Capabilities, testHost().Bounding
 	for _, c := range []struct {
 		add, drop []string
 		want      []string
@@ -137,9 +138,10 @@ func TestCapabilities(t *testing.T) {
 		{nil, nil, defaultCapabilities()},
 		{nil, []string{"ALL"}, []string{}},
 		{[]string{"NET_ADMIN"}, []string{"all"}, []string{"CAP_NET_ADMIN"}},
-		{[]string{"ALL"}, nil, known},
-		{[]string{"cap_all"}, []string{"NET_ADMIN"}, slices.DeleteFunc(slices.Clone(known), func(n string) bool { return n == "CAP_NET_ADMIN" })},
-		{[]string{"ALL"}, []string{"ALL"}, known},
+		{[]string{"ALL"}, nil, ours},
+		{[]string{"cap_all"}, []string{"NET_ADMIN"}, slices.DeleteFunc(slices.Clone(ours), func(n string) bool { return n == "CAP_NET_ADMIN" })},
+		{[]string{"ALL"}, []string{"ALL"}, ours},
+		{nil, []string{"SYS_RESOURCE"}, defaultCapabilities()}, // one that we don't have ourselves
 		{[]string{"cap_net_admin", "NET_ADMIN"}, nil, append(defaultCapabilities(), "CAP_NET_ADMIN")},
 	} {
 		got, err := capabilities(&runner.Config{CapAdd: c.add, CapDrop: c.drop}, testHost())
@@ -149,6 +151,10 @@ func TestCapabilities(t *testing.T) {
 		if !slices.Equal(got.Bounding, c.want) || !slices.Equal(got.Effective, c.want) || len(got.Inheritable)+len(got.Ambient) > 0 {
 			t.Errorf("add %v drop %v: got %+v, want %v", c.add, c.drop, got, c.want)
 		}
+	}
+	_, err := capabilities(&runner.Config{CapAdd: []string{"sys_resource"}}, testHost())
+	if err == nil || err.Error() != "--cap-add CAP_SYS_RESOURCE: netctl itself runs without this capability here" {
+		t.Errorf("got %v", err)
 	}
 	for _, name := range []string{"", "FOO", "NET_ADMIN ", "CAP_"} {
 		if err := CheckCapability(name, known); err == nil {
