@@ -144,7 +144,7 @@ func (c containers) patient(rec *runner.Container) *doctor.Container {
 	}
 	networks := networkCommands(c).store()
 	for _, a := range st.Attached {
-		at := doctor.Attachment{Interface: a.IfName, Addresses: a.Addresses, Gateways: a.Gateways, Network: doctor.Network{Name: a.Network}}
+		at := doctor.Attachment{Interface: a.IfName, Addresses: a.Addresses, Gateways: a.Gateways, Publishes: len(a.Ports) > 0, Network: doctor.Network{Name: a.Network}}
 		if n, err := networks.Find(a.Network); err == nil {
 			at.Network = doctorNetwork(n)
 		}

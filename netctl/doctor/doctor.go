@@ -50,6 +50,7 @@ type Attachment struct {
 	Interface string
 	Addresses []netip.Prefix
 	Gateways  []netip.Addr // of Addresses; zero: none
+	Publishes bool         // the container's published ports lead here
 }
 
 // Network is what matters of a network.

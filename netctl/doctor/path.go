@@ -160,10 +160,11 @@ func (c *Case) loopbackPorts() []Port {
 }
 
 // localRouting: packets with 127.0.0.1 in them may leave by a bridge only if it
-// allows so (route_localnet, Documentation/networking/ip-sysctl).
+// allows so (route_localnet, Documentation/networking/ip-sysctl). Of a container's
+// bridges it is the one that its published ports lead to.
 func localRouting(_ context.Context, c *Case) (*Finding, error) {
 	for _, a := range c.Subject.Attached {
-		if !isBridge(a) || len(a.Gateways) == 0 || !a.Gateways[0].Is4() {
+		if !a.Publishes || !isBridge(a) || len(a.Gateways) == 0 || !a.Gateways[0].Is4() {
 			continue
 		}
 		key := "net.ipv4.conf." + a.Network.Device + ".route_localnet"

@@ -354,6 +354,9 @@ func TestDoctorOnAHealthyHost(t *testing.T) {
 				h.awaitListener(name, "80")
 			}
 			h.netctl("--firewall", firewall, "run", "-d", "--name", "own", "--network", "host", "host", "sleep", "1000")
+			// A second network, which no published port leads to.
+			h.netctl("create", "more", "--subnet", "10.78.0.0/24")
+			h.netctl("--firewall", firewall, "network", "connect", "more", "web")
 			for _, ask := range []string{
 				"", "web", "db", "own", "web --port 8080", "web --port 80", "web --port 8081", "--port 8080",
 				"web --to db", "web --to db --port 80", "db --to web", "web --to 192.0.2.1 --port 80", "web --to 192.0.2.1",

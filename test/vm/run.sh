@@ -6,20 +6,23 @@
 # Usage: run.sh BIN [WANTED...]
 # WANTED: a file of guest/checks without .sh, or ./PACKAGE[=REGEX], the tests
 # of a package. By default all in the list below.
-# Environment: VMTEST_TIMEOUT, seconds [1500]
+# Environment: VMTEST_TIMEOUT, seconds [2400]: a loaded machine makes an emulated run long
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 bin=$(realpath "$1")
 shift
 wanted=("$@")
-[ $# -gt 0 ] || wanted=(limits apparmor network users vlan)
-work=$bin/vm limit=${VMTEST_TIMEOUT:-1500}
+[ $# -gt 0 ] || wanted=(limits apparmor network users vlan sctp macvlan doctor)
+work=$bin/vm limit=${VMTEST_TIMEOUT:-2400}
 mkdir -p "$work"
 
 kernel=$("$here/kernel.sh" "$work")
 "$here/disk.sh" "$bin" "$kernel" "$work" "${wanted[@]}"
 
-machine=(nice -n 10 qemu-system-x86_64 -nographic -no-reboot -nic none -m 1024 -smp 1 -kernel "$work"/vmlinuz)
+# Two network cards on one wire, which leads nowhere else.
+machine=(nice -n 10 qemu-system-x86_64 -nographic -no-reboot -m 1024 -smp 1 -kernel "$work"/vmlinuz
+    -netdev hubport,id=one,hubid=0 -device virtio-net-pci,netdev=one,mac=52:54:00:00:00:01
+    -netdev hubport,id=two,hubid=0 -device virtio-net-pci,netdev=two,mac=52:54:00:00:00:02)
 
 # kvm_works: /dev/kvm can be there, make a machine, and never run it (in a
 # virtual machine whose own host does not nest them). So: a kernel without a

@@ -19,6 +19,17 @@ is "unpause" web "$(netctl unpause web 2>&1)"
 is "running for the kernel" 0 "$(cgroup web cgroup.freeze)"
 netctl pause web >/dev/null
 is "a paused one is removed" web "$(netctl rm -f web 2>&1)"
+start web -m 32m --memory-swap 48m --pids-limit -1 --device-write-bps /dev/vda:2mb --device-read-iops /dev/vda:70 >/dev/null
+is "memory.swap.max: what --memory-swap leaves" 16777216 "$(cgroup web memory.swap.max)"
+is "pids.max: none" max "$(cgroup web pids.max)"
+is "io.max, bytes written" "wbps=2097152" "$(cgroup web io.max)"
+is "io.max, operations of reading" "riops=70" "$(cgroup web io.max)"
+netctl rm -f web >/dev/null
+start web >/dev/null
+is "pids.max: the default" 2048 "$(cgroup web pids.max)"
+is "memory.max: the default" max "$(cgroup web memory.max)"
+netctl rm -f web >/dev/null
+is "a device that is none" "/dev/none" "$(run --device-read-bps /dev/none:1mb --rootfs $rootfs -- /bin/true)"
 
 netctl run --name oom --network none -m 16m --shm-size 64m --rootfs $rootfs -- /bin/dd if=/dev/zero of=/dev/shm/x bs=1M count=40 2>/dev/null
 is "killed for memory" 137 "$?"
