@@ -11,7 +11,6 @@ import (
 // know what to do; what was set until then is forgotten.
 type decoder struct {
 	scanner
-	plans plans
 	depth int
 }
 
@@ -102,8 +101,8 @@ func (d *decoder) list(v reflect.Value) bool {
 }
 
 func (d *decoder) object(v reflect.Value) bool {
-	fields, ok := d.plans.fields(v.Type())
-	if !ok || len(fields) > 64 {
+	fields := fieldsOf(v.Type())
+	if len(fields) == 0 || len(fields) > 64 {
 		return false
 	}
 	var seen uint64

@@ -11,7 +11,6 @@ import (
 // encoder writes a value. Its methods say false when they don't know how.
 type encoder struct {
 	out   []byte
-	plans plans
 	depth int
 }
 
@@ -95,8 +94,8 @@ func (e *encoder) list(v reflect.Value) bool {
 }
 
 func (e *encoder) object(v reflect.Value) bool {
-	fields, ok := e.plans.fields(v.Type())
-	if !ok {
+	fields := fieldsOf(v.Type())
+	if len(fields) == 0 {
 		return false
 	}
 	separator := byte('{')

@@ -6,7 +6,7 @@
 // that for the next value. A program that lives for milliseconds has no next
 // value, and for the configuration, record and result of one attachment that
 // preparation was a sixth of all it did. This package walks a value by reflection
-// and prepares nothing.
+// and prepares nothing but a list of the fields.
 //
 // It knows what plain documents and types are made of. Of whatever else there
 // is (an escape in a text, null, a map, a wrong type, a key that comes twice) it
@@ -18,6 +18,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"strings"
+	"sync"
 )
 
 // Unmarshal is json.Unmarshal.
@@ -52,35 +53,36 @@ type field struct {
 	omitZero  bool
 }
 
-// plans are the structs met in one document.
-type plans []plan
+// learnt has the members of each struct that was met, for programs that live
+// longer and meet it again: reflect.Type -> []field, nil for a struct that is
+// left to encoding/json. It depends on the types of the program alone.
+var learnt sync.Map
 
-type plan struct {
-	of     reflect.Type
-	fields []field
+// fieldsOf lists the members of a struct in encoding/json's order. It is nil
+// for structs without any, for those in which names hide one another, and for
+// tags with rarer options.
+func fieldsOf(t reflect.Type) []field {
+	if known, ok := learnt.Load(t); ok {
+		return known.([]field)
+	}
+	fields, ok := appendFields(make([]field, 0, t.NumField()), t, nil)
+	if !ok || hide(fields) {
+		fields = nil
+	}
+	learnt.Store(t, fields)
+	return fields
 }
 
-// fields lists the members of a struct in encoding/json's order. It is false for
-// structs in which names hide one another, and for tags with rarer options.
-func (p *plans) fields(t reflect.Type) ([]field, bool) {
-	for _, known := range *p {
-		if known.of == t {
-			return known.fields, true
-		}
-	}
-	fields, ok := appendFields(nil, t, nil)
-	if !ok {
-		return nil, false
-	}
+// hide tells whether any two names are the same, whatever the case.
+func hide(fields []field) bool {
 	for i, f := range fields {
 		for _, other := range fields[:i] {
-			if strings.EqualFold(f.name, other.name) {
-				return nil, false
+			if len(f.name) == len(other.name) && strings.EqualFold(f.name, other.name) {
+				return true
 			}
 		}
 	}
-	*p = append(*p, plan{t, fields})
-	return fields, true
+	return false
 }
 
 func appendFields(to []field, t reflect.Type, outer []int) ([]field, bool) {
@@ -91,7 +93,10 @@ func appendFields(to []field, t reflect.Type, outer []int) ([]field, bool) {
 		if tag == "-" || !f.IsExported() && !f.Anonymous {
 			continue
 		}
-		index := append(outer[:len(outer):len(outer)], i)
+		index := f.Index
+		if len(outer) > 0 {
+			index = append(outer[:len(outer):len(outer)], i)
+		}
 		if f.Anonymous {
 			if name != "" || f.Type.Kind() != reflect.Struct {
 				return nil, false

@@ -1,5 +1,6 @@
-// The runtime would read four files of the control group to choose a number of
-// processors, for a process that lives for some milliseconds.
+// The runtime would keep files of the control group open, and a goroutine that
+// reads them again, to choose a number of processors, for a process that lives
+// for some milliseconds. (It reads them once all the same.)
 //
 //go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
