@@ -44,7 +44,7 @@ func (w *fenceWriter) arriving() {
 	// meta l4proto udp ip saddr @members fib saddr . iif oif missing drop
 	w.add(raw, protocol(unix.IPPROTO_UDP), w.source(), w.in(fenceMembers), leadsNowhere(), drops())
 	w.add(raw, number(expr.MetaKeyIIF, w.fence.Tunnel), w.source(), w.in(fencePeers), accepts())
-	w.fromBridges(raw, accepts())
+	w.fromBridges(raw)
 	w.add(raw, iif(w.fence.Device), drops())
 	w.add(raw, iif("lo"), accepts())
 	if w.fence.Direct != "" {
@@ -55,13 +55,15 @@ func (w *fenceWriter) arriving() {
 	w.add(raw, w.source(), w.in(fenceRanges), drops())
 }
 
-func (w *fenceWriter) fromBridges(c *nft.Chain, verdict []expr.Any) {
+// fromBridges accepts what comes by a network's bridge: its source matters when
+// it leaves the host.
+func (w *fenceWriter) fromBridges(raw *nft.Chain) {
 	if len(w.fence.Networks) > few {
-		w.add(c, w.iifIn(fenceBridges), verdict)
+		w.add(raw, w.iifIn(fenceBridges), accepts())
 		return
 	}
 	for _, n := range w.fence.Networks {
-		w.add(c, iif(n.Bridge), verdict)
+		w.add(raw, iif(n.Bridge), accepts())
 	}
 }
 
