@@ -21,13 +21,33 @@ import (
 // arrive gets as long as it needs.
 const moment = 700 * time.Millisecond
 
-// Row 24, networks: neither across hosts nor on one, unless both are open.
+// Row 24, networks: neither across hosts nor on one, unless both are open; and
+// the same with so many networks that the fence looks them up.
 func TestNetworksAreIsolated(t *testing.T) {
 	w, _ := etcdWorld(t, 2)
 	a, b := w.Hosts[0], w.Hosts[1]
 	a.CreateNetwork("red", "10.101.0.0/20")
 	awaitUsable(b, "red", 2)
 	blue, red, near := a.Add("blue"), b.Add("red"), a.Add("red")
+	isolated(t, blue, red, near)
+	for i := range 4 {
+		name := fmt.Sprintf("more%d", i)
+		a.CreateNetwork(name, fmt.Sprintf("10.%d.0.0/20", 102+i))
+		awaitUsable(b, name, 2)
+	}
+	for _, h := range w.Hosts {
+		eventually(t, "the fence looks up", func() bool {
+			text, err := h.NS.Output("nft", "list", "table", "ip", "netctl-overlay")
+			return err == nil && strings.Contains(text, "oifname @admit") && strings.Contains(text, "map @leaving")
+		})
+	}
+	isolated(t, blue, red, near)
+}
+
+// isolated has a container of network red, on another host than one of network
+// blue and a further one of red, reach its own network only.
+func isolated(t *testing.T, blue, red, near *hosts.Container) {
+	t.Helper()
 	if _, err := near.Await(red.Addr); err != nil {
 		t.Fatal(err)
 	}
