@@ -44,6 +44,6 @@ func moveNowhere() {
 func ownProcs(line string) string {
 	_, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
 	controllers, path, _ := strings.Cut(rest, ":")
-	hierarchy := strings.TrimPrefix(controllers, "name=") // "" is version 2
-	return filepath.Join(cgroupRoot, hierarchy, path, "cgroup.procs")
+	hierarchy := strings.TrimPrefix(controllers, "name=")                                 // "" is version 2
+	return filepath.Join(cgroupRoot, hierarchy, filepath.Clean("/"+path), "cgroup.procs") // outside of our cgroup namespace it begins with "/.."
 }
