@@ -233,11 +233,26 @@ func checkGuarded(t *testing.T, pkg, imported string) {
 }
 
 func TestThePluginBinaryIsLight(t *testing.T) {
-	for _, p := range list(t, module+"cmd/cni") {
+	refuse(t, "cmd/cni", tooHeavy, "its start is on every pod's path")
+}
+
+// Each container starts the monitor twice and keeps it once. What is apart for that
+// reason must stay apart: the command line, images, the network's own protocols.
+func TestTheMonitorIsLight(t *testing.T) {
+	refuse(t, "cmd/netctl-monitor", []string{
+		"github.com/spf13/", "github.com/google/go-containerregistry", "go.etcd.io/etcd", "k8s.io/",
+		"github.com/miekg/dns", "net/http", "crypto/tls", "testing",
+	}, "each container starts it twice and keeps it once")
+}
+
+// refuse fails if a command links one of the packages, or one below it.
+func refuse(t *testing.T, command string, packages []string, why string) {
+	t.Helper()
+	for _, p := range list(t, module+command) {
 		for _, dep := range p.Deps {
-			for _, heavy := range tooHeavy {
+			for _, heavy := range packages {
 				if dep == heavy || strings.HasPrefix(dep, heavy) && path.Base(heavy) != heavy {
-					t.Errorf("cmd/cni links %s: its start is on every pod's path", dep)
+					t.Errorf("%s links %s: %s", command, dep, why)
 				}
 			}
 		}
