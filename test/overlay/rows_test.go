@@ -391,3 +391,34 @@ func TestPeersAreHeard(t *testing.T) {
 		return len(s.Peers) == 1 && !s.Peers[0].Heard.IsZero() && s.Peers[0].MTU == 1450
 	})
 }
+
+// TestAnOldSnapshotKeepsNobodyOut: a host that starts without the store, from a
+// snapshot that does not know of a peer yet, leaves the way to it open.
+func TestAnOldSnapshotKeepsNobodyOut(t *testing.T) {
+	w, e := etcdWorld(t, 1)
+	b := w.Hosts[0]
+	snapshot := filepath.Join(b.DataDir(), "overlay", "view.json")
+	var old []byte
+	eventually(t, "a snapshot with the network and its pool", func() bool {
+		old, _ = os.ReadFile(snapshot)
+		return strings.Contains(string(old), "blue") && strings.Contains(string(old), `"pools"`)
+	})
+	a := w.AddHost("new", netip.MustParseAddr("192.0.2.77"))
+	a.UseEtcd()
+	a.StartWithEtcd()
+	for _, h := range w.Hosts {
+		awaitUsable(h, "blue", 2)
+	}
+	one, two := a.Add("blue"), b.Add("blue")
+	_, err := two.Await(one.Addr)
+	must(t, err)
+	e.Kill()
+	b.Kill()
+	must(t, os.WriteFile(snapshot, old, 0o600))
+	b.StartWithEtcd()
+	b.Await("at work without the peer", func(s control.Status) bool { return s.Passes.Count > 0 && len(s.Peers) == 0 })
+	must(t, two.Reach(one.Addr, 2*time.Second))
+	e.Run()
+	b.Await("aware of the peer again", func(s control.Status) bool { return len(s.Peers) == 1 && s.Degraded == "" })
+	must(t, two.Reach(one.Addr, hosts.Patience))
+}

@@ -50,6 +50,7 @@ func ApplyFence(f wire.Fence) (written bool, err error) {
 		w := &fenceWriter{conn: conn, family: v, fence: f,
 			table: conn.AddTable(&nft.Table{Name: FenceTable, Family: v.table()}), sets: map[string]*nft.Set{}}
 		conn.AddChain(&nft.Chain{Table: w.table, Name: mark})
+		conn.AddChain(&nft.Chain{Table: w.table, Name: guards(f)})
 		w.declare()
 		w.rules()
 		err = errors.Join(err, w.err)
@@ -60,7 +61,22 @@ func ApplyFence(f wire.Fence) (written bool, err error) {
 	return true, nil
 }
 
-// hasFence tells whether both tables were made from the same.
+// FenceStands tells whether there is a fence of this tunnel, whoever it lets in.
+func FenceStands(f wire.Fence) (bool, error) {
+	conn, err := nft.New()
+	if err != nil {
+		return false, fmt.Errorf("nftables: %w", err)
+	}
+	return hasFence(conn, guards(f))
+}
+
+// guards names the tunnel that a fence is of. A tunnel that was made anew has
+// another.
+func guards(f wire.Fence) string {
+	return "guards-" + hash(16, fmt.Sprintf("%s %v %v %s %v", f.Device, f.Tunnel, f.Underlay, f.Direct, f.Local))
+}
+
+// hasFence tells whether both tables have a mark.
 func hasFence(conn *nft.Conn, mark string) (bool, error) {
 	for _, v := range families() {
 		chains, err := conn.ListChainsOfTableFamily(v.table())

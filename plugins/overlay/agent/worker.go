@@ -173,9 +173,18 @@ func (a *Agent) program(p plan.Plan, keep bool, failing map[string]*retry) (writ
 	return report.Writes(), failuresOf(report), err
 }
 
+// applyFence leaves a fence that stands alone while all that is known is a
+// snapshot: who is not in it may have come since, and would be kept out.
 func (a *Agent) applyFence(f wire.Fence) (written bool, err error) {
 	if f.Tunnel, f.Underlay, err = a.host.TunnelLinks(f.Device); err != nil {
 		return false, fmt.Errorf("fence: %w", err)
+	}
+	live := false
+	a.with(func(s *state) { live = s.live })
+	if !live {
+		if stands, err := firewall.FenceStands(f); stands || err != nil {
+			return false, err
+		}
 	}
 	return firewall.ApplyFence(f)
 }
