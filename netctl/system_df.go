@@ -38,12 +38,19 @@ func (u usage) row(kind string) usageRow {
 
 func dfCommand(app *App) *cobra.Command {
 	l := listing{Columns: []string{"Type", "TotalCount", "Active", "Size", "Reclaimable"}}
+	var each bool
 	cmd := &cobra.Command{
 		Use:               "df [OPTIONS]",
 		Short:             "Show what images, containers and volumes take on disk",
 		Args:              args(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
+			if each && l.Format != "" {
+				return usageError("--verbose has tables of its own: it can't be combined with --format")
+			}
+			if each {
+				return showUsage(app)
+			}
 			rows, err := diskUsage(app)
 			if err != nil {
 				return err
@@ -52,6 +59,7 @@ func dfCommand(app *App) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&l.Format, "format", "", "'table', 'table TEMPLATE', 'json' (an object a line) or a Go template")
+	cmd.Flags().BoolVarP(&each, "verbose", "v", false, "each image, container and volume by itself")
 	return cmd
 }
 
