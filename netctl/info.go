@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/monitor"
 	"github.com/netctl/netctl/netctl/runner/store"
 )
 
@@ -23,6 +24,7 @@ type hostInfo struct {
 	ContainersStopped            int
 	Networks                     int
 	Firewall                     string
+	AppArmor                     string
 	StateDir, DataDir, ConfigDir string
 	CNIPath                      []string
 }
@@ -32,6 +34,7 @@ Host:            {{.Name}}
 Kernel:          {{.KernelVersion}}
 Cgroup version:  {{.CgroupVersion}}
 Firewall:        {{.Firewall}}
+AppArmor:        {{.AppArmor}}
 Containers:      {{.Containers}} ({{.ContainersRunning}} running, {{.ContainersStopped}} stopped)
 Networks:        {{.Networks}}
 State:           {{.StateDir}}
@@ -74,6 +77,7 @@ func newHostInfo(app *App) (hostInfo, error) {
 	if info.Firewall == "" {
 		info.Firewall = "automatic"
 	}
+	info.AppArmor = apparmorText()
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		return info, fmt.Errorf("uname: %w", err)
@@ -95,6 +99,18 @@ func newHostInfo(app *App) (hostInfo, error) {
 	}
 	info.ContainersStopped = info.Containers - info.ContainersRunning
 	return info, nil
+}
+
+// apparmorText is the profile of containers that ask for none, or why they have none.
+func apparmorText() string {
+	name, problem := monitor.DefaultProfile()
+	switch {
+	case name != "":
+		return name
+	case problem != "":
+		return "none: " + problem
+	}
+	return "none: this kernel has no AppArmor, or it is off"
 }
 
 // cgroupVersion tells the unified hierarchy by the file that only it has.

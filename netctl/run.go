@@ -18,6 +18,7 @@ import (
 	"github.com/netctl/netctl/netctl/runner"
 	"github.com/netctl/netctl/netctl/runner/attach"
 	"github.com/netctl/netctl/netctl/runner/lifecycle"
+	"github.com/netctl/netctl/netctl/runner/monitor"
 )
 
 const imageHelp = `IMAGE is the name of an image, which is fetched if it isn't here; or 'host', this
@@ -139,6 +140,7 @@ func (c containers) runNew(ctx context.Context, f *containerFlags, session sessi
 	if err != nil {
 		return err
 	}
+	warnUnconfined(c.app.Stderr, cfg)
 	if explain {
 		if err := steps.print(c.app.Stderr, running.Steps); err != nil {
 			return err
@@ -156,6 +158,17 @@ func (c containers) runNew(ctx context.Context, f *containerFlags, session sessi
 		client.In = c.app.Stdin
 	}
 	return c.session(ctx, client, running)
+}
+
+// warnUnconfined says so where the kernel has AppArmor and our profile, which the
+// start would have loaded, is not there: only the monitor's log would know.
+func warnUnconfined(w io.Writer, cfg *runner.Config) {
+	if cfg.Security.AppArmor != "" {
+		return
+	}
+	if _, problem := monitor.DefaultProfile(); problem != "" {
+		fmt.Fprintf(w, "Warning: the container runs without an AppArmor profile: %s\n", problem)
+	}
 }
 
 // startNew starts a container that was just made, and removes it if that fails

@@ -58,3 +58,23 @@ func apparmorEnabled() bool {
 	b, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
 	return err == nil && strings.HasPrefix(string(b), "Y")
 }
+
+// DefaultProfile tells what becomes of a container that asks for no AppArmor
+// profile: which one it runs under, "" for none, and, where the kernel has
+// AppArmor and there is none, why.
+func DefaultProfile() (name, problem string) {
+	if !apparmorEnabled() {
+		return "", ""
+	}
+	loaded, err := apparmor.IsLoaded(defaultProfile)
+	switch {
+	case err != nil:
+		return "", err.Error()
+	case loaded:
+		return defaultProfile, ""
+	}
+	if _, err := exec.LookPath("apparmor_parser"); err != nil {
+		return "", "apparmor_parser is not installed, which loads it"
+	}
+	return "", "apparmor_parser has not loaded it"
+}
