@@ -124,9 +124,13 @@ func (c containers) runNew(ctx context.Context, f *containerFlags, session sessi
 		return &Error{Status: ExitFailed, Err: errors.New("cannot attach stdin to a terminal-enabled container because stdin is not a terminal"), Hint: "leave out -t"}
 	}
 	all := c.all()
+	// From the record on there is something to take back, until the session has the
+	// signals or the ID is printed.
+	ours, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
 	var cfg *runner.Config
 	err = steps.step("read the flags; find image and networks; write the record", func() (err error) {
-		cfg, err = c.make(ctx, all, f, args)
+		cfg, err = c.make(ours, all, f, args)
 		return err
 	})
 	if err != nil {
@@ -134,7 +138,7 @@ func (c containers) runNew(ctx context.Context, f *containerFlags, session sessi
 	}
 	var running *lifecycle.Running
 	err = steps.step("make the network namespace; start the monitor and wait for its report", func() (err error) {
-		running, err = c.startNew(ctx, all, cfg, cidFile, !session.detach)
+		running, err = c.startNew(ours, all, cfg, cidFile, !session.detach)
 		return err
 	})
 	if err != nil {
@@ -150,6 +154,7 @@ func (c containers) runNew(ctx context.Context, f *containerFlags, session sessi
 		_, err := fmt.Fprintln(c.app.Stdout, cfg.ID)
 		return err
 	}
+	stop()
 	client := attach.Client{
 		Out: c.app.Stdout, Err: c.app.Stderr,
 		TTY: f.tty && f.stdin, DetachKeys: keys, ProxySignals: session.signals,
@@ -172,16 +177,14 @@ func warnUnconfined(w io.Writer, cfg *runner.Config) {
 }
 
 // startNew starts a container that was just made, and removes it if that fails
-// or is interrupted.
+// or ctx ends before it has.
 func (c containers) startNew(ctx context.Context, all *lifecycle.Containers, cfg *runner.Config, cidFile string, attached bool) (*lifecycle.Running, error) {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	err := writeCIDFile(cidFile, cfg.ID)
 	var running *lifecycle.Running
 	if err == nil {
 		running, err = all.Start(ctx, cfg.ID, attached)
 	}
-	if err == nil {
+	if err == nil && ctx.Err() == nil {
 		return running, nil
 	}
 	if ctx.Err() != nil {
