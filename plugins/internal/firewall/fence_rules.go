@@ -149,10 +149,8 @@ func (w *fenceWriter) incoming() {
 	input := w.hook("input", nft.ChainHookInput, *nft.ChainPriorityFilter-1)
 	port := w.fence.Port
 	for _, port := range []uint16{port, port + 1} {
-		if len(w.family.addrs(w.fence.Members)) > 0 {
-			// udp dport PORT ip saddr @members accept
-			w.add(input, portOf(unix.IPPROTO_UDP, port), w.source(), w.in(fenceMembers), accepts())
-		}
+		// udp dport PORT ip saddr @members accept
+		w.add(input, portOf(unix.IPPROTO_UDP, port), w.source(), w.in(fenceMembers), accepts())
 		w.add(input, portOf(unix.IPPROTO_UDP, port), drops())
 	}
 	// where hosts exchange names (tcp)
@@ -172,6 +170,15 @@ func (w *fenceWriter) outgoing() {
 	w.add(output, oif(w.fence.Device), goesTo(host))
 	w.add(host, w.source(), w.notIn(fenceOwn), drops())
 	w.add(host, w.source(), w.toMark(fenceHosts), accepts())
+}
+
+// chains are the names of all that have rules.
+func (w *fenceWriter) chains() []string {
+	names := []string{"prerouting", "forward", "input", "output", "from-host"}
+	if w.fence.Direct != "" {
+		names = append(names, "direct")
+	}
+	return names
 }
 
 func (w *fenceWriter) hook(name string, at *nft.ChainHook, priority nft.ChainPriority) *nft.Chain {

@@ -44,14 +44,14 @@ func TestAFenceIsWrittenOnce(t *testing.T) {
 		for _, direct := range []string{"", "eth0"} {
 			f := fence()
 			f.Direct = direct
-			if written, err := ApplyFence(f); err != nil || !written {
+			if written, err := ApplyFence(f, false); err != nil || !written {
 				t.Fatalf("first: written %v, %v", written, err)
 			}
-			if written, err := ApplyFence(f); err != nil || written {
+			if written, err := ApplyFence(f, false); err != nil || written {
 				t.Errorf("second: written %v, %v; want nothing", written, err)
 			}
 			text := fenceText(t, host)
-			contains(t, text, "10.100.2.0-10.100.4.255", // joined
+			contains(t, text, "10.100.2.0/24, 10.100.3.0/24,", // one by one
 				"udp dport 4789 ip daddr 192.0.2.1 iif 6 notrack accept", "meta l4proto udp ip saddr @members fib saddr . iif oif missing drop",
 				"iif 7 ip saddr @peers accept", "iif 7 ip6 saddr @peers accept", `iifname "nb-blue" accept`, `iifname "netctl-overlay" drop`, "ip saddr @ranges drop",
 				"udp dport 4789 ip saddr 192.0.2.1 notrack meta mark set 0x00000000 accept",
@@ -68,14 +68,14 @@ func TestAFenceIsWrittenOnce(t *testing.T) {
 		}
 		f := fence()
 		f.Tunnel++ // made anew
-		if written, err := ApplyFence(f); err != nil || !written {
+		if written, err := ApplyFence(f, false); err != nil || !written {
 			t.Errorf("another device: written %v, %v", written, err)
 		}
 		// One of the two tables is gone.
 		if err := host.Run("nft", "delete table ip6 "+FenceTable); err != nil {
 			t.Fatal(err)
 		}
-		if written, err := ApplyFence(f); err != nil || !written {
+		if written, err := ApplyFence(f, false); err != nil || !written {
 			t.Errorf("repair: written %v, %v", written, err)
 		}
 		for range 2 {
@@ -99,7 +99,7 @@ func TestAFenceOfManyNetworksLooksUp(t *testing.T) {
 			f.Networks = append(f.Networks, wire.FencedNetwork{Bridge: fmt.Sprintf("nb-%d", i), Group: group, Admits: []uint16{group}})
 			f.Own = append(f.Own, wire.Grouped{Pool: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(101 + i), 0, 0}), 24), Group: group})
 		}
-		if _, err := ApplyFence(f); err != nil {
+		if _, err := ApplyFence(f, false); err != nil {
 			t.Fatal(err)
 		}
 		text := fenceText(t, host)

@@ -60,6 +60,8 @@ type Agent struct {
 	dirty  bell // the worker should look
 	member bell // the member loop should look
 	names  bell // this host's names may have changed
+	again  bell // the store should be listed again
+	rejoin bell // what this host owns is to be verified anew
 	mirror bell // the networks of this host's containers may have changed
 	policy bell // the cluster's policies may have changed
 	// tried is closed when this host has tried to join for the first time.
@@ -69,6 +71,8 @@ type Agent struct {
 
 	// saved is the identity that is on disk; the member loop's.
 	saved store.NodeID
+	// disk is held while the memory is written, so that the last one stays.
+	disk sync.Mutex
 
 	mu    sync.Mutex
 	state state
@@ -80,7 +84,9 @@ type state struct {
 	// self is this host's node as the store knows it, local its tunnel address.
 	self  store.Node
 	local netip.Addr
-	view  store.View
+	// view is what the store says of everybody, with what is only not to be
+	// read, or not yet again (store.View.Keeping).
+	view store.View
 	// seen: there is a view; live: it came from the store, and not from the
 	// snapshot.
 	seen, live bool
@@ -88,19 +94,18 @@ type state struct {
 	// trouble is why the store can't be used, since when; nil if it can.
 	trouble error
 	since   time.Time
-	// safe: the store has gone back in time, nothing is deleted until somebody
-	// says that it may.
-	safe   bool
-	plan   plan.Plan
-	probed map[netip.Addr]int
-	peers  map[netip.Addr]*Path
-	passes passes
-	ready  bool
+	plan    plan.Plan
+	probed  map[netip.Addr]int
+	peers   map[netip.Addr]*Path
+	passes  passes
+	ready   bool
 	// joined: what this host owns has been verified since the start.
 	joined bool
 	// tombstone says that this host was reclaimed while it was away; nil if it
 	// was not.
 	tombstone *store.Tombstone
+	// confirming: the next list of the store is all that there is.
+	confirming bool
 	// cried: the store has been told that the overlay works here.
 	cried bool
 	// left: the host gives everything back, and nothing is taken any more.
@@ -112,7 +117,7 @@ type state struct {
 // New prepares an agent. It reads its identity and its last view.
 func New(cfg Config) (*Agent, error) {
 	a := &Agent{cfg: cfg, dir: filepath.Join(cfg.DataDir, "overlay"), log: cfg.Log,
-		dirty: newBell(), member: newBell(), names: newBell(), mirror: newBell(), policy: newBell(),
+		dirty: newBell(), member: newBell(), names: newBell(), mirror: newBell(), policy: newBell(), again: newBell(), rejoin: newBell(),
 		tried: make(chan struct{}), started: make(chan struct{})}
 	if err := os.MkdirAll(a.dir, 0o700); err != nil {
 		return nil, err
@@ -191,12 +196,12 @@ func (a *Agent) with(fn func(*state)) {
 
 // keeps tells that nothing may be deleted: what is wanted may be more than what
 // is known.
-func (s *state) keeps() bool { return !s.live || s.safe }
+func (s *state) keeps() bool { return !s.live || s.memory.Safe }
 
 // degraded says what the plugin and people should know; "" if all is well.
 func (s *state) degraded() string {
 	switch {
-	case s.safe:
+	case s.memory.Safe:
 		return "the store has gone back in time (restored from a backup): nothing is deleted until `netctl overlay confirm`"
 	case s.trouble != nil:
 		return fmt.Sprintf("store: %v", s.trouble)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,7 +52,7 @@ func (a *Agent) serveControl(ctx context.Context, l net.Listener) error {
 	answer("POST /prune", func(r *http.Request) (any, error) { return a.prune(r) })
 	answer("POST /policy", func(r *http.Request) (any, error) { return a.changePolicy(r) })
 	answer("POST /migrate", func(r *http.Request) (any, error) { return a.migrate(r) })
-	answer("POST /confirm", func(*http.Request) (any, error) { a.confirm(); return nil, nil })
+	answer("POST /confirm", func(r *http.Request) (any, error) { return nil, a.confirm(r.Context()) })
 	answer("POST /leave", func(r *http.Request) (any, error) {
 		err := a.leave(r.Context())
 		if err == nil {
@@ -222,17 +223,34 @@ func (a *Agent) leave(ctx context.Context) error {
 	a.with(func(s *state) {
 		s.memory.Owned, s.memory.Lost, s.memory.Cluster = nil, nil, ""
 		s.memory.Epoch++
+		s.memory.Safe = false
 		s.view, s.seen, s.live = store.View{Schema: store.Schema}, false, false
-		err = s.memory.save(a.dir)
 	})
+	err = a.saveMemory()
 	_ = os.Remove(a.sessionFile())
 	return errors.Join(err, a.dismantleIf(true), saveSnapshot(a.dir, store.View{Schema: store.Schema}))
 }
 
-// confirm ends the safe mode.
-func (a *Agent) confirm() {
-	a.with(func(s *state) { s.safe = false })
-	a.log.Warn("safe mode ended: what the store does not know of is deleted")
+// confirm ends the safe mode: what the store says when it is listed now is all
+// that there is.
+func (a *Agent) confirm(ctx context.Context) error {
+	safe := false
+	a.with(func(s *state) { safe, s.confirming = s.memory.Safe, s.memory.Safe })
+	if !safe {
+		return nil
+	}
+	a.again.ring()
+	err := a.await(ctx, drainWait, func() error {
+		var waiting bool
+		var trouble error
+		a.with(func(s *state) { waiting, trouble = s.confirming, s.trouble })
+		if !waiting {
+			return nil
+		}
+		return fmt.Errorf("the store was not heard, nothing is confirmed: %w", cmp.Or(trouble, store.ErrUnreachable))
+	})
+	a.with(func(s *state) { s.confirming = false })
 	a.dirty.ring()
 	a.member.ring()
+	return err
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
@@ -29,6 +30,9 @@ type memory struct {
 	Kind  string        `json:"kind,omitempty"`
 	Owned []store.Claim `json:"owned,omitempty"`
 	Lost  []store.Claim `json:"lost,omitempty"`
+	// Safe: the store has gone back in time, and nobody has confirmed yet that
+	// what it does not know of may be deleted.
+	Safe bool `json:"safe,omitempty"`
 }
 
 const memorySchema = 1
@@ -56,6 +60,18 @@ func remember(dir, machine string) (memory, error) {
 	_, _ = rand.Read(raw) // never fails
 	m := memory{Schema: memorySchema, ID: store.NodeID(hex.EncodeToString(raw)), Machine: machine, Epoch: 1}
 	return m, m.save(dir)
+}
+
+// saveMemory writes what is to be remembered now. A later call writes later.
+func (a *Agent) saveMemory() error {
+	a.disk.Lock()
+	defer a.disk.Unlock()
+	var m memory
+	a.with(func(s *state) {
+		m = s.memory
+		m.Owned, m.Lost = slices.Clone(m.Owned), slices.Clone(m.Lost)
+	})
+	return m.save(a.dir)
 }
 
 func (m memory) save(dir string) error {

@@ -25,9 +25,12 @@ func (a *Agent) join(ctx context.Context) (store.Session, error) {
 	session, err := a.cfg.Store.Session(ctx, r)
 	var reverted *store.RevertedError
 	if errors.As(err, &reverted) {
-		a.with(func(s *state) { s.safe = true })
+		a.with(func(s *state) { s.memory.Safe = true })
+		if err := a.saveMemory(); err != nil {
+			return nil, err
+		}
 		a.log.Error("joining again with what this host owns; nothing is deleted", "because", err)
-		r.AcceptReverted = true
+		r.AcceptReverted, r.Needs = true, nil
 		session, err = a.cfg.Store.Session(ctx, r)
 	}
 	if err != nil {
@@ -83,7 +86,7 @@ func (a *Agent) registration() (store.Registration, error) {
 		if s.seen {
 			r.Seen = s.view.Revision
 		}
-		if s.safe {
+		if r.AcceptReverted = s.memory.Safe; s.memory.Safe {
 			r.Seen = 0
 		} else if a.cfg.Store.Can().Claims && !s.left {
 			r.Needs = a.needs

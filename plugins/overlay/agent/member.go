@@ -87,10 +87,33 @@ func (a *Agent) stay(ctx context.Context, session store.Session) error {
 			return ctx.Err()
 		case <-session.Lost():
 			return fmt.Errorf("session lost: %w", store.ErrUnreachable)
+		case <-a.rejoin:
+			return errors.New("what this host owns is verified anew")
 		case <-a.member:
 		case <-look.C:
+			if err := a.assure(ctx, session); err != nil {
+				return err
+			}
 		}
 	}
+}
+
+// assure asks the store whether this host still owns what it believes to own: a
+// session may outlive a backup's restoration that its pools do not.
+func (a *Agent) assure(ctx context.Context, session store.Session) error {
+	if !a.cfg.Store.Can().Claims {
+		return nil
+	}
+	var owned []store.Claim
+	a.with(func(s *state) { owned = slices.Clone(s.memory.Owned) })
+	self := session.Self()
+	self.Pools = poolsOf(owned)
+	_, err := session.Update(ctx, self, owned)
+	var lost *store.LostPoolError
+	if errors.As(err, &lost) || errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return nil // other failures are told where something is to be done
 }
 
 // cry tells a store that wants to know that the overlay works here.

@@ -17,9 +17,21 @@ import (
 // somebody, is lost: no more addresses are given out from it.
 func (a *Agent) takePossession(ctx context.Context, session store.Session, entry store.Entry) (err error) {
 	now := entry.Owned
-	var safe bool
+	var safe, doubtful bool
 	var remembered []store.Claim
-	a.with(func(s *state) { safe, remembered = s.safe, slices.Clone(s.memory.Owned) })
+	a.with(func(s *state) {
+		// Who takes pools away leaves a tombstone. Without one the store has
+		// forgotten, though its revision may be past the last one seen by now.
+		doubtful = !s.memory.Safe && entry.Tombstone == nil && a.cfg.Store.Can().Claims && len(s.lostAmong(now)) > 0
+		s.memory.Safe = s.memory.Safe || doubtful
+		safe, remembered = s.memory.Safe, slices.Clone(s.memory.Owned)
+	})
+	if doubtful {
+		a.log.Error("the store does not know this host's pools, and nobody took them: nothing is deleted until somebody confirms")
+		if err := a.saveMemory(); err != nil {
+			return err
+		}
+	}
 	if safe {
 		if now, err = a.restoreClaims(ctx, session, remembered, now); err != nil {
 			return err
@@ -43,9 +55,15 @@ func (a *Agent) restoreClaims(ctx context.Context, session store.Session, rememb
 		if slices.ContainsFunc(now, func(o store.Claim) bool { return o.Network == c.Network && o.Pool == c.Pool }) {
 			continue
 		}
-		again, err := session.Claim(ctx, store.ClaimRequest{Network: c.Network, Is4: c.Pool.Addr().Is4(), Prefer: c.Pool})
+		request := store.ClaimRequest{Network: c.Network, Is4: c.Pool.Addr().Is4(), Prefer: c.Pool}
+		again, err := session.Claim(ctx, request)
+		if errors.Is(err, store.ErrNotFound) {
+			a.restoreNetwork(ctx, c.Network)
+			again, err = session.Claim(ctx, request)
+		}
 		switch {
 		case errors.Is(err, store.ErrNotFound):
+			now = append(now, c) // nobody else can have it either
 		case err != nil:
 			return now, err
 		default:
@@ -53,6 +71,22 @@ func (a *Agent) restoreClaims(ctx context.Context, session store.Session, rememb
 		}
 	}
 	return now, nil
+}
+
+// restoreNetwork enters a network again that a restored store has forgotten.
+// Another host may have been faster.
+func (a *Agent) restoreNetwork(ctx context.Context, name string) {
+	var n store.Network
+	var known bool
+	a.with(func(s *state) { n, known = s.view.Network(name) })
+	if !known {
+		return
+	}
+	if _, err := a.cfg.Store.CreateNetwork(ctx, n); err != nil {
+		a.log.Warn("network not entered again", "network", name, "because", err)
+		return
+	}
+	a.log.Info("network entered again", "network", name)
 }
 
 // own makes these claims the host's in a cluster, and those that it had besides
@@ -67,7 +101,6 @@ func (a *Agent) own(now []store.Claim, cluster store.ClusterID) error {
 	if err := a.withhold(lost); err != nil {
 		return err
 	}
-	var m memory
 	changed := false
 	a.with(func(s *state) {
 		s.memory.Lost = append(s.memory.Lost, lost...)
@@ -78,14 +111,13 @@ func (a *Agent) own(now []store.Claim, cluster store.ClusterID) error {
 		changed = a.saved != s.memory.ID || !slices.Equal(s.memory.Owned, now) || cluster != s.memory.Cluster || s.self.Epoch != s.memory.Epoch
 		s.memory.Owned, s.memory.Cluster = slices.Clone(now), cluster
 		s.memory.Epoch = max(s.memory.Epoch, s.self.Epoch)
-		m = s.memory
+		a.saved = s.memory.ID
 	})
 	if !changed {
 		return nil
 	}
 	a.dirty.ring()
-	a.saved = m.ID
-	return m.save(a.dir)
+	return a.saveMemory()
 }
 
 // lostAmong are the claims that the host believed to be its own and that are
@@ -95,7 +127,7 @@ func (a *Agent) own(now []store.Claim, cluster store.ClusterID) error {
 func (s *state) lostAmong(now []store.Claim) []store.Claim {
 	return slices.DeleteFunc(slices.Clone(s.memory.Owned), func(c store.Claim) bool {
 		return slices.ContainsFunc(now, func(o store.Claim) bool {
-			return o.Network == c.Network && o.Pool == c.Pool && (o.Token == c.Token || c.Token == 0 || s.safe)
+			return o.Network == c.Network && o.Pool == c.Pool && (o.Token == c.Token || c.Token == 0 || s.memory.Safe)
 		})
 	})
 }

@@ -68,7 +68,7 @@ func (a *Agent) lookForAbsent(ctx context.Context, watch *absence.Watch) error {
 	var view store.View
 	var member bool
 	a.with(func(s *state) {
-		view, member = s.view, s.live && s.joined && s.session != nil && s.trouble == nil && !s.safe && !s.left
+		view, member = s.view, s.live && s.joined && s.session != nil && s.trouble == nil && !s.memory.Safe && !s.left
 	})
 	if !member {
 		*watch = absence.Watch{}

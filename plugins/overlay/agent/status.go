@@ -25,7 +25,7 @@ func (a *Agent) status(ctx context.Context) control.Status {
 		st = control.Status{
 			Node: a.cfg.Name, ID: string(s.self.ID), VTEP: s.local, MTU: s.plan.MTU,
 			Store: a.cfg.Store.Kind(), Cluster: string(s.view.Cluster.ID), Revision: int64(s.view.Revision),
-			Ready: s.ready, Degraded: s.degraded(), Safe: s.safe,
+			Ready: s.ready, Degraded: s.degraded(), Safe: s.memory.Safe,
 			Networks: []control.Network{}, Peers: []control.Peer{},
 			Passes: control.Passes{Count: s.passes.Count, Writes: s.passes.Writes, Failures: s.passes.Failures,
 				LastMS: float64(s.passes.Last.Microseconds()) / 1000},
@@ -45,7 +45,7 @@ func (a *Agent) status(ctx context.Context) control.Status {
 		}
 		st.Problems = append(st.Problems, s.plan.Conflicts...)
 		for _, k := range s.view.Skipped {
-			st.Problems = append(st.Problems, fmt.Sprintf("value of %s left out: %s", k.Key, k.Why))
+			st.Problems = append(st.Problems, leftOut(k))
 		}
 		for _, n := range s.view.Networks {
 			st.Networks = append(st.Networks, s.networkStatus(n, records))
@@ -59,6 +59,26 @@ func (a *Agent) status(ctx context.Context) control.Status {
 		}
 	})
 	return st
+}
+
+func leftOut(k store.Skipped) string { return fmt.Sprintf("value of %s left out: %s", k.Key, k.Why) }
+
+// audit is what nobody has told of yet that can't be read in the store.
+func (a *Agent) audit(ctx context.Context, told []string) (more []string) {
+	auditor, ok := a.cfg.Store.(store.Auditor)
+	if !ok {
+		return nil
+	}
+	all, err := auditor.Audit(ctx)
+	if err != nil {
+		return nil // that the store can't be had is said elsewhere
+	}
+	for _, k := range all {
+		if text := leftOut(k); !slices.Contains(told, text) {
+			more = append(more, text)
+		}
+	}
+	return more
 }
 
 // alive tells which nodes have a session; nil where that is not known.
@@ -156,7 +176,7 @@ func (a *Agent) doctor(ctx context.Context) ([]control.Finding, error) {
 		check(len(n.Stranded) == 0, "containers of network "+n.Name,
 			"addresses of lost pools: "+strings.Join(n.Stranded, ", ")+"; start them anew")
 	}
-	for _, p := range st.Problems {
+	for _, p := range append(st.Problems, a.audit(ctx, st.Problems)...) {
 		check(false, "problem", p)
 	}
 	var p plan.Plan

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
@@ -48,15 +49,30 @@ func (a *Agent) watchStore(ctx context.Context) error {
 	})
 	var b backoff
 	for {
-		err := follow(ctx, func(v store.View) {
+		following, stop := context.WithCancel(ctx)
+		go func() {
+			select {
+			case <-following.Done():
+			case <-a.again:
+				stop()
+			}
+		}()
+		list := true
+		err := follow(following, func(v store.View) {
 			b.reset()
-			if a.take(v) {
+			if a.take(v, list) {
 				snapshots.ring()
 			}
+			list = false
 		})
+		asked := following.Err() != nil
+		stop()
 		follow = a.cfg.Store.Watch
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if asked {
+			continue
 		}
 		a.log.Warn("not following the store, trying again", "error", err)
 		wait := b.next()
@@ -73,7 +89,9 @@ func (a *Agent) watchStore(ctx context.Context) error {
 
 // take makes a view the current one, unless it is of another cluster or older
 // than the last: then nothing is done with it, and the member loop says why.
-func (a *Agent) take(v store.View) (taken bool) {
+// list tells that it was read now, and not made of what was read before.
+func (a *Agent) take(v store.View, list bool) (taken bool) {
+	safety := false
 	a.with(func(s *state) {
 		if s.left {
 			return
@@ -82,18 +100,35 @@ func (a *Agent) take(v store.View) (taken bool) {
 			a.log.Error("view of another cluster ignored", "cluster", v.Cluster.ID, "own", s.memory.Cluster)
 			return
 		}
-		if s.seen && v.Revision < s.view.Revision && !s.safe {
-			s.safe = true
+		if s.memory.Cluster != "" && v.Cluster.ID == "" && len(v.Nodes) > 0 && !slices.ContainsFunc(v.Skipped, func(k store.Skipped) bool { return k.Cluster }) {
+			return // nodes are entered with their cluster: it may be another one, and not be heard of yet
+		}
+		if s.confirming && list {
+			s.memory.Safe, s.confirming, safety = false, false, true
+			a.log.Warn("safe mode ended: what the store does not know of is deleted")
+		}
+		if s.seen && v.Revision < s.view.Revision && !s.memory.Safe {
+			s.memory.Safe, safety = true, true
+			a.rejoin.ring()
 			a.log.Error("the store has gone back in time: nothing is deleted until somebody confirms", "revision", v.Revision, "seen", s.view.Revision)
 		}
 		for _, k := range v.Skipped {
+			if slices.Contains(s.view.Skipped, k) {
+				continue
+			}
 			a.log.Warn("value left out", "key", k.Key, "because", k.Why)
 		}
-		if v.Cluster != s.view.Cluster {
+		whole := v.Keeping(s.view, s.memory.Safe)
+		if whole.Cluster != s.view.Cluster {
 			a.policy.ring()
 		}
-		s.view, s.seen, s.live, taken = v, true, true, true
+		s.view, s.seen, s.live, taken = whole, true, true, true
 	})
+	if safety {
+		if err := a.saveMemory(); err != nil {
+			a.log.Error("a restart would not know whether the store has gone back in time", "error", err)
+		}
+	}
 	a.dirty.ring()
 	a.member.ring()
 	a.names.ring()

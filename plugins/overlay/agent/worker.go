@@ -142,7 +142,7 @@ func (a *Agent) reconcile(failing map[string]*retry) (writes int, err error) {
 		return writes, err
 	}
 	// Before anything leads into a tunnel that may be new, the fence knows it.
-	fenced, err := a.applyFence(p.Fence)
+	fenced, err := a.applyFence(p.Fence, keep)
 	if fenced {
 		writes++
 	}
@@ -175,7 +175,7 @@ func (a *Agent) program(p plan.Plan, keep bool, failing map[string]*retry) (writ
 
 // applyFence leaves a fence that stands alone while all that is known is a
 // snapshot: who is not in it may have come since, and would be kept out.
-func (a *Agent) applyFence(f wire.Fence) (written bool, err error) {
+func (a *Agent) applyFence(f wire.Fence, keep bool) (written bool, err error) {
 	if f.Tunnel, f.Underlay, err = a.host.TunnelLinks(f.Device); err != nil {
 		return false, fmt.Errorf("fence: %w", err)
 	}
@@ -186,7 +186,7 @@ func (a *Agent) applyFence(f wire.Fence) (written bool, err error) {
 			return false, err
 		}
 	}
-	return firewall.ApplyFence(f)
+	return firewall.ApplyFence(f, keep)
 }
 
 // input collects what a plan depends on. It is not ok while there is no view,

@@ -87,6 +87,9 @@ func (e *LostPoolError) Error() string {
 type ClusterError struct{ Have, Want ClusterID }
 
 func (e *ClusterError) Error() string {
+	if e.Have == "" {
+		return fmt.Sprintf("the store has no cluster there, and this node belongs to %s: point it at the right store and prefix, or let it leave first", e.Want)
+	}
 	return fmt.Sprintf("the store belongs to cluster %s, and this node to %s: point it at the right store, or let it leave first", e.Have, e.Want)
 }
 

@@ -95,6 +95,13 @@ type Crier interface {
 	Ready(ctx context.Context) error
 }
 
+// An Auditor is a Store in which somebody else could write anything.
+type Auditor interface {
+	// Audit reads every value of the cluster and reports those that this program
+	// does not understand, of which Views tell only some.
+	Audit(ctx context.Context) ([]Skipped, error)
+}
+
 // Abilities of a kind of store.
 type Abilities struct {
 	// Records: nodes keep their own records, with Update. Otherwise somebody else

@@ -213,7 +213,9 @@ type Registration struct {
 	// or "".
 	Takeover string
 	// Cluster is the cluster that this node belonged to so far, or "".
-	// *ClusterError if the store is another cluster's.
+	// *ClusterError if the store is another cluster's, or has none. One that has
+	// none because it has gone back in time becomes this cluster's again, with
+	// AcceptReverted.
 	Cluster ClusterID
 	// Seen is the revision of the newest View that this node has had, or 0.
 	// *RevertedError if the store is older (restored from a backup) unless
@@ -296,4 +298,9 @@ type Names struct {
 type Skipped struct {
 	Key string `json:"key"`
 	Why string `json:"why"`
+	// Node, Network and Cluster tell whose value it is, where it is one that a
+	// View would have: what was known of it before may still be so.
+	Node    NodeID `json:"node,omitempty"`
+	Network string `json:"network,omitempty"`
+	Cluster bool   `json:"cluster,omitempty"`
 }

@@ -20,7 +20,7 @@ type agreement struct {
 	cluster  store.Cluster
 	networks map[string]store.Network // by key
 	nodes    map[string]store.Node    // by key
-	skipped  map[string]string        // by key: why
+	skipped  map[string]store.Skipped // by key
 }
 
 // apply takes one change over, and tells whether it changed anything. A value
@@ -45,7 +45,7 @@ func (a *agreement) apply(s *Store, kv *mvccpb.KeyValue, deleted bool) bool {
 		a.raw[key] = kv.Value
 	}
 	if err := a.interpret(folder, name, key, kv, same); err != nil {
-		a.skipped[key] = err.Error()
+		a.skip(folder, name, key, err)
 	}
 	return !same
 }
@@ -66,7 +66,7 @@ func (s *Store) folder(key string) (folder, name string) {
 
 func newAgreement(revision int64) *agreement {
 	return &agreement{
-		revision: revision, raw: map[string][]byte{}, skipped: map[string]string{},
+		revision: revision, raw: map[string][]byte{}, skipped: map[string]store.Skipped{},
 		networks: map[string]store.Network{}, nodes: map[string]store.Node{},
 	}
 }
@@ -114,6 +114,20 @@ func (a *agreement) interpret(folder, name, key string, kv *mvccpb.KeyValue, sam
 	return nil
 }
 
+// skip notes a value that can't be read, and whose it is.
+func (a *agreement) skip(folder, name, key string, why error) {
+	skipped := store.Skipped{Key: key, Why: why.Error()}
+	switch folder {
+	case configKey:
+		skipped.Cluster, a.cluster = true, store.Cluster{}
+	case netDir:
+		skipped.Network = name
+	case nodeDir:
+		skipped.Node = store.NodeID(name)
+	}
+	a.skipped[key] = skipped
+}
+
 func readNetwork(raw []byte, name string, into *store.Network) error {
 	if err := decode(raw, into); err != nil {
 		return err
@@ -144,8 +158,6 @@ func (a *agreement) view() store.View {
 		Cluster: a.cluster, Revision: store.Revision(a.revision),
 		Networks: slices.Collect(maps.Values(a.networks)), Nodes: slices.Collect(maps.Values(a.nodes)),
 	}
-	for key, why := range a.skipped {
-		v.Skipped = append(v.Skipped, store.Skipped{Key: key, Why: why})
-	}
+	v.Skipped = slices.Collect(maps.Values(a.skipped))
 	return store.Assemble(v)
 }

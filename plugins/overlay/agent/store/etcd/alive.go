@@ -23,7 +23,7 @@ func (s *Store) readLive(kvs []*mvccpb.KeyValue) []store.Liveness {
 	for _, kv := range kvs {
 		var l store.Liveness
 		if err := decode(kv.Value, &l); err != nil {
-			s.log.Warn("skipped a session", "key", string(kv.Key), "error", err)
+			s.log.Debug("skipped a session", "key", string(kv.Key), "error", err)
 			continue
 		}
 		result = append(result, l)

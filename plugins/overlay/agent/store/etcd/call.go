@@ -30,10 +30,12 @@ func (s *Store) transact(ctx context.Context, what string, compare []clientv3.Cm
 	}
 	ctx, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
+	floor := s.newest.Load()
 	response, err := client.Txn(ctx).If(compare...).Then(then...).Else(otherwise...).Commit()
 	if err != nil {
 		return nil, s.failed(what, err)
 	}
+	s.heard(response.Header.Revision, floor)
 	return response, nil
 }
 

@@ -37,6 +37,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
@@ -90,6 +91,10 @@ type Store struct {
 	// was put back to a backup shows by it.
 	progress time.Duration
 
+	// newest is the highest revision that was heard of.
+	newest atomic.Int64
+	conns  *connections
+
 	mu     sync.Mutex
 	client *clientv3.Client
 }
@@ -117,7 +122,7 @@ func Open(_ context.Context, c Config, log *slog.Logger) (*Store, error) {
 	if c.SessionSeconds == 0 {
 		c.SessionSeconds = defaultSession
 	}
-	return &Store{config: c, log: log, progress: progressEvery}, nil
+	return &Store{config: c, log: log, progress: progressEvery, conns: newConnections()}, nil
 }
 
 // Kind is "etcd".
@@ -168,7 +173,7 @@ func (s *Store) clientConfig() (clientv3.Config, error) {
 		DialKeepAliveTimeout: keepAliveTimeout,
 		PermitWithoutStream:  true,
 		Logger:               zap.NewNop(),
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+		DialOptions: []grpc.DialOption{grpc.WithStatsHandler(s.conns), grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxBackoff},
 			MinConnectTimeout: maxBackoff,
 		})},

@@ -34,6 +34,7 @@ func (s *Store) WatchNames(ctx context.Context, network string, yield func([]sto
 func (s *Store) followNames(ctx context.Context, dir string, yield func([]store.Names)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	t := s.trust()
 	response, err := s.read(ctx, "list names", all(dir))
 	if err != nil {
 		return err
@@ -48,36 +49,56 @@ func (s *Store) followNames(ctx context.Context, dir string, yield func([]store.
 		return err
 	}
 	changes := client.Watch(clientv3.WithRequireLeader(ctx), dir, clientv3.WithPrefix(), clientv3.WithRev(response.Header.Revision+1))
-	for r := range changes {
-		switch err := r.Err(); {
-		case errors.Is(err, rpctypes.ErrCompacted), errors.Is(err, rpctypes.ErrNoLeader):
+	for {
+		select {
+		case <-t.gone:
 			return errRelist
-		case err != nil:
-			return s.failed("watch names", err)
-		}
-		for _, event := range r.Events {
-			names.apply(s, event.Kv, event.Type == clientv3.EventTypeDelete)
-		}
-		if len(r.Events) > 0 {
-			yield(names.list())
+		case r, open := <-changes:
+			if t.broken() {
+				return errRelist
+			}
+			if err := names.take(ctx, s, r, open); err != nil {
+				return err
+			}
+			if len(r.Events) > 0 {
+				yield(names.list())
+			}
 		}
 	}
+}
+
+// take applies one response of the stream.
+func (r roll) take(ctx context.Context, s *Store, changes clientv3.WatchResponse, open bool) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return errRelist
+	if !open {
+		return errRelist
+	}
+	switch err := changes.Err(); {
+	case errors.Is(err, rpctypes.ErrCompacted), errors.Is(err, rpctypes.ErrNoLeader):
+		return errRelist
+	case err != nil:
+		return s.failed("watch names", err)
+	}
+	for _, event := range changes.Events {
+		r.apply(s, event.Kv, event.Type == clientv3.EventTypeDelete)
+	}
+	return nil
 }
 
 func (r roll) apply(s *Store, kv *mvccpb.KeyValue, deleted bool) {
 	key := string(kv.Key)
-	var n store.Names
-	if err := decode(kv.Value, &n); !deleted && err == nil {
-		r[key] = n
+	if deleted {
+		delete(r, key)
 		return
-	} else if !deleted {
-		s.log.Warn("skipped names", "key", key, "error", err)
 	}
-	delete(r, key)
+	var n store.Names
+	if err := decode(kv.Value, &n); err != nil {
+		s.log.Warn("skipped names", "key", key, "error", err) // those before may still be so
+		return
+	}
+	r[key] = n
 }
 
 func (r roll) list() []store.Names {

@@ -169,7 +169,7 @@ func sessionID(lease clientv3.LeaseID) string { return strconv.FormatInt(int64(l
 // admit refuses a node that may not come in.
 func (n *session) admit(sc *scene, r store.Registration) error {
 	have := sc.config.value.ID
-	if r.Cluster != "" && sc.config.exists() && have != r.Cluster {
+	if r.Cluster != "" && have != r.Cluster && (sc.config.exists() || !r.AcceptReverted && sc.all.revision >= int64(r.Seen)) {
 		return &store.ClusterError{Have: have, Want: r.Cluster}
 	}
 	if sc.all.revision < int64(r.Seen) && !r.AcceptReverted {
@@ -218,7 +218,10 @@ func (n *session) entry(sc *scene, r store.Registration) *entry {
 		unchanged(s.key(configKey), sc.config.rev), unchanged(s.nodeKey(id), sc.node.rev), unchanged(s.liveKey(id), sc.live.rev),
 	}
 	if !sc.config.exists() {
-		e.cluster = newClusterID()
+		// One that lost everything is the same cluster's again, once that is accepted.
+		if e.cluster = r.Cluster; e.cluster == "" {
+			e.cluster = newClusterID()
+		}
 		e.then = append(e.then, put(s.key(configKey), store.Cluster{Schema: store.Schema, ID: e.cluster}))
 	}
 	anew := !n.holds(sc.live)

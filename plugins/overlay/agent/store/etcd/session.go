@@ -84,7 +84,12 @@ func (n *session) keepAlive() error {
 	}
 	n.stop = cancel
 	go func() {
-		for range answers {
+		floor := int64(0)
+		for answer := range answers {
+			if n.store.heard(answer.Revision, floor) {
+				break // open another session, which looks closely
+			}
+			floor = n.store.newest.Load()
 		}
 		if ctx.Err() == nil {
 			n.once.Do(func() { close(n.lost) })

@@ -24,6 +24,9 @@ const (
 // errRelist: the stream can't go on from where it was; a complete list can.
 var errRelist = errors.New("the stream of changes has a gap")
 
+// errDoubt: it may be another store's.
+var errDoubt = fmt.Errorf("%w: the connection is another one, or the store is less far than it was", errRelist)
+
 // Watch follows what all nodes agree on.
 func (s *Store) Watch(ctx context.Context, yield func(store.View)) error {
 	return s.watch(ctx, nil, yield)
@@ -68,6 +71,7 @@ func rest(ctx context.Context, nodes int) error {
 func (s *Store) follow(ctx context.Context, list, a *agreement, yield func(store.View)) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	t := s.trust()
 	if list == nil {
 		if list, err = s.list(ctx); err != nil {
 			return err
@@ -85,12 +89,12 @@ func (s *Store) follow(ctx context.Context, list, a *agreement, yield func(store
 	if err != nil {
 		return err
 	}
-	return s.stream(ctx, client, a, yield)
+	return s.stream(ctx, client, a, t, yield)
 }
 
 // stream applies changes until there can be no more. One watch has networks
 // and nodes, a second one the configuration; both are on one stream.
-func (s *Store) stream(ctx context.Context, client *clientv3.Client, a *agreement, yield func(store.View)) error {
+func (s *Store) stream(ctx context.Context, client *clientv3.Client, a *agreement, t trust, yield func(store.View)) error {
 	ctx = clientv3.WithRequireLeader(ctx)
 	after := clientv3.WithRev(a.revision + 1)
 	records := client.Watch(ctx, s.key(netDir), clientv3.WithRange(s.key(afterNodes)), after)
@@ -107,8 +111,13 @@ func (s *Store) stream(ctx context.Context, client *clientv3.Client, a *agreemen
 			changed, err = s.take(ctx, a, response, open)
 		case response, open := <-config:
 			changed, err = s.take(ctx, a, response, open)
+		case <-t.gone:
+			err = errDoubt
 		case <-ask.C:
 			_ = client.RequestProgress(ctx) // an answer comes on the stream, or the stream ends
+		}
+		if err == nil && t.broken() {
+			err = errDoubt
 		}
 		if err != nil {
 			return err
@@ -140,6 +149,7 @@ func (s *Store) take(ctx context.Context, a *agreement, r clientv3.WatchResponse
 		changed = a.apply(s, event.Kv, event.Type == clientv3.EventTypeDelete) || changed
 	}
 	a.revision = max(a.revision, r.Header.Revision)
+	s.heard(r.Header.Revision, 0)
 	return changed, nil
 }
 

@@ -184,7 +184,7 @@ func (r *roll) show() {
 	}
 	v := store.View{Cluster: r.cluster, Revision: r.revision, Networks: []store.Network{r.store.network}, Nodes: slices.Collect(maps.Values(r.records))}
 	for name, why := range r.skipped {
-		v.Skipped = append(v.Skipped, store.Skipped{Key: "node " + name, Why: why})
+		v.Skipped = append(v.Skipped, store.Skipped{Key: "node " + name, Why: why, Node: store.NodeID(name)})
 	}
 	r.yield(store.Assemble(v))
 }
