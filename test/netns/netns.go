@@ -37,15 +37,14 @@ func NewDown() (*Namespace, error) {
 		err  error
 	}
 	done := make(chan answer)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread is spoilt
+	go aside(func() {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			done <- answer{err: fmt.Errorf("make network namespace: %w", err)}
 			return
 		}
 		file, err := os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()))
 		done <- answer{file, err}
-	}()
+	})
 	a := <-done
 	if a.err != nil {
 		return nil, a.err
@@ -65,16 +64,29 @@ func (n *Namespace) Close() error { return n.file.Close() }
 // makes belong to it. A test that ends inside fn (t.Fatal) is an error.
 func (n *Namespace) Do(fn func() error) error {
 	done := make(chan error, 2)
-	go func() {
-		runtime.LockOSThread() // the thread ends with the goroutine
+	go aside(func() {
 		defer func() { done <- errors.New("ended inside the namespace") }()
 		if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err != nil {
 			done <- fmt.Errorf("enter network namespace: %w", err)
 			return
 		}
 		done <- fn()
-	}()
+	})
 	return <-done
+}
+
+// aside runs fn on a thread that ends with it, and that is not the process's
+// first: /proc/self tells of that one's namespace.
+func aside(fn func()) {
+	runtime.LockOSThread() // and never unlocked: the thread is spoilt
+	if unix.Gettid() != unix.Getpid() {
+		fn()
+		return
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); aside(fn) }()
+	<-done
+	runtime.UnlockOSThread()
 }
 
 // Run runs a command inside and returns an error that shows what it said.

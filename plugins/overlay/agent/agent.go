@@ -73,6 +73,9 @@ type Agent struct {
 	saved store.NodeID
 	// disk is held while the memory is written, so that the last one stays.
 	disk sync.Mutex
+	// sharing is held while a network's file for the plugin is written: a pass
+	// that began earlier must not write that a lost pool is this host's.
+	sharing sync.Mutex
 
 	mu    sync.Mutex
 	state state

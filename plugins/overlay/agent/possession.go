@@ -97,10 +97,6 @@ func (a *Agent) own(now []store.Claim, cluster store.ClusterID) error {
 	for _, c := range lost {
 		a.log.Error("pool lost: containers in it keep their addresses and are cut off from other hosts", "network", c.Network, "pool", c.Pool)
 	}
-	// First of all nobody gets an address of theirs any more.
-	if err := a.withhold(lost); err != nil {
-		return err
-	}
 	changed := false
 	a.with(func(s *state) {
 		s.memory.Lost = append(s.memory.Lost, lost...)
@@ -113,8 +109,9 @@ func (a *Agent) own(now []store.Claim, cluster store.ClusterID) error {
 		s.memory.Epoch = max(s.memory.Epoch, s.self.Epoch)
 		a.saved = s.memory.ID
 	})
-	if !changed {
-		return nil
+	// First of all nobody gets an address of theirs any more.
+	if err := a.withhold(lost); err != nil || !changed {
+		return err
 	}
 	a.dirty.ring()
 	return a.saveMemory()
@@ -135,6 +132,8 @@ func (s *state) lostAmong(now []store.Claim) []store.Claim {
 // withhold tells the plugin to give nothing out from lost pools, without
 // waiting for the worker.
 func (a *Agent) withhold(lost []store.Claim) error {
+	a.sharing.Lock()
+	defer a.sharing.Unlock()
 	for _, c := range lost {
 		share, err := handover.Read(a.cfg.StateDir, c.Network)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -311,7 +311,7 @@ func (a *Agent) handOver(p plan.Plan, keep bool) error {
 	for _, n := range p.Networks {
 		wanted[n.Network] = true
 		before, _ := handover.Read(a.cfg.StateDir, n.Network)
-		changed, err := handover.Write(a.cfg.StateDir, n)
+		changed, err := a.share(n)
 		errs = append(errs, err)
 		if changed && before.MTU > n.MTU {
 			errs = append(errs, a.lowerMTU(n.Network, n.MTU))
@@ -327,6 +327,20 @@ func (a *Agent) handOver(p plan.Plan, keep bool) error {
 		}
 	}
 	return errors.Join(append(errs, a.writeDefinitions(p, keep))...)
+}
+
+// share writes a network's file, with the pools that are lost by now as lost.
+func (a *Agent) share(n handover.Network) (changed bool, err error) {
+	a.sharing.Lock()
+	defer a.sharing.Unlock()
+	n.Pools = slices.Clone(n.Pools)
+	a.with(func(s *state) {
+		for i, p := range n.Pools {
+			owned := slices.ContainsFunc(s.memory.Owned, func(c store.Claim) bool { return c.Network == n.Network && c.Pool == p.Prefix })
+			n.Pools[i].Lost = p.Lost || !owned
+		}
+	})
+	return handover.Write(a.cfg.StateDir, n)
 }
 
 // dismantleIf takes the tunnel away where no network is left.
