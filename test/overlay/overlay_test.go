@@ -4,12 +4,17 @@ package overlay
 
 import (
 	"os"
+	"runtime"
 	"testing"
 
 	"github.com/netctl/netctl/test/hosts"
 )
 
 var binaries string
+
+// The first thread is kept out of other namespaces: /proc/net shows that
+// thread's, and a network is refused where its range has a route already.
+func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {

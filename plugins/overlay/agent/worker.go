@@ -97,8 +97,10 @@ func nextDue(failing map[string]*retry) time.Duration {
 // pass looks at everything once and writes what is different.
 func (a *Agent) pass(failing map[string]*retry) {
 	start := time.Now()
-	joined := false
-	a.with(func(s *state) { joined = s.joined })
+	// As it is before the pass: one that began with the snapshot has not made
+	// what the store says.
+	current := false
+	a.with(func(s *state) { current = s.joined && s.live })
 	writes, err := a.reconcile(failing)
 	a.with(func(s *state) {
 		p := &s.passes
@@ -108,7 +110,7 @@ func (a *Agent) pass(failing map[string]*retry) {
 			if p.Err == nil || p.Err.Error() != err.Error() {
 				a.log.Error("the overlay is not as it should be", "error", err)
 			}
-		} else if s.live && joined && !s.ready {
+		} else if current && !s.ready {
 			s.ready = true
 			close(a.started)
 			a.log.Info("ready", "peers", len(s.plan.Mesh.Peers), "took", p.Last)
