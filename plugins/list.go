@@ -10,8 +10,8 @@ import (
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/netctl/netctl/ipam/quickjson"
 	"github.com/netctl/netctl/plugins/internal/cni"
-	"github.com/netctl/netctl/quickjson"
 )
 
 // A List is a network configuration list, carried out in this process. A type

@@ -5,7 +5,7 @@ import (
 	"reflect"
 	"strings"
 
-	"github.com/netctl/netctl/quickjson"
+	"github.com/netctl/netctl/ipam/quickjson"
 )
 
 // remotePart marks the keys of other hosts' containers, in front of the host's

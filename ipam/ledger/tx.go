@@ -8,7 +8,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"github.com/netctl/netctl/quickjson"
+	"github.com/netctl/netctl/ipam/quickjson"
 )
 
 // The buckets; see the package comment for what they hold.

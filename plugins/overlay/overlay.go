@@ -15,12 +15,12 @@ import (
 	"time"
 
 	"github.com/netctl/netctl/ipam"
+	"github.com/netctl/netctl/ipam/quickjson"
 	"github.com/netctl/netctl/plugins/bridge"
 	"github.com/netctl/netctl/plugins/internal/attach"
 	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/wire"
 	"github.com/netctl/netctl/plugins/overlay/handover"
-	"github.com/netctl/netctl/quickjson"
 )
 
 // Mode is the table's entry.

@@ -32,19 +32,19 @@ cmd/cni-conformance   < conformance
 # is reclaimed is decided by what watches, and neither acts nor asks.
 plugins/overlay/agent/store   < ipam
 plugins/overlay/agent/absence < plugins/overlay/agent/store, ipam
-plugins/overlay/handover      < ipam/flock, quickjson
+plugins/overlay/handover      < ipam/flock, ipam/quickjson
 plugins/overlay/control     < -
 plugins/overlay/agent       < plugins/overlay, plugins/internal, ipam, dnsd/client
 
 # Values without mechanism: whoever imports them pulls in nothing.
 plugins/internal/wire < -
-plugins/internal/cni  < quickjson
+plugins/internal/cni  < ipam/quickjson
 ipam/hostlocal        < ipam/flock
-ipam/ledger           < ipam, quickjson
+ipam/ledger           < ipam, ipam/quickjson
 ipam                  < -
 
 # encoding/json for programs that live for milliseconds.
-quickjson < -
+ipam/quickjson < -
 
 # The two mechanisms know the vocabulary and nothing of each other.
 plugins/internal/kernel   < plugins/internal/wire
@@ -53,7 +53,7 @@ plugins/internal/firewall < plugins/internal/wire
 # The life of an attachment joins the two. dnsd/client is the few lines that
 # tell the resolver, dnsd/inside those that make its sockets in a container;
 # they import nothing.
-plugins/internal/attach < plugins/internal, ipam, dnsd/client, dnsd/inside, quickjson
+plugins/internal/attach < plugins/internal, ipam, dnsd/client, dnsd/inside
 
 # A mode computes. It may not reach mechanism: that is what keeps --dry-run,
 # CHECK, rollback and reload written once.
@@ -62,13 +62,13 @@ plugins/bridge   < plugins/internal/attach, plugins/internal/wire, plugins/inter
 plugins/dns      < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/host     < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/firewall < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
-plugins/overlay  < plugins/bridge, ipam, quickjson, plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
+plugins/overlay  < plugins/bridge, ipam, plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/portmap  < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/macvlan  < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/none     < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/tuning   < plugins/internal/attach, plugins/internal/wire, plugins/internal/cni
 plugins/loopback < plugins/internal/attach, plugins/internal/cni
-plugins          < plugins, ipam, quickjson
+plugins          < plugins, ipam
 
 # The resolver reads the ledger. Its client must stay as light as a plugin.
 dnsd/client < -

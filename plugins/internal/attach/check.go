@@ -8,10 +8,10 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/netctl/netctl/ipam/ledger"
+	"github.com/netctl/netctl/ipam/quickjson"
 	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/kernel"
 	"github.com/netctl/netctl/plugins/internal/wire"
-	"github.com/netctl/netctl/quickjson"
 )
 
 // Check compares the attachment with what its Wiring asks for and changes

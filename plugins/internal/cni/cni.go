@@ -24,7 +24,7 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/version"
 
-	"github.com/netctl/netctl/quickjson"
+	"github.com/netctl/netctl/ipam/quickjson"
 )
 
 // A Plugin does the work of the verbs. Results are of the newest version; the

@@ -8,7 +8,7 @@ import (
 	"reflect"
 	"strings"
 
-	"github.com/netctl/netctl/quickjson"
+	"github.com/netctl/netctl/ipam/quickjson"
 )
 
 // Decode decodes a plugin's own keys, with errors that name the key.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 
-	"github.com/netctl/netctl/quickjson"
+	"github.com/netctl/netctl/ipam/quickjson"
 )
 
 // Command is a verb of the protocol.

@@ -16,7 +16,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/netctl/netctl/quickjson"
+	"github.com/netctl/netctl/ipam/quickjson"
 )
 
 // Device is the tunnel through which every overlay network of the host reaches
