@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -240,18 +241,27 @@ func (w *world) leftAfter(n int) (int, error) {
 			return 0, err
 		}
 	}
-	after, err := w.traces()
-	if err != nil {
-		return 0, err
+	left, err := w.leftSince(before)
+	for line := range left {
+		fmt.Println("left:", line)
 	}
-	left := 0
-	for line := range after {
-		if !before[line] {
-			fmt.Println("left:", line)
-			left++
+	return len(left), err
+}
+
+// leftSince are the traces that were not there before and do not go by
+// themselves: the child that waits for the kernel to free a link (some 40 ms)
+// outlives the command that is done with it.
+func (w *world) leftSince(before map[string]bool) (map[string]bool, error) {
+	for deadline := time.Now().Add(time.Second); ; time.Sleep(50 * time.Millisecond) {
+		left, err := w.traces()
+		if err != nil {
+			return nil, err
+		}
+		maps.DeleteFunc(left, func(line string, _ bool) bool { return before[line] })
+		if len(left) == 0 || time.Now().After(deadline) {
+			return left, nil
 		}
 	}
-	return left, nil
 }
 
 // traces are the names of all that netctl can leave.
