@@ -114,6 +114,11 @@ func (c *Containers) Wait(ctx context.Context, rec *runner.Container) (int, erro
 // the error tells.
 func (c *Containers) Remove(ctx context.Context, rec *runner.Container, force bool) error {
 	id := rec.Config.ID
+	// What the caller read may be older than a start: to wait for a running
+	// container's lock would be to wait for its end.
+	if now, err := c.Store.Load(id); err == nil {
+		rec = &now
+	}
 	if rec.State.Status.Active() {
 		if !force {
 			return ErrRunning

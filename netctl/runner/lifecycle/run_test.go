@@ -170,6 +170,23 @@ func TestInterruptedStartIsUndone(t *testing.T) {
 	}
 }
 
+// A start that is interrupted in its last moment has gone through; who takes it
+// back has the record as it was before.
+func TestRemoveByARecordFromBeforeTheStart(t *testing.T) {
+	h := newHost(t)
+	running := h.start(shell("sleep 1000"))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	before := runner.Container{Config: running.Config}
+	if err := h.Remove(ctx, &before, false); !errors.Is(err, lifecycle.ErrRunning) {
+		t.Errorf("got %v, want that it is running", err)
+	}
+	if err := h.Remove(ctx, &before, true); err != nil {
+		t.Fatal(err)
+	}
+	h.checkClean()
+}
+
 func TestNoneHasOnlyLoopback(t *testing.T) {
 	h := newHost(t)
 	r := h.mustRun(shell("cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d ' '; cat /sys/class/net/lo/flags"))
