@@ -151,10 +151,10 @@ func checkReleases(t *testing.T, l *ledger.Ledger, own, file netip.Addr) {
 	}
 }
 
-// TestProgramsOfFormat1AreTurnedAway does what they do first: make the buckets
-// that are missing.
-func TestProgramsOfFormat1AreTurnedAway(t *testing.T) {
-	dir := t.TempDir()
+// withOne is a ledger in which key(1) has an address.
+func withOne(t *testing.T) (dir string, l *ledger.Ledger) {
+	t.Helper()
+	dir = t.TempDir()
 	l, err := ledger.OpenBoot(dir, "b")
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +162,14 @@ func TestProgramsOfFormat1AreTurnedAway(t *testing.T) {
 	if _, err := take(l, key(1), set(t, "10.1.0.0/24")); err != nil {
 		t.Fatal(err)
 	}
-	err = raw(t, dir, func(tx *bbolt.Tx) error {
+	return dir, l
+}
+
+// TestProgramsOfFormat1AreTurnedAway does what they do first: make the buckets
+// that are missing.
+func TestProgramsOfFormat1AreTurnedAway(t *testing.T) {
+	dir, l := withOne(t)
+	err := raw(t, dir, func(tx *bbolt.Tx) error {
 		if tx.Bucket([]byte("meta")) != nil && tx.Bucket([]byte("remotes")) != nil && tx.Bucket([]byte("spent")) != nil {
 			return nil // they would go on
 		}
@@ -183,14 +190,7 @@ func TestProgramsOfFormat1AreTurnedAway(t *testing.T) {
 
 // TestAFileOfALaterFormatIsRefused by readers and writers, and stays as it is.
 func TestAFileOfALaterFormatIsRefused(t *testing.T) {
-	dir := t.TempDir()
-	l, err := ledger.OpenBoot(dir, "b")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := take(l, key(1), set(t, "10.1.0.0/24")); err != nil {
-		t.Fatal(err)
-	}
+	dir, l := withOne(t)
 	if err := raw(t, dir, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("meta")).Put([]byte("format"), []byte{99}) }); err != nil {
 		t.Fatal(err)
 	}

@@ -72,6 +72,13 @@ func methods(v reflect.Value) any {
 
 func (e *encoder) word(word string) { e.out = append(e.out, word...) }
 
+// comma parts a member from the one before it.
+func (e *encoder) comma() {
+	if last := e.out[len(e.out)-1]; last != '[' && last != '{' {
+		e.out = append(e.out, ',')
+	}
+}
+
 func (e *encoder) list(v reflect.Value) bool {
 	if v.Type().Elem().Kind() == reflect.Uint8 { // bytes are written as a text
 		return false
@@ -82,9 +89,7 @@ func (e *encoder) list(v reflect.Value) bool {
 	}
 	e.out = append(e.out, '[')
 	for i := range v.Len() {
-		if i > 0 {
-			e.out = append(e.out, ',')
-		}
+		e.comma()
 		if !e.value(v.Index(i)) {
 			return false
 		}
@@ -98,22 +103,19 @@ func (e *encoder) object(v reflect.Value) bool {
 	if len(fields) == 0 {
 		return false
 	}
-	separator := byte('{')
+	e.out = append(e.out, '{')
 	for _, f := range fields {
 		member := v.FieldByIndex(f.index)
 		if f.omitEmpty && isEmpty(member) || f.omitZero && isZero(member) {
 			continue
 		}
-		e.out = append(e.out, separator, '"')
+		e.comma()
+		e.out = append(e.out, '"')
 		e.word(f.name)
 		e.word(`":`)
 		if !e.value(member) {
 			return false
 		}
-		separator = ','
-	}
-	if separator == '{' {
-		e.out = append(e.out, '{')
 	}
 	e.out = append(e.out, '}')
 	return true
@@ -129,9 +131,9 @@ func (e *encoder) table(v reflect.Value) bool {
 		keys = append(keys, key.String())
 	}
 	slices.Sort(keys)
-	separator := byte('{')
+	e.out = append(e.out, '{')
 	for _, key := range keys {
-		e.out = append(e.out, separator)
+		e.comma()
 		if !e.text(key) {
 			return false
 		}
@@ -139,10 +141,6 @@ func (e *encoder) table(v reflect.Value) bool {
 		if !e.value(v.MapIndex(reflect.ValueOf(key))) {
 			return false
 		}
-		separator = ','
-	}
-	if separator == '{' {
-		e.out = append(e.out, '{')
 	}
 	e.out = append(e.out, '}')
 	return true
