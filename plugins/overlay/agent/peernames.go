@@ -109,7 +109,9 @@ func (a *Agent) followPeers(ctx context.Context, network string) {
 			if running[vtep] == nil {
 				following, cancel := context.WithCancel(ctx)
 				running[vtep] = cancel
-				go followPeer(following, netip.AddrPortFrom(vtep, port), network, func(names []store.Names) { update(vtep, names) })
+				go followPeer(following, netip.AddrPortFrom(vtep, port), network, func(names []store.Names) {
+					update(vtep, a.credible(names, network, n.ID))
+				})
 			}
 		}
 		for vtep, cancel := range maps.Clone(running) {
@@ -125,8 +127,24 @@ func (a *Agent) followPeers(ctx context.Context, network string) {
 	}
 }
 
+// credible are names as the host's that told them, whatever it says whose they
+// are, without what it has no say in.
+func (a *Agent) credible(names []store.Names, network string, peer store.NodeID) []store.Names {
+	for i := range names {
+		names[i].Node = peer
+	}
+	return slices.DeleteFunc(names, func(n store.Names) bool {
+		err := n.Check(network, peer)
+		if err != nil {
+			a.log.Warn("skipped names", "peer", peer, "error", err)
+		}
+		return err != nil
+	})
+}
+
 // followPeer asks one host again and again. Its last answer holds while it is
-// away for a short time.
+// away for a short time. A host that does not wait until there is something new
+// is not asked without a pause.
 func followPeer(ctx context.Context, peer netip.AddrPort, network string, update func([]store.Names)) {
 	client := &http.Client{Timeout: longPoll + 5*time.Second}
 	defer client.CloseIdleConnections()
@@ -142,6 +160,7 @@ func followPeer(ctx context.Context, peer netip.AddrPort, network string, update
 				since = p.Generation
 				update(p.Names)
 			}
+			pause(ctx, namesPause)
 			continue
 		}
 		if time.Since(heard) > namesStale && since != 0 {

@@ -60,7 +60,9 @@ type Plan struct {
 
 // Make computes the plan.
 func Make(in Input) Plan {
-	p := Plan{MTU: in.mtu()}
+	var p Plan
+	in.View.Networks, p.Conflicts = in.consistent()
+	p.MTU = in.mtu()
 	p.Tunnel = wire.Vxlan{
 		Name: handover.Device, VNI: cmp.Or(in.View.Cluster.VNI, store.DefaultVNI), Port: cmp.Or(in.View.Cluster.Port, store.DefaultPort),
 		Local: in.Local, MTU: p.MTU, MAC: wire.TunnelMAC(in.Local), Addresses: in.hostAddresses(),

@@ -3,9 +3,11 @@ package plan
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
 )
@@ -82,6 +84,20 @@ func TestWhatChangesThePlan(t *testing.T) {
 		"closed networks":          {func(in *Input) {}, "blue admits [7]"},
 		"open networks":            {func(in *Input) { in.View.Networks[0].Open, in.View.Networks[1].Open = true, true }, "blue admits [7 8]"},
 		"degraded":                 {func(in *Input) { in.Degraded = "store down" }, "degraded store down"},
+		"a range of another's":     {func(in *Input) { in.View.Networks[1].Ranges = []netip.Prefix{prefix("10.100.0.0/20")} }, "conflict: network red is left out: its range 10.100.0.0/20 overlaps with 10.100.0.0/16 of network blue"},
+		"a range around another's": {func(in *Input) { in.View.Networks[1].Ranges = []netip.Prefix{prefix("0.0.0.0/0")} }, "conflict: network red is left out"},
+		"a group twice":            {func(in *Input) { in.View.Networks[1].Group = 7 }, "conflict: network red is left out: its group 7 is network blue's"},
+		"no group":                 {func(in *Input) { in.View.Networks[1].Group = 0 }, "conflict: network red is left out: it has no group"},
+		"a bridge twice": {func(in *Input) {
+			in.View.Networks[0].Definition, in.View.Networks[1].Definition = onBridge("br0"), onBridge("br0")
+		},
+			"conflict: network red is left out: its bridge br0 is network blue's"},
+		"the tunnel as a bridge": {func(in *Input) { in.View.Networks[1].Definition = onBridge("netctl-overlay") }, `conflict: network red is left out: its definition names the bridge "netctl-overlay"`},
+		"a path as a bridge":     {func(in *Input) { in.View.Networks[1].Definition = onBridge("../all") }, `conflict: network red is left out: its definition names the bridge "../all"`},
+		"the older one stays": {func(in *Input) {
+			in.Owned, in.View.Networks[0].Created, in.View.Networks[0].Group = nil, time.Unix(9, 0), 8
+		}, "conflict: network blue is left out: its group 8 is network red's"},
+		"the one with pools stays": {func(in *Input) { in.View.Networks[0].Created, in.View.Networks[1].Group = time.Unix(9, 0), 7 }, "conflict: network red is left out"},
 		"a leaving network":        {func(in *Input) { in.View.Networks[0].Leaving = true }, "handed nothing"},
 	} {
 		in := input()
@@ -91,6 +107,24 @@ func TestWhatChangesThePlan(t *testing.T) {
 		if !strings.Contains(got, c.want) {
 			t.Errorf("%s: no %q in\n%s", name, c.want, got)
 		}
+	}
+}
+
+func onBridge(name string) []byte { return fmt.Appendf(nil, `{"plugins":[{"bridge":%q}]}`, name) }
+
+// What contradicts is in none of the parts that all networks share.
+func TestAContradictionIsLeftOutWhole(t *testing.T) {
+	in := input()
+	want := Make(in)
+	in.View.Networks = append(in.View.Networks, store.Network{Name: "zzz", Group: 9, Ranges: []netip.Prefix{prefix("10.0.0.0/8")}, Open: true})
+	in.View.Nodes[1].Pools["zzz"] = []netip.Prefix{prefix("10.7.0.0/24")}
+	in.Owned = append(in.Owned, store.Claim{Network: "other", Pool: prefix("10.9.0.0/24"), Owner: "a"})
+	got := Make(in)
+	if len(got.Conflicts) != 1 {
+		t.Errorf("conflicts %q", got.Conflicts)
+	}
+	if want.Conflicts, got.Conflicts = nil, nil; !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%+v\nwant\n%+v", got, want)
 	}
 }
 

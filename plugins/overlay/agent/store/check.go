@@ -9,8 +9,8 @@ import (
 
 // Check tells what is wrong with a network that somebody wrote.
 func (n Network) Check() error {
-	if n.Name == "" {
-		return fmt.Errorf("network without a name")
+	if err := CheckName(n.Name); err != nil {
+		return err
 	}
 	if len(n.Ranges) == 0 {
 		return fmt.Errorf("network %s: ranges is empty", n.Name)
@@ -32,6 +32,22 @@ func (n Network) Check() error {
 	return nil
 }
 
+// CheckName tells what is wrong with a network's name. It is a part of file names
+// and keys on every host, so whoever may write to the store must not choose where
+// they lead. The rule is the CNI specification's for "name" (section 1).
+func CheckName(name string) error {
+	for i, c := range []byte(name) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && (i == 0 || c != '_' && c != '.' && c != '-') {
+			return fmt.Errorf("invalid network name %q: want letters, digits, '_', '.', '-', starting with a letter or digit", name)
+		}
+	}
+	if name == "" {
+		return fmt.Errorf("network without a name")
+	}
+	return nil
+}
+
 // Check tells what is wrong with policies that somebody wrote.
 func (c Cluster) Check() error {
 	if c.ReclaimAbove < 0 || c.ReclaimAbove > 100 {
@@ -44,6 +60,21 @@ func (c Cluster) Check() error {
 func (n Network) Has(pool netip.Prefix) bool {
 	return pool.IsValid() && pool == pool.Masked() && pool.Bits() == n.PoolBits(pool.Addr().Is4()) &&
 		slices.ContainsFunc(n.Ranges, func(r netip.Prefix) bool { return r.Overlaps(pool) && r.Bits() <= pool.Bits() })
+}
+
+// Check tells what is wrong with names that a node wrote for a network: they are
+// of this network and this node, and lead to containers. That an address is the
+// node's own is not asked: the pools that are known here may be older.
+func (n Names) Check(network string, node NodeID) error {
+	if n.Network != network || n.Node != node {
+		return fmt.Errorf("names of container %s: they say that they are of network %q and node %q", n.Container, n.Network, n.Node)
+	}
+	for _, a := range n.Addresses {
+		if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() || a.Zone() != "" {
+			return fmt.Errorf("names of container %s: address %s is no container's", n.Container, a)
+		}
+	}
+	return nil
 }
 
 // Check tells what is wrong with a record that somebody wrote.

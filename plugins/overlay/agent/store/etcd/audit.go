@@ -51,7 +51,8 @@ func (s *Store) examine(key string, raw []byte) (err error) {
 	case strings.TrimSuffix(tombDir, "/"):
 		value = &store.Tombstone{}
 	case strings.TrimSuffix(namesDir, "/"):
-		value = &store.Names{}
+		_, err := s.readNames(key, raw)
+		return err
 	case pauseKey:
 		value = &owner{}
 	default:

@@ -228,6 +228,10 @@ func TestGarbage(t *testing.T) {
 		"/node/node-2": "\x00\xff", "/node/future": `{"schema":99,"id":"future"}`, "/node/liar": `{"schema":1,"id":"node-1","vtep":["192.0.2.9"]}`,
 		"/node/thief": fmt.Sprintf(`{"schema":1,"id":"thief","vtep":["192.0.2.8"],"pools":{"tiny":["0.0.0.0/0","%s"]}}`, claim.Pool),
 		"/net/bad":    `{"schema":1,"name":"bad","ranges":["10.0.0.0/99"]}`, "/pool/tiny/zz": "{}", "/live/x": "[", "/dns/tiny/x/y": "]",
+		"/net/../../evil": `{"schema":1,"name":"../../evil","ranges":["10.99.0.0/16"],"group":9}`,
+		"/dns/tiny/x/z":   `{"schema":1,"network":"other","node":"x","container":"z","own":["db"],"addresses":["10.102.0.9"]}`,
+		"/dns/tiny/x/v":   `{"schema":1,"network":"tiny","node":"node-1","container":"v","own":["db"],"addresses":["10.102.0.9"]}`,
+		"/dns/tiny/x/w":   `{"schema":1,"network":"tiny","node":"x","container":"w","own":["db"],"addresses":[""]}`,
 	}
 	for key, value := range garbage {
 		if _, err := client.Put(t.Context(), prefix+key, value); err != nil {
@@ -241,7 +245,7 @@ func TestGarbage(t *testing.T) {
 	if n, ok := v.Node("thief"); !ok || len(n.Pools) != 0 {
 		t.Errorf("a node with others' pools is %+v", n)
 	}
-	for _, key := range []string{prefix + "/node/node-2", prefix + "/node/future", prefix + "/node/liar", prefix + "/net/bad", "thief"} {
+	for _, key := range []string{prefix + "/node/node-2", prefix + "/node/future", prefix + "/node/liar", prefix + "/net/bad", prefix + "/net/../../evil", "thief"} {
 		if !slices.ContainsFunc(v.Skipped, func(s store.Skipped) bool { return s.Key == key }) {
 			t.Errorf("%s is not reported: %+v", key, v.Skipped)
 		}
@@ -254,6 +258,23 @@ func TestGarbage(t *testing.T) {
 	}
 	if pools, err := s.Pools(t.Context(), ""); err != nil || len(pools) != 1 {
 		t.Errorf("beside garbage claims are %+v, %v", pools, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), storetest.Patience)
+	defer cancel()
+	err = s.WatchNames(ctx, "tiny", func(all []store.Names) {
+		if len(all) > 0 {
+			t.Errorf("names of others' networks, of others and without address are taken: %+v", all)
+		}
+		cancel()
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	told, err := s.Audit(t.Context())
+	for _, key := range []string{"v", "w", "y", "z"} {
+		if err != nil || !slices.ContainsFunc(told, func(s store.Skipped) bool { return s.Key == prefix+"/dns/tiny/x/"+key }) {
+			t.Errorf("names %s are not told of: %+v, %v", key, told, err)
+		}
 	}
 }
 

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -93,12 +95,24 @@ func (r roll) apply(s *Store, kv *mvccpb.KeyValue, deleted bool) {
 		delete(r, key)
 		return
 	}
-	var n store.Names
-	if err := decode(kv.Value, &n); err != nil {
+	n, err := s.readNames(key, kv.Value)
+	if err != nil {
 		s.log.Warn("skipped names", "key", key, "error", err) // those before may still be so
 		return
 	}
 	r[key] = n
+}
+
+// readNames reads a value, which must be what its key says.
+func (s *Store) readNames(key string, raw []byte) (n store.Names, err error) {
+	if err := decode(raw, &n); err != nil {
+		return n, err
+	}
+	part := strings.Split(strings.TrimPrefix(key, s.key(namesDir)), "/")
+	if len(part) != 3 || part[2] != n.Container {
+		return n, fmt.Errorf("the value is container %q's", n.Container)
+	}
+	return n, n.Check(part[0], store.NodeID(part[1]))
 }
 
 func (r roll) list() []store.Names {

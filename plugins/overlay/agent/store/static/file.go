@@ -66,8 +66,11 @@ func (f *File) checkNetworks() error {
 	names := map[string]bool{}
 	for i := range f.Networks {
 		n := &f.Networks[i]
-		if n.Name == "" || names[n.Name] {
-			return fmt.Errorf("networks[%d]: name %q is missing or used twice", i, n.Name)
+		if err := store.CheckName(n.Name); err != nil {
+			return fmt.Errorf("networks[%d]: %w", i, err)
+		}
+		if names[n.Name] {
+			return fmt.Errorf("networks[%d]: name %q is used twice", i, n.Name)
 		}
 		names[n.Name] = true
 		if n.Group == 0 {

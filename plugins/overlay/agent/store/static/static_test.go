@@ -56,17 +56,20 @@ func open(t *testing.T, path string) *Store {
 func TestAFileThatContradictsItselfIsRefused(t *testing.T) {
 	const blue = `"networks":[{"name":"blue","ranges":["10.100.0.0/16"]}]`
 	for name, c := range map[string]struct{ text, want string }{
-		"garbage":          {`{`, "invalid JSON"},
-		"unknown key":      {`{"peer":[]}`, `unknown field "peer"`},
-		"overlap of pools": {`{` + blue + `,"peers":[{"name":"a","vtep":"192.0.2.1","pools":{"blue":["10.100.0.0/23"]}},{"name":"b","vtep":"192.0.2.2","pools":{"blue":["10.100.1.0/24"]}}]}`, "10.100.0.0/23 (peer a) and 10.100.1.0/24 (peer b) overlap"},
-		"one vtep twice":   {`{"peers":[{"name":"a","vtep":"192.0.2.1"},{"name":"b","vtep":"192.0.2.1"}]}`, "peers a and b have the same tunnel address 192.0.2.1"},
-		"one name twice":   {`{"peers":[{"name":"a","vtep":"192.0.2.1"},{"name":"a","vtep":"192.0.2.2"}]}`, `name "a"`},
-		"no vtep":          {`{"peers":[{"name":"a"}]}`, "peer a: key vtep"},
-		"host bits":        {`{` + blue + `,"peers":[{"name":"a","vtep":"192.0.2.1","pools":{"blue":["10.100.0.7/24"]}}]}`, "did you mean 10.100.0.0/24"},
-		"outside":          {`{` + blue + `,"peers":[{"name":"a","vtep":"192.0.2.1","pools":{"blue":["10.101.0.0/24"]}}]}`, "not inside the ranges"},
-		"unknown network":  {`{"peers":[{"name":"a","vtep":"192.0.2.1","pools":{"red":["10.101.0.0/24"]}}]}`, "network red, which is not under networks"},
-		"ranges overlap":   {`{"networks":[{"name":"blue","ranges":["10.100.0.0/16"]},{"name":"red","ranges":["10.100.4.0/24"]}],"peers":[]}`, "(network blue) and 10.100.4.0/24 (network red) overlap"},
-		"group twice":      {`{"networks":[{"name":"blue","ranges":["10.100.0.0/16"],"group":2},{"name":"red","ranges":["10.101.0.0/16"]}],"peers":[]}`, "same group 2"},
+		"garbage":           {`{`, "invalid JSON"},
+		"unknown key":       {`{"peer":[]}`, `unknown field "peer"`},
+		"overlap of pools":  {`{` + blue + `,"peers":[{"name":"a","vtep":"192.0.2.1","pools":{"blue":["10.100.0.0/23"]}},{"name":"b","vtep":"192.0.2.2","pools":{"blue":["10.100.1.0/24"]}}]}`, "10.100.0.0/23 (peer a) and 10.100.1.0/24 (peer b) overlap"},
+		"one vtep twice":    {`{"peers":[{"name":"a","vtep":"192.0.2.1"},{"name":"b","vtep":"192.0.2.1"}]}`, "peers a and b have the same tunnel address 192.0.2.1"},
+		"one name twice":    {`{"peers":[{"name":"a","vtep":"192.0.2.1"},{"name":"a","vtep":"192.0.2.2"}]}`, `name "a"`},
+		"a path as network": {`{"networks":[{"name":"../blue","ranges":["10.100.0.0/16"]}],"peers":[]}`, `networks[0]: invalid network name "../blue"`},
+		"no network name":   {`{"networks":[{"ranges":["10.100.0.0/16"]}],"peers":[]}`, "networks[0]: network without a name"},
+		"a network twice":   {`{"networks":[{"name":"blue","ranges":["10.100.0.0/16"]},{"name":"blue","ranges":["10.101.0.0/16"]}],"peers":[]}`, `networks[1]: name "blue" is used twice`},
+		"no vtep":           {`{"peers":[{"name":"a"}]}`, "peer a: key vtep"},
+		"host bits":         {`{` + blue + `,"peers":[{"name":"a","vtep":"192.0.2.1","pools":{"blue":["10.100.0.7/24"]}}]}`, "did you mean 10.100.0.0/24"},
+		"outside":           {`{` + blue + `,"peers":[{"name":"a","vtep":"192.0.2.1","pools":{"blue":["10.101.0.0/24"]}}]}`, "not inside the ranges"},
+		"unknown network":   {`{"peers":[{"name":"a","vtep":"192.0.2.1","pools":{"red":["10.101.0.0/24"]}}]}`, "network red, which is not under networks"},
+		"ranges overlap":    {`{"networks":[{"name":"blue","ranges":["10.100.0.0/16"]},{"name":"red","ranges":["10.100.4.0/24"]}],"peers":[]}`, "(network blue) and 10.100.4.0/24 (network red) overlap"},
+		"group twice":       {`{"networks":[{"name":"blue","ranges":["10.100.0.0/16"],"group":2},{"name":"red","ranges":["10.101.0.0/16"]}],"peers":[]}`, "same group 2"},
 	} {
 		if _, err := Parse([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want ...%s...", name, err, c.want)
