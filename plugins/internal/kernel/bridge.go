@@ -203,8 +203,9 @@ func (h *Host) addGateway(link netlink.Link, gateway netip.Prefix) error {
 	return fmt.Errorf("add address %s to %s: %w", gateway, name, err)
 }
 
-// RemoveBridge deletes the device unless ports other than the given ones are
-// still on it. A bridge that is not there is no error.
+// RemoveBridge deletes the device and its uplinks, unless it has other ports:
+// another network's containers, or what an administrator has put there. Then it
+// stays as it is. A bridge that is not there is no error.
 func (h *Host) RemoveBridge(name string) error {
 	link, err := h.findBridge(name)
 	if absent(err) {
@@ -213,11 +214,17 @@ func (h *Host) RemoveBridge(name string) error {
 	if err != nil {
 		return err
 	}
+	uplinks, err := h.uplinks(name)
+	if err != nil {
+		return err
+	}
+	if n, err := h.ports(name); err != nil || n > len(uplinks) {
+		return err
+	}
 	if err := h.link.LinkDel(link); err != nil && !absent(err) {
 		return fmt.Errorf("delete bridge %s: %w", name, err)
 	}
-	there, err := h.uplinks(name)
-	for _, u := range there {
+	for _, u := range uplinks {
 		err = errors.Join(err, h.DeleteLink(u.port.Name))
 	}
 	return err

@@ -170,9 +170,20 @@ func TestBridgesAreEnsured(t *testing.T) {
 		if err := h.EnsureBridge(wire.Bridge{Name: "notabridge"}); err == nil || !strings.Contains(err.Error(), "is a veth, not a bridge") {
 			t.Errorf("a name that is taken: %v", err)
 		}
+		// A port that somebody else put there keeps the bridge.
+		if err := host.Run("ip", "link", "set", "notabridge", "master", "br0"); err != nil {
+			t.Fatal(err)
+		}
+		there := func() bool { return host.Run("ip", "link", "show", "br0") == nil }
+		if err := h.RemoveBridge("br0"); err != nil || !there() {
+			t.Errorf("with a port of somebody's: %v, there %v", err, there())
+		}
+		if err := host.Run("ip", "link", "set", "notabridge", "nomaster"); err != nil {
+			t.Fatal(err)
+		}
 		for range 2 {
-			if err := h.RemoveBridge("br0"); err != nil {
-				t.Error(err)
+			if err := h.RemoveBridge("br0"); err != nil || there() {
+				t.Errorf("%v, there %v", err, there())
 			}
 		}
 	})
