@@ -78,8 +78,8 @@ func parse(req *cni.Request) (attach.Conf, error) {
 // check refuses what a key can't mean.
 func (c config) check(req *cni.Request) error {
 	switch {
-	case len(c.Bridge) == 0 || len(c.Bridge) > 15:
-		return fmt.Errorf("key bridge: invalid name %q: want 1 to 15 bytes", c.Bridge)
+	case !cni.IsIfName(c.Bridge):
+		return fmt.Errorf("key bridge: invalid name %q: want 1 to 15 bytes without '/', ':' and space", c.Bridge)
 	case len(c.gatewayDevice()) > 15:
 		return fmt.Errorf("keys bridge and vlan: the gateway's interface %q would have more than 15 bytes: want a shorter bridge", c.gatewayDevice())
 	case c.IPMasqBackend != "" && c.IPMasqBackend != "iptables" && c.IPMasqBackend != "nftables":

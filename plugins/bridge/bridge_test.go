@@ -72,8 +72,10 @@ func TestTheVLANGatewayIsWhereTrafficAppears(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	attachtest.Refuses(t, Mode(), map[string]string{
-		`,"bridge":""`:                            `key bridge: invalid name "": want 1 to 15 bytes`,
-		`,"bridge":"a-name-of-20-bytes.."`:        `key bridge: invalid name "a-name-of-20-bytes..": want 1 to 15 bytes`,
+		`,"bridge":""`:                            `key bridge: invalid name "": want 1 to 15 bytes without '/', ':' and space`,
+		`,"bridge":"a-name-of-20-bytes.."`:        `key bridge: invalid name "a-name-of-20-bytes..": want 1 to 15 bytes without '/', ':' and space`,
+		`,"bridge":"../all"`:                      `key bridge: invalid name "../all": want 1 to 15 bytes without '/', ':' and space`,
+		`,"bridge":"a b"`:                         `key bridge: invalid name "a b": want 1 to 15 bytes without '/', ':' and space`,
 		`,"mtu":-1`:                               `key mtu: invalid value -1: want 68 to 65535, or 0 for that of the default route's interface`,
 		`,"mtu":"1500"`:                           `configuration on standard input: key mtu: want a whole number, got "1500"`,
 		`,"hairpinMode":true,"promiscMode":true`:  `keys hairpinMode and promiscMode exclude each other: set one of them to false`,

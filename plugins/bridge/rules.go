@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
 
@@ -38,8 +39,8 @@ func (k ruleKeys) rules(ipMasq bool) (p wire.NetworkPolicy, err error) {
 		return p, err
 	}
 	for i, name := range k.PublishOn {
-		if len(name) == 0 || len(name) > 15 {
-			return p, fmt.Errorf("key publishOn[%d]: invalid interface %q: want 1 to 15 bytes", i, name)
+		if !cni.IsIfName(name) {
+			return p, fmt.Errorf("key publishOn[%d]: invalid interface %q: want 1 to 15 bytes without '/', ':' and space", i, name)
 		}
 	}
 	p.PublishOn = k.PublishOn

@@ -32,7 +32,9 @@ func TestRuleKeys(t *testing.T) {
 func TestRuleKeysAreChecked(t *testing.T) {
 	attachtest.Refuses(t, Mode(), map[string]string{
 		`,"publishFrom":["all"]`:                                  `key publishFrom[0]: invalid prefix "all": want one such as 192.0.2.0/24 or 2001:db8::/32`,
-		`,"publishOn":["eth0",""]`:                                `key publishOn[1]: invalid interface "": want 1 to 15 bytes`,
+		`,"publishOn":["eth0",""]`:                                `key publishOn[1]: invalid interface "": want 1 to 15 bytes without '/', ':' and space`,
+		`,"publishOn":["x\n-F INPUT"]`:                            `key publishOn[0]: invalid interface "x\n-F INPUT": want 1 to 15 bytes without '/', ':' and space`,
+		`,"noMasquerade":["192.0.2.0/24"]`:                        `keys masqueradeAs and noMasquerade say how to masquerade, and ipMasq is false: set it to true`,
 		`,"ipMasq":true,"noMasquerade":["10.0.0.0/33"]`:           `key noMasquerade[0]: invalid prefix "10.0.0.0/33": want one such as 192.0.2.0/24 or 2001:db8::/32`,
 		`,"ipMasq":true,"masqueradeAs":["0.0.0.0"]`:               `key masqueradeAs[0]: invalid address "0.0.0.0": want one of this host's`,
 		`,"ipMasq":true,"masqueradeAs":["192.0.2.1","192.0.2.2"]`: `key masqueradeAs: 192.0.2.1 and 192.0.2.2: want one address of a family`,

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
 
@@ -105,8 +106,8 @@ func (p *parser) device(name string, not bool) error {
 	if p.c.In != "" {
 		return fmt.Errorf("interface %q: a second match of the same kind", name)
 	}
-	if len(name) > 15 || name == "" {
-		return fmt.Errorf("invalid interface name %q: want 1 to 15 bytes", name)
+	if !cni.IsIfName(name) {
+		return fmt.Errorf("invalid interface name %q: want 1 to 15 bytes without '/', ':' and space", name)
 	}
 	p.c.In, p.c.NotIn = name, not
 	return nil

@@ -52,6 +52,10 @@ func TestParseRefuses(t *testing.T) {
 		previous + `,"conditionsV6":["-i","eth0","-j","ACCEPT"]`:         `key conditionsV6: "-j" is no match: what becomes of a connection is not a condition`,
 		previous + `,"conditionsV6":["-m","x\ny"]`:                       `key conditionsV6: "x\ny": a line ends within it`,
 		previous + `,"conditionsV4":["-i","eth0","!"]`:                   `key conditionsV4: a match is missing behind the last "!"`,
+		previous + `,"conditionsV4":["-i","x\n-F INPUT"]`:                `key conditionsV4: invalid interface name "x\n-F INPUT": want 1 to 15 bytes without '/', ':' and space`,
+		previous + `,"conditionsV4":["-i","a-name-of-20-bytes.."]`:       `key conditionsV4: invalid interface name "a-name-of-20-bytes..": want 1 to 15 bytes without '/', ':' and space`,
+		previous + `,"conditionsV4":["-i","eth0","!","-i","eth1"]`:       `key conditionsV4: interface "eth1": a second match of the same kind`,
+		previous + `,"conditionsV4":["ip"]`:                              `key conditionsV4: nftables condition "ip" ends without a value`,
 		previous + `,"conditionsV4":["iifname"]`:                         `key conditionsV4: nftables condition "iifname" ends without a value`,
 		previous + `,"conditionsV4":["meta mark 7"]`:                     `key conditionsV4: nftables condition "meta mark 7" can't be carried out: ` + elsewhere,
 		previous + `,"conditionsV4":["ip saddr { 192.0.2.1 }"]`:          `key conditionsV4: nftables condition "ip saddr { 192.0.2.1 }" can't be carried out: ` + elsewhere,
@@ -63,6 +67,8 @@ func TestConditionsOfIPTablesChooseIt(t *testing.T) {
 	for keys, want := range map[string]string{
 		`,"conditionsV4":["-m","mark","--mark","1"]`:                      "iptables",
 		`,"conditionsV4":["-s","192.0.2.1"]`:                              "",
+		`,"conditionsV4":["-i","eth+"]`:                                   "iptables",
+		`,"conditionsV4":["-i","eth0"]`:                                   "",
 		`,"externalSetMarkChain":"KUBE-MARK-MASQ"`:                        "iptables",
 		`,"conditionsV4":["-m","mark","--mark","1"],"backend":"nftables"`: "nftables",
 	} {

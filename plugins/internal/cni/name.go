@@ -22,8 +22,8 @@ func isName(s string) bool {
 	return s != ""
 }
 
-// isIfName tells whether the kernel takes an interface's name (dev_valid_name).
-func isIfName(s string) bool {
+// IsIfName tells whether the kernel takes an interface's name (dev_valid_name).
+func IsIfName(s string) bool {
 	const longest = 15 // IFNAMSIZ less the final zero byte
 	return s != "" && len(s) <= longest && s != "." && s != ".." &&
 		!strings.ContainsFunc(s, func(r rune) bool { return r == '/' || r == ':' || unicode.IsSpace(r) })

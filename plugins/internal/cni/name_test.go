@@ -18,8 +18,8 @@ func FuzzNames(f *testing.F) {
 		if got, want := isName(s), utils.ValidateNetworkName(s) == nil; got != want {
 			t.Errorf("isName(%q) = %v, the library says %v", s, got, want)
 		}
-		if got, want := isIfName(s), utils.ValidateInterfaceName(s) == nil; got != want {
-			t.Errorf("isIfName(%q) = %v, the library says %v", s, got, want)
+		if got, want := IsIfName(s), utils.ValidateInterfaceName(s) == nil; got != want {
+			t.Errorf("IsIfName(%q) = %v, the library says %v", s, got, want)
 		}
 	})
 }

@@ -98,7 +98,7 @@ func validateNames(req *Request) error {
 	if !isName(req.ContainerID) {
 		return Errorf(CodeEnvironment, "invalid CNI_CONTAINERID %q: want letters, digits, '_', '.', '-', starting with a letter or digit", req.ContainerID)
 	}
-	if !isIfName(req.IfName) {
+	if !IsIfName(req.IfName) {
 		return Errorf(CodeEnvironment, "invalid CNI_IFNAME %q: want 1 to 15 bytes without '/', ':' and space, not '.' or '..'", req.IfName)
 	}
 	return nil

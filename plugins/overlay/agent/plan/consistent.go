@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/netctl/netctl/plugins/internal/cni"
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
 	"github.com/netctl/netctl/plugins/overlay/handover"
 )
@@ -48,7 +49,7 @@ func contradiction(n store.Network, bridge string, others []store.Network, bridg
 	switch {
 	case n.Group == 0:
 		return "it has no group, by which its packets are known"
-	case !isLinkName(bridge) || bridge == handover.Device:
+	case !cni.IsIfName(bridge) || bridge == handover.Device:
 		return fmt.Sprintf("its definition names the bridge %q: want 1 to 15 bytes without '/', ':' and space, and not %s", bridge, handover.Device)
 	case bridges[bridge] != "":
 		return fmt.Sprintf("its bridge %s is network %s's", bridge, bridges[bridge])
@@ -64,10 +65,4 @@ func contradiction(n store.Network, bridge string, others []store.Network, bridg
 		}
 	}
 	return ""
-}
-
-// isLinkName tells whether the kernel takes a link's name (dev_valid_name).
-func isLinkName(name string) bool {
-	const longest = 15 // IFNAMSIZ less the final zero byte
-	return name != "" && len(name) <= longest && name != "." && name != ".." && !strings.ContainsAny(name, "/: \t\n\v\f\r")
 }
