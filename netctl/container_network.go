@@ -237,7 +237,7 @@ func (f *containerFlags) fillEndpoints(cfg *runner.Config) error {
 	if err := runner.NameInterfaces(cfg.Endpoints); err != nil {
 		return usageError("--network: %w", err)
 	}
-	first.Ports = append(first.Ports, publishOf(f)...)
+	first.Ports = append(first.Ports, publishOf(f, cfg.Exposed)...)
 	return nil
 }
 
@@ -249,26 +249,28 @@ func (f *containerFlags) fillPorts(cfg *runner.Config) error {
 			return usageError("--publish %s: %w", text, err)
 		}
 	}
+	var exposed []exposedRange
 	for _, text := range f.expose {
-		ports, err := parseExpose(text)
+		r, err := parseExposed(text)
 		if err != nil {
 			return usageError("--expose %s: %w", text, err)
 		}
-		cfg.Exposed = append(cfg.Exposed, ports...)
+		exposed = append(exposed, r)
 	}
 	for _, text := range f.defaults.exposed {
-		ports, err := parseExpose(text)
+		r, err := parseExposed(text)
 		if err != nil {
 			return fmt.Errorf("image %s: exposed port %s: %w", cfg.Image, text, err)
 		}
-		cfg.Exposed = append(cfg.Exposed, ports...)
+		exposed = append(exposed, r)
 	}
+	cfg.Exposed = portsOf(exposed)
 	return nil
 }
 
 // publishOf is what is published: -p, and with -P all exposed ports that -p
 // doesn't name. fillPorts has seen that all can be read.
-func publishOf(f *containerFlags) []runner.PortSpec {
+func publishOf(f *containerFlags, exposed []runner.PortSpec) []runner.PortSpec {
 	var ports []runner.PortSpec
 	for _, text := range f.publish {
 		p, _ := parsePublish(text)
@@ -277,14 +279,17 @@ func publishOf(f *containerFlags) []runner.PortSpec {
 	if !f.publishAll {
 		return ports
 	}
-	for _, text := range slices.Concat(f.expose, f.defaults.exposed) {
-		exposed, _ := parseExpose(text)
-		for _, e := range exposed {
-			if !slices.ContainsFunc(ports, func(p runner.PortSpec) bool {
-				return p.ContainerPort == e.ContainerPort && p.Protocol == e.Protocol
-			}) {
-				ports = append(ports, e)
-			}
+	type inside struct {
+		protocol string
+		port     uint16
+	}
+	named := map[inside]bool{}
+	for _, p := range ports {
+		named[inside{p.Protocol, p.ContainerPort}] = true
+	}
+	for _, e := range exposed {
+		if !named[inside{e.Protocol, e.ContainerPort}] {
+			ports = append(ports, e)
 		}
 	}
 	return ports

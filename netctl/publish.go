@@ -1,8 +1,10 @@
 package netctl
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -99,10 +101,50 @@ func shortPublish(text string) (string, error) {
 
 // parseExpose reads PORT[-PORT][/PROTOCOL].
 func parseExpose(text string) ([]runner.PortSpec, error) {
-	if strings.ContainsAny(text, ":=") {
-		return nil, fmt.Errorf("invalid port %q: want PORT[-PORT][/PROTOCOL]", text)
+	r, err := parseExposed(text)
+	if err != nil {
+		return nil, err
 	}
-	return parsePublish(text)
+	return portsOf([]exposedRange{r}), nil
+}
+
+type exposedRange struct {
+	protocol string
+	portRange
+}
+
+func parseExposed(text string) (r exposedRange, err error) {
+	if strings.ContainsAny(text, ":=") {
+		return r, fmt.Errorf("invalid port %q: want PORT[-PORT][/PROTOCOL]", text)
+	}
+	rest, protocol, err := cutProtocol(text)
+	if err != nil {
+		return r, err
+	}
+	r.protocol = protocol
+	if r.portRange, err = parsePortRange(rest); err != nil || r.first == 0 {
+		return r, fmt.Errorf("invalid containerPort: %s", rest)
+	}
+	return r, nil
+}
+
+// portsOf are the ports of ranges, each once: an image may list any number of
+// ranges that overlap, hundreds of thousands of 65,535 ports.
+func portsOf(ranges []exposedRange) []runner.PortSpec {
+	sorted := slices.SortedFunc(slices.Values(ranges), func(a, b exposedRange) int {
+		return cmp.Or(cmp.Compare(a.protocol, b.protocol), cmp.Compare(a.first, b.first))
+	})
+	var ports []runner.PortSpec
+	protocol, next := "", 0 // what is below next is listed
+	for _, r := range sorted {
+		if r.protocol != protocol {
+			protocol, next = r.protocol, 0
+		}
+		for next = max(next, int(r.first)); next <= int(r.last); next++ {
+			ports = append(ports, runner.PortSpec{Protocol: protocol, ContainerPort: uint16(next)})
+		}
+	}
+	return ports
 }
 
 // cutProtocol takes /PROTOCOL off the end.

@@ -104,3 +104,35 @@ func FuzzParsePublish(f *testing.F) {
 		}
 	})
 }
+
+// An image may expose ranges without number: each port counts once.
+func TestExposedPortsCountOnce(t *testing.T) {
+	var ranges []exposedRange
+	for _, text := range []string{"80", "443/udp", "70-90", "75-80/tcp", "90-95", "80/udp", "100"} {
+		r, err := parseExposed(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ranges = append(ranges, r)
+	}
+	var got []string
+	for _, p := range portsOf(ranges) {
+		got = append(got, fmt.Sprint(p.ContainerPort, p.Protocol))
+	}
+	want := []string{}
+	for port := 70; port <= 95; port++ {
+		want = append(want, fmt.Sprint(port, "tcp"))
+	}
+	if want = append(want, "100tcp", "80udp", "443udp"); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	all := exposedRange{"tcp", portRange{1, 65535}}
+	if n := len(portsOf(slices.Repeat([]exposedRange{all}, 200_000))); n != 65535 {
+		t.Errorf("got %d ports", n)
+	}
+	for _, text := range []string{"", "0", "80:80", "80=80", "9-8", "65536", "80/icmp", "x"} {
+		if _, err := parseExposed(text); err == nil {
+			t.Errorf("%q is taken", text)
+		}
+	}
+}

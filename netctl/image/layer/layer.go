@@ -13,7 +13,7 @@
 //     left out), among them the nodes overlayfs takes for whiteouts;
 //   - extended attributes in overlayfs's name space;
 //   - the same whiteout twice, and whiteouts with impossible names;
-//   - more bytes or entries than Limits allows.
+//   - more bytes, entries or names than Limits allows.
 //
 // Whiteouts (.wh.NAME, .wh..wh..opq; OCI image specification, "layer") become
 // overlayfs's own: a character device 0/0, and the attribute
@@ -35,13 +35,14 @@ import (
 // Limits bound what one layer may unpack to.
 type Limits struct {
 	Bytes   int64 // of all files together
+	Headers int64 // of all names, links and attributes together, in bytes
 	Entries int
 	Depth   int // directories above an entry
 }
 
 // DefaultLimits is far above what images in use have, and far below what would
 // hurt a host.
-var DefaultLimits = Limits{Bytes: 64 << 30, Entries: 2_000_000, Depth: 256}
+var DefaultLimits = Limits{Bytes: 64 << 30, Headers: 512 << 20, Entries: 2_000_000, Depth: 256}
 
 // An EntryError is an entry that makes the layer unusable.
 type EntryError struct {
@@ -106,6 +107,7 @@ type unpacker struct {
 	parents parentCache
 
 	bytes   int64
+	headers int64
 	entries int
 	// whiteouts are the names hidden so far; some may have been replaced.
 	whiteouts []string
@@ -127,7 +129,7 @@ const (
 
 // entry writes one entry.
 func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
-	if err := u.count(1); err != nil {
+	if err := errors.Join(u.count(1), u.countHeader(h)); err != nil {
 		return err
 	}
 	name, err := u.localName(h.Name)
@@ -158,6 +160,20 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 func (u *unpacker) count(n int) error {
 	if u.entries += n; u.entries > u.limits.Entries {
 		return fmt.Errorf("%w of %d entries", ErrLimit, u.limits.Entries)
+	}
+	return nil
+}
+
+// countHeader adds to the bytes that describe entries. A name may have a megabyte
+// (archive/tar), of which a compressed archive needs next to nothing, and those of
+// directories are kept to the end.
+func (u *unpacker) countHeader(h *tar.Header) error {
+	u.headers += int64(len(h.Name) + len(h.Linkname))
+	for key, value := range h.PAXRecords {
+		u.headers += int64(len(key) + len(value))
+	}
+	if u.headers > u.limits.Headers {
+		return fmt.Errorf("%w of %d bytes of names and attributes", ErrLimit, u.limits.Headers)
 	}
 	return nil
 }

@@ -188,7 +188,7 @@ func TestUnpackSetsWhatTheEntrySays(t *testing.T) {
 // Nothing of these reaches the file system outside, and the error names the
 // entry.
 func TestUnpackRefuses(t *testing.T) {
-	small := Limits{Bytes: 1 << 16, Entries: 40, Depth: 20}
+	small := Limits{Bytes: 1 << 16, Headers: 1 << 14, Entries: 40, Depth: 20}
 	many := make([]e, 41)
 	for i := range many {
 		many[i] = dir(strings.Repeat("d", i+1))
@@ -236,6 +236,8 @@ func TestUnpackRefuses(t *testing.T) {
 		"too many":                  {many, "over the limit of 40 entries"},
 		"too many implied":          {[]e{file(strings.Repeat("a/", 15)+"x", ""), file(strings.Repeat("b/", 15)+"x", ""), file(strings.Repeat("c/", 15)+"x", "")}, "over the limit of 40 entries"},
 		"too deep":                  {[]e{file(strings.Repeat("a/", 30)+"x", "")}, "over the limit of 20 directories"},
+		"too much in attributes":    {[]e{attribute(dir("a"), "security.selinux", strings.Repeat("x", 9000)), attribute(dir("b"), "security.selinux", strings.Repeat("x", 9000))}, "over the limit of 16384 bytes of names and attributes"},
+		"too much in names":         {[]e{dir("a/" + strings.Repeat(strings.Repeat("n", 200)+"/", 15)), dir("b/" + strings.Repeat(strings.Repeat("n", 200)+"/", 15)), dir("c/" + strings.Repeat(strings.Repeat("n", 200)+"/", 15))}, "over the limit of 16384 bytes of names and attributes"},
 		"too large":                 {[]e{file("a", strings.Repeat("x", 1<<15)), file("b", strings.Repeat("x", 1<<15)), file("c", "x")}, "over the limit of 65536 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -286,7 +288,7 @@ func TestSparseFileCounts(t *testing.T) {
 	}
 	copy(block[148:], fmt.Sprintf("%06o\x00 ", sum))
 	layer, _ := place(t)
-	_, err := Unpack(layer, bytes.NewReader(append(block, make([]byte, 1024)...)), Limits{Bytes: 1 << 30, Entries: 10, Depth: 10})
+	_, err := Unpack(layer, bytes.NewReader(append(block, make([]byte, 1024)...)), Limits{Bytes: 1 << 30, Headers: 1 << 10, Entries: 10, Depth: 10})
 	var entry *EntryError
 	if !errors.Is(err, ErrLimit) || !errors.As(err, &entry) || entry.Entry != "bomb" {
 		t.Errorf("got %v", err)
@@ -299,7 +301,7 @@ func TestSparseFileCounts(t *testing.T) {
 func TestPaddingCounts(t *testing.T) {
 	layer, _ := place(t)
 	padded := io.MultiReader(bytes.NewReader(archive(t, file("a", "x"))), bytes.NewReader(make([]byte, 1<<17)))
-	if _, err := Unpack(layer, padded, Limits{Bytes: 1 << 16, Entries: 10, Depth: 10}); !errors.Is(err, ErrLimit) {
+	if _, err := Unpack(layer, padded, Limits{Bytes: 1 << 16, Headers: 1 << 10, Entries: 10, Depth: 10}); !errors.Is(err, ErrLimit) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -312,7 +314,7 @@ func FuzzUnpack(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		layer, outside := place(t)
 		before := tree(t, outside)
-		_, err := Unpack(layer, bytes.NewReader(b), Limits{Bytes: 1 << 16, Entries: 50, Depth: 20})
+		_, err := Unpack(layer, bytes.NewReader(b), Limits{Bytes: 1 << 16, Headers: 1 << 14, Entries: 50, Depth: 20})
 		if after := tree(t, outside); after != before {
 			t.Fatalf("the host has changed: %v\n%s", err, after)
 		}
