@@ -83,6 +83,34 @@ func TestFollowOverRotations(t *testing.T) {
 	}
 }
 
+// What was put aside before and while somebody reads comes in its order.
+func TestReadOverRotations(t *testing.T) {
+	j := Open(t.TempDir())
+	write := func(path, action string) {
+		if err := os.WriteFile(path, fmt.Appendf(nil, "{\"action\":%q}\n", action), 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+	write(j.path+".1", "a")
+	write(j.path, "b")
+	if got := collect(t, j, time.Time{}); len(got) != 2 || got[0].Action != "a" || got[1].Action != "b" {
+		t.Errorf("got %v", got)
+	}
+	var got []string
+	err := j.Read(t.Context(), time.Time{}, false, func(e Event) bool {
+		if got = append(got, e.Action); e.Action == "a" { // which is deleted now
+			if err := os.Rename(j.path, j.path+".1"); err != nil {
+				t.Error(err)
+			}
+			write(j.path, "c")
+		}
+		return true
+	})
+	if strings.Join(got, " ") != "a b c" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 func TestLinesOfOthersArePassedOver(t *testing.T) {
 	j := Open(t.TempDir())
 	if err := os.WriteFile(j.path, []byte("{\"action\":\"a\"}\nnonsense\n{\"action\":[]}\n{\"action\":\"b\"}\n{\"acti"), 0o600); err != nil {

@@ -90,18 +90,31 @@ func (r *reader) drain(yield func(Event) bool) error {
 	}
 }
 
-// next opens the file that the path leads to now, if it is another one. What was
-// written to ours before it was put aside is read first.
+// next opens the file that the path leads to now, if it is another one; the one put
+// aside comes before it, if that isn't ours. What was written to ours before it was
+// put aside is read first.
 func (r *reader) next(yield func(Event) bool) (moved bool, err error) {
 	f, err := open(r.path)
 	if err != nil || f == nil {
 		return false, err
 	}
 	if r.file != nil {
-		mine, err1 := r.file.Stat()
-		now, err2 := f.Stat()
-		if err := errors.Join(err1, err2); err != nil || os.SameFile(mine, now) {
+		if same, err := sameFile(r.file, f); err != nil || same {
 			return false, errors.Join(err, f.Close())
+		}
+		between, err := open(r.path + ".1")
+		if err != nil {
+			return false, errors.Join(err, f.Close())
+		}
+		if between != nil {
+			same, err := sameFile(r.file, between)
+			if err != nil {
+				return false, errors.Join(err, between.Close(), f.Close())
+			}
+			if !same {
+				f, between = between, f
+			}
+			closeFile(between)
 		}
 		if err := r.drain(yield); err != nil {
 			return false, errors.Join(err, f.Close())
@@ -110,6 +123,12 @@ func (r *reader) next(yield func(Event) bool) (moved bool, err error) {
 	}
 	r.file, r.buf = f, nil
 	return true, nil
+}
+
+func sameFile(a, b *os.File) (bool, error) {
+	one, err1 := a.Stat()
+	other, err2 := b.Stat()
+	return os.SameFile(one, other), errors.Join(err1, err2)
 }
 
 // open gives nil for a file that is not there.
