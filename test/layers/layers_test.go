@@ -95,8 +95,9 @@ netctl         < netctl, plugins, ipam, dnsd/client
 # A product of its own: it judges us as it judges anybody.
 conformance < conformance
 
-# Units and a manifest; only their test is code.
+# Units and a manifest, and pages; only their tests are code.
 deploy < -
+docs   < -
 
 test  < test, netctl, plugins, ipam, dnsd/client
 # Benchmarks call what they time, and the floor under it.
