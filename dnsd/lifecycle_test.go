@@ -392,7 +392,7 @@ func TestNoDevice(t *testing.T) {
 // TestStartFails: the reason comes back to who wanted it started.
 func TestStartFails(t *testing.T) {
 	w := newWorld(t)
-	if err := client.Sync(context.Background(), w.dir, filepath.Join(w.dir, "nothing"), 0, ""); err == nil || !strings.Contains(err.Error(), "start dnsd") {
+	if err := announce(w.dir, filepath.Join(w.dir, "nothing"), 0, ""); err == nil || !strings.Contains(err.Error(), "start dnsd") {
 		t.Errorf("no binary: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(w.dir, "dnsd.lock"), nil, 0o600); err != nil {

@@ -40,7 +40,7 @@ func TestCapabilities(t *testing.T) {
 	w.container("front", "web")
 	program := shipped(t)
 	start := func(generation uint64, network string) error {
-		return w.host.Do(func() error { return client.Sync(context.Background(), w.dir, program, generation, network) })
+		return w.host.Do(func() error { return announce(w.dir, program, generation, network) })
 	}
 	if err := start(0, "front"); err != nil {
 		t.Fatal(err)

@@ -281,12 +281,17 @@ func (w *world) update(fn func(*ledger.Tx) error) (generation uint64) {
 	return generation
 }
 
+func announce(dir, program string, generation uint64, network string) error {
+	_, err := client.Announce(context.Background(), dir, program, client.Change{Generation: generation, Network: network})
+	return err
+}
+
 // sync is what a plugin does after a change, but for the impatience: a busy
 // machine may need longer to start a program.
 func (w *world) sync(generation uint64, network string) (err error) {
 	for start := time.Now(); ; {
 		err = w.host.Do(func() error {
-			return client.Sync(context.Background(), w.dir, w.program(), generation, network)
+			return announce(w.dir, w.program(), generation, network)
 		})
 		if err == nil || time.Since(start) > patience || !outOfTime(err) {
 			return err

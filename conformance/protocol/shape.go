@@ -1,7 +1,6 @@
 package protocol
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -185,14 +184,4 @@ func (s *shape) dns(v any) {
 func list(v any) []any {
 	l, _ := v.([]any)
 	return l
-}
-
-// IndexOf reads an integer that was decoded with UseNumber.
-func IndexOf(v any) (int, bool) {
-	n, ok := v.(json.Number)
-	if !ok {
-		return 0, false
-	}
-	i, err := n.Int64()
-	return int(i), err == nil
 }

@@ -107,13 +107,6 @@ func Count(results []Result) Summary {
 // Clean reports whether nothing failed and everything could be judged.
 func (s Summary) Clean() bool { return s[trial.Fail] == 0 && s[trial.Blocked] == 0 }
 
-// Failing lists the results that need somebody's attention.
-func Failing(results []Result) []Result {
-	return slices.DeleteFunc(slices.Clone(results), func(r Result) bool {
-		return r.Verdict != trial.Fail && r.Verdict != trial.Blocked
-	})
-}
-
 // Matches reports whether an identifier fits one of the patterns, or there are
 // none. A pattern ends in * or is the identifier itself.
 func Matches(patterns []string, id string) bool {

@@ -25,7 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Patience is how long Sync and Quit take at most.
+// Patience is how long Announce and Quit take at most.
 const Patience = 2 * time.Second
 
 // ErrNotRunning means that no resolver answers for the state directory.
@@ -79,12 +79,6 @@ func portsIn(reply string) (ports []netip.AddrPort) {
 		}
 	}
 	return ports
-}
-
-// Sync is Announce for who does not care for ports.
-func Sync(ctx context.Context, stateDir, dnsdPath string, gen uint64, network string) error {
-	_, err := Announce(ctx, stateDir, dnsdPath, Change{Generation: gen, Network: network})
-	return err
 }
 
 // Bye begins the reply of a resolver that ends; its processes follow.

@@ -79,6 +79,19 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+func TestParseRefuses(t *testing.T) {
+	for text, want := range map[string]string{
+		`{`:                               "",
+		`{"plugins":[{"type":"bridge"}]}`: `invalid network name ""`,
+		`{"name":"../x","plugins":[{"type":"bridge"}]}`: `invalid network name "../x"`,
+		`{"name":"a b","plugins":[{"type":"bridge"}]}`:  `invalid network name "a b"`,
+	} {
+		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+	}
+}
+
 // TestForeign reads what others leave in the directory.
 func TestForeign(t *testing.T) {
 	s := testStore(t)

@@ -25,12 +25,13 @@ func TestParseUserns(t *testing.T) {
 func TestParseIDMap(t *testing.T) {
 	for text, want := range map[string]user.IDMap{
 		"0:100000:65536": {ID: 0, ParentID: 100000, Count: 65536}, "5:7": {ID: 5, ParentID: 7, Count: 1},
+		"0:0:4294967295": {ID: 0, ParentID: 0, Count: 1<<32 - 1},
 	} {
 		if got, err := ParseIDMap(text); err != nil || got != want {
 			t.Errorf("%q: got %v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "1", "0:1:0", "0:-1:1", "0:1:2:3", "a:1:1", "0:4294967294:2", "4294967295:0:1", "0:1:99999999999"} {
+	for _, text := range []string{"", "1", "0:1:0", "0:-1:1", "0:1:2:3", "a:1:1", "0:4294967294:2", "4294967294:0:2", "4294967295:0:1", "0:1:99999999999"} {
 		if got, err := ParseIDMap(text); err == nil {
 			t.Errorf("%q: got %v", text, got)
 		}

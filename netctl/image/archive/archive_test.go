@@ -264,6 +264,7 @@ func TestLoadRefuses(t *testing.T) {
 		"no archive":         {[]byte("hello, this is not a tar archive"), "read archive"},
 		"nothing":            {nil, "neither manifest.json nor index.json"},
 		"something else":     {imagetest.Tar(t, file("a", "b")), "neither manifest.json nor index.json"},
+		"large list":         {imagetest.Tar(t, file("manifest.json", strings.Repeat(" ", maxMetadata+1))), "manifest.json: 8388609 bytes, over the limit of 8388608"},
 		"cut short":          {whole[:len(whole)/2], "unexpected EOF"},
 		"empty list":         {imagetest.Tar(t, file("manifest.json", "[]")), "no image"},
 		"no JSON":            {imagetest.Tar(t, file("manifest.json", "x")), "manifest.json"},

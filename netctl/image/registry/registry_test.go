@@ -250,6 +250,34 @@ func TestPlainHTTP(t *testing.T) {
 	}
 }
 
+// With Insecure nothing stands between a request and the network.
+func TestInsecureIsTheUsersWord(t *testing.T) {
+	for insecure, guarded := range map[bool]bool{true: false, false: true} {
+		transport, err := Client{Insecure: insecure}.transport("registry.local")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, is := transport.(httpsOnly); is != guarded {
+			t.Errorf("insecure %v: plain HTTP is refused: %v", insecure, is)
+		}
+	}
+}
+
+// What registries kept before 2017.
+func TestSchema1IsRefused(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v2/" {
+			w.Header().Set("Content-Type", "application/vnd.docker.distribution.manifest.v1+prettyjws")
+			io.WriteString(w, `{"schemaVersion":1}`)
+		}
+	}))
+	t.Cleanup(server.Close)
+	_, err := Client{Backoff: quick}.Find(t.Context(), reference(t, strings.TrimPrefix(server.URL, "http://")+"/app:1"), platform(t, ""), false)
+	if err == nil || !strings.Contains(err.Error(), "schema 1), which is not supported") {
+		t.Errorf("got %v", err)
+	}
+}
+
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -250,7 +250,7 @@ func TestTooLongMessage(t *testing.T) {
 }
 
 func TestDetacher(t *testing.T) {
-	keys := DefaultDetachKeys()
+	keys := []byte{0x10, 0x11} // ctrl-p ctrl-q
 	for _, c := range []struct {
 		in, out  string
 		detached bool

@@ -97,9 +97,6 @@ func ResizePTY(master *os.File, s Size) error {
 // ErrDetached: the user typed the detach keys.
 var ErrDetached = errors.New("detached")
 
-// DefaultDetachKeys are ctrl-p ctrl-q, as in docker.
-func DefaultDetachKeys() []byte { return []byte{0x10, 0x11} }
-
 // detacher passes bytes on until the keys come, one after the other. Keys that
 // have begun are held back, and passed on if something else follows.
 type detacher struct {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,7 +17,6 @@ import (
 	"github.com/netctl/netctl/netctl/runner/attach"
 	"github.com/netctl/netctl/netctl/runner/lifecycle"
 	"github.com/netctl/netctl/netctl/runner/monitor"
-	"github.com/netctl/netctl/netctl/runner/namespace"
 	"github.com/netctl/netctl/netctl/runner/store"
 )
 
@@ -44,8 +44,8 @@ func TestMain(m *testing.M) {
 type loopback struct{ dir string }
 
 func (l loopback) Attach(ctx context.Context, container, netns string, endpoints []runner.Endpoint) ([]runner.Attached, error) {
-	if err := namespace.RaiseLoopback(netns); err != nil {
-		return nil, err
+	if out, err := exec.CommandContext(ctx, "nsenter", "--net="+netns, "ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("raise lo: %w: %s", err, out)
 	}
 	var out []runner.Attached
 	for _, e := range endpoints {

@@ -46,9 +46,6 @@ func TestNetNamespace(t *testing.T) {
 	if !isNamespace(path) || inode(t, path) == inode(t, "/proc/self/ns/net") {
 		t.Error("not a namespace of its own")
 	}
-	if err := RaiseLoopback(path); err != nil {
-		t.Error(err)
-	}
 	for range 2 { // it may be repeated
 		if err := RemoveNet(path); err != nil {
 			t.Error(err)

@@ -73,6 +73,14 @@ func TestRemoveTree(t *testing.T) {
 
 // A program can make directories deeper than we can hold open.
 func TestRemoveDeepTree(t *testing.T) {
+	var limit unix.Rlimit // Go has raised it as far as it goes
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: min(1024, limit.Max), Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) })
 	dir := t.TempDir()
 	fd, err := unix.Open(dir, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -154,6 +162,53 @@ func TestWalkDoesNotEnterMounts(t *testing.T) {
 		}
 		if !exists(user) {
 			t.Error("the user's file is gone")
+		}
+	})
+}
+
+func TestDiskUsage(t *testing.T) {
+	ownMounts(t, func(t *testing.T) {
+		dir := t.TempDir()
+		const size = 64 << 10
+		fill := func(path string) {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, make([]byte, size), 0o600)); err != nil {
+				t.Error(err)
+			}
+		}
+		fill(filepath.Join(dir, "a", "file"))
+		if err := os.Link(filepath.Join(dir, "a", "file"), filepath.Join(dir, "a", "link")); err != nil {
+			t.Error(err)
+		}
+		once := DiskUsage(dir)
+		if once < size || once >= 2*size {
+			t.Errorf("a file of %d bytes with two names counts %d", size, once)
+		}
+		// Another file system's file, and what is behind it in its directory.
+		other := filepath.Join(dir, "other")
+		if err := os.Mkdir(other, 0o755); err != nil {
+			t.Error(err)
+		}
+		if err := unix.Mount("tmpfs", other, "tmpfs", 0, ""); err != nil {
+			t.Error(err)
+			return
+		}
+		defer unix.Unmount(other, unix.MNT_DETACH)
+		fill(filepath.Join(other, "elsewhere"))
+		bound := filepath.Join(dir, "a", "bound")
+		if err := os.WriteFile(bound, nil, 0o600); err != nil {
+			t.Error(err)
+		}
+		if err := unix.Mount(filepath.Join(other, "elsewhere"), bound, "", unix.MS_BIND, ""); err != nil {
+			t.Error(err)
+			return
+		}
+		defer unix.Unmount(bound, unix.MNT_DETACH)
+		fill(filepath.Join(dir, "a", "zzz"))
+		if got := DiskUsage(dir); got < once+size || got >= once+2*size {
+			t.Errorf("two files count %d, one %d", got, once)
+		}
+		if got := DiskUsage(filepath.Join(dir, "nothing")); got != 0 {
+			t.Errorf("nothing counts %d", got)
 		}
 	})
 }

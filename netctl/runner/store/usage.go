@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"io/fs"
 	"path/filepath"
 	"syscall"
@@ -26,18 +25,21 @@ func DiskUsage(path string) int64 {
 			return nil //nolint:nilerr // it has gone, or is not ours to read
 		}
 		info, err := d.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+		if err != nil {
+			return nil //nolint:nilerr // likewise
 		}
 		st, ok := info.Sys().(*syscall.Stat_t)
-		if err != nil || !ok {
-			return nil //nolint:nilerr // likewise
+		if !ok {
+			return nil
 		}
 		if device == 0 {
 			device = uint64(st.Dev)
 		}
 		if uint64(st.Dev) != device {
-			return fs.SkipDir
+			if d.IsDir() {
+				return fs.SkipDir // of a file it would leave out those behind it
+			}
+			return nil
 		}
 		if key := (inode{uint64(st.Dev), st.Ino}); st.Nlink > 1 && !d.IsDir() {
 			if seen[key] {

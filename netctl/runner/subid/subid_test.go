@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/moby/sys/user"
@@ -64,7 +65,9 @@ func TestPickRefuses(t *testing.T) {
 	if _, err := (Files{good, good}).Pick(60, []user.IdentityMapping{held(1000, 50)}); !errors.As(err, &full) || full.Containers != 1 {
 		t.Errorf("got %v", err)
 	}
-	if _, err := (Files{write(t, "netctl:x:100\n"), good}).Pick(60, nil); err == nil {
-		t.Error("a malformed line was accepted")
+	for _, line := range []string{"netctl:x:100", "netctl:0:100", "netctl:1000:0", "netctl:1000:x"} {
+		if _, err := (Files{write(t, line+"\n"), good}).Pick(60, nil); err == nil || !strings.Contains(err.Error(), "malformed line of netctl") {
+			t.Errorf("%s: got %v", line, err)
+		}
 	}
 }

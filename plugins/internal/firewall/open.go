@@ -1,7 +1,6 @@
 package firewall
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 
@@ -71,13 +70,4 @@ func Open(name BackendName, log *slog.Logger, options ...Option) (Backend, error
 	default:
 		return nil, fmt.Errorf("unknown firewall backend %q: want %q or %q", name, IPTables, NFTables)
 	}
-}
-
-// Switch moves all rules of a host from one mechanism to another, without a
-// moment in which a connection finds none.
-func Switch(ctx context.Context, from, to Backend, all []Rules) error {
-	if err := to.Restore(ctx, all); err != nil {
-		return err
-	}
-	return from.Restore(ctx, nil)
 }

@@ -97,9 +97,9 @@ func TestApplyAfterFlush(t *testing.T) {
 	})
 }
 
-// Switch leaves one mechanism's rules and none of the other's, on a host that
-// needs openings too.
-func TestSwitch(t *testing.T) {
+// Who restores all rules by one mechanism and none by the other has those of one,
+// on a host that needs openings too.
+func TestRestoreMovesRules(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	ctx := context.Background()
@@ -113,7 +113,8 @@ nft 'add table inet x; add chain inet x f { type filter hook forward priority 5;
 	for i := range 3 {
 		from, to := backends[i%2], backends[(i+1)%2]
 		w.host.do(t, func() {
-			check(t, Switch(ctx, from, to, []Rules{r}))
+			check(t, to.Restore(ctx, []Rules{r}))
+			check(t, from.Restore(ctx, nil))
 			check(t, to.Check(ctx, r))
 			if from.Check(ctx, r) == nil {
 				t.Errorf("rules of %s are left", from.Name())
