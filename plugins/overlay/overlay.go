@@ -74,6 +74,10 @@ func (c config) Complete(stateDir string, req *cni.Request) (attach.Conf, error)
 			sets = append(sets, set)
 		}
 	}
+	if len(sets) == 0 && share.Exhausted != "" {
+		return nil, cni.Errorf(cni.CodeTryAgain, "network %s has no pool on this host: %s", req.Conf.Name, share.Exhausted).
+			WithHint("see netctl overlay status")
+	}
 	if len(sets) == 0 {
 		return nil, cni.Errorf(cni.CodeTryAgain, "network %s has no pool on this host: all that it had are lost", req.Conf.Name).
 			WithHint("overlayd claims another one as soon as its store answers; see netctl overlay status")

@@ -3,6 +3,7 @@ package hosts
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -100,6 +102,29 @@ func (e *Etcd) Values() map[string]string {
 func (e *Etcd) Keys(folder string) []string {
 	e.w.t.Helper()
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(e.Values())), func(key string) bool { return !strings.HasPrefix(key, folder) })
+}
+
+// Revision is when a key of the cluster was written; 0 if it is not there.
+func (e *Etcd) Revision(key string) int64 {
+	e.w.t.Helper()
+	answer, err := e.Client().Get(e.w.t.Context(), prefix+key)
+	e.w.must(err)
+	if len(answer.Kvs) == 0 {
+		return 0
+	}
+	return answer.Kvs[0].ModRevision
+}
+
+// Expire ends the session of a node now, as the server does when its time is
+// over.
+func (e *Etcd) Expire(id string) {
+	e.w.t.Helper()
+	var live store.Liveness
+	e.w.must(json.Unmarshal([]byte(e.Values()["live/"+id]), &live))
+	lease, err := strconv.ParseInt(live.Session, 16, 64)
+	e.w.must(err)
+	_, err = e.Client().Revoke(e.w.t.Context(), clientv3.LeaseID(lease))
+	e.w.must(err)
 }
 
 // Put and Delete write what no overlayd would.

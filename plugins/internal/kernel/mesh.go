@@ -15,10 +15,13 @@ import (
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
 
-// Metrics of our routes: the kernel's own choice per family, and the largest
-// one for a route that refuses, so that it yields to any other of its prefix.
+// Metrics of our routes: 0 for IPv4, for IPv6 one below that of the route that
+// the kernel makes for an address (256): while a bridge still has an address of
+// a pool that is another host's now, packets to that pool go to the other host.
+// And the largest one for a route that refuses, so that it yields to any other
+// of its prefix.
 const (
-	metric6     = 1024
+	metric6     = 128
 	refuse      = 1<<32 - 1
 	dumpRetries = 5
 )
@@ -54,6 +57,9 @@ type meshRoute struct {
 	metric int
 	mtu    int
 	source netip.Addr
+	// beside leaves a route of somebody else to the same prefix in place, behind
+	// this one. It is not read from the kernel.
+	beside bool
 }
 
 type routeKey struct {
@@ -202,9 +208,24 @@ func differences(want, have *meshState) (set, remove []meshObject) {
 	set = slices.Concat(
 		fresh(want.fdb, have.fdb, func(a, b wire.HardwareAddr) int { return bytes.Compare(a[:], b[:]) }),
 		fresh(want.neighbours, have.neighbours, netip.Addr.Compare),
-		fresh(want.routes, have.routes, routeKey.compare))
+		beside(fresh(want.routes, have.routes, routeKey.compare), have.routes))
 	remove = slices.Concat(gone(want.routes, have.routes), gone(want.neighbours, have.neighbours), have.strays, gone(want.fdb, have.fdb))
 	return set, remove
+}
+
+// beside marks the routes of which there is none yet: one that only replaced
+// could replace somebody else's. An IPv4 route that the kernel made for a
+// bridge's address does not come back by itself when ours goes, and the bridge's
+// containers could not be reached any more.
+func beside(routes []meshObject, have map[routeKey]meshRoute) []meshObject {
+	for i, object := range routes {
+		r := object.(meshRoute)
+		if _, ours := have[routeKey{r.to, r.metric}]; !ours {
+			r.beside = true
+			routes[i] = r
+		}
+	}
+	return routes
 }
 
 // fresh are the objects that are wanted and not there, or not like that, in the

@@ -160,6 +160,51 @@ func TestUnwantedPeersGoUnlessKept(t *testing.T) {
 	})
 }
 
+// TestALostPoolLeadsToItsOwnerAndComesBack: a bridge has an address of a pool,
+// the pool becomes another host's, and this one's again. Packets follow it each
+// time, although the bridge keeps its address.
+func TestALostPoolLeadsToItsOwnerAndComesBack(t *testing.T) {
+	for _, c := range []struct{ pool, gateway, inside, cover string }{
+		{"10.100.1.0/24", "10.100.1.1/24", "10.100.1.9", "10.100.0.0/14"},
+		{"fd00:1::/64", "fd00:1::1/64", "fd00:1::9", "fd00::/16"},
+	} {
+		tunnelWorld(t, func(h *kernel.Host, host *netns.Namespace) {
+			_, err := h.EnsureVxlan(tunnel())
+			must(t, err)
+			must(t, host.Run("ip", "link", "add", "nb0", "type", "bridge"))
+			must(t, host.Run("ip", "link", "set", "nb0", "up"))
+			must(t, host.Run("ip", "addr", "add", c.gateway, "dev", "nb0", "nodad"))
+			leads := func(when, device string) {
+				t.Helper()
+				if shown, err := host.Output("ip", "route", "get", c.inside); err != nil || !strings.Contains(shown, " dev "+device+" ") {
+					t.Errorf("%s: %s, %v, want the way through %s", when, shown, err, device)
+				}
+			}
+			refuse := wire.MeshRoute{To: netip.MustParsePrefix(c.cover)}
+			own := wire.Mesh{Device: "netctl-overlay", Routes: []wire.MeshRoute{refuse}}
+			vtep := netip.MustParseAddr("192.0.2.7")
+			others := wire.Mesh{Device: "netctl-overlay", Peers: []wire.Peer{{VTEP: vtep}},
+				Routes: []wire.MeshRoute{refuse, {To: netip.MustParsePrefix(c.pool), Via: vtep}}}
+			for _, step := range []struct {
+				when   string
+				mesh   wire.Mesh
+				device string
+			}{
+				{"own", own, "nb0"}, {"lost", others, "netctl-overlay"}, {"own again", own, "nb0"}, {"lost again", others, "netctl-overlay"},
+			} {
+				report, err := h.ApplyMesh(step.mesh, kernel.MeshOptions{})
+				if err != nil || len(report.Failed) > 0 {
+					t.Fatalf("%s: %+v, %v", step.when, report, err)
+				}
+				leads(step.when, step.device)
+				if report, err = h.ApplyMesh(step.mesh, kernel.MeshOptions{}); err != nil || report.Writes() > 0 {
+					t.Errorf("%s, and nothing changed: %+v, %v", step.when, report, err)
+				}
+			}
+		})
+	}
+}
+
 func order(object string) int {
 	return slices.Index([]string{"route", "neighbour", "fdb"}, strings.Fields(object)[0])
 }

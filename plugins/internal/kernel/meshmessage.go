@@ -104,7 +104,11 @@ func (r meshRoute) replace(d *meshDevice) request {
 	if r.tunnel {
 		flags = unix.RTNH_F_ONLINK
 	}
-	m := newMessage(unix.RTM_NEWROUTE, replaceFlags, r.header(overlayProtocol, flags)).
+	how := uint16(replaceFlags)
+	if r.beside {
+		how = unix.NLM_F_CREATE // in front of others of its prefix: `ip route prepend`
+	}
+	m := newMessage(unix.RTM_NEWROUTE, how, r.header(overlayProtocol, flags)).
 		attribute(unix.RTA_DST, r.to.Addr().AsSlice())
 	if r.metric != 0 {
 		m = m.number(unix.RTA_PRIORITY, uint32(r.metric))

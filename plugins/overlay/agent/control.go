@@ -159,7 +159,7 @@ func (a *Agent) extendNetwork(r *http.Request) error {
 	}
 	return a.await(r.Context(), drainWait, func() error {
 		share, err := handover.Read(a.cfg.StateDir, n.Name)
-		if err != nil || share.Exhausted == "" { // no file: this host has had no pool
+		if err != nil || share.Exhausted == "" { // no file: this host needs no pool
 			return nil
 		}
 		return fmt.Errorf("network %s has range %s, but this host got no pool of it yet: see netctl overlay status", n.Name, more)

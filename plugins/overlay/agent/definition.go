@@ -41,6 +41,9 @@ func (a *Agent) writeDefinitions(p plan.Plan, keep bool) error {
 	wanted := map[string]bool{}
 	var errs []error
 	for _, share := range p.Networks {
+		if len(share.Pools) == 0 {
+			continue
+		}
 		wanted[share.Network] = true
 		n, _ := view.Network(share.Network)
 		data, err := Definition(n)

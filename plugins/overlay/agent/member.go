@@ -134,7 +134,7 @@ func (a *Agent) cry(ctx context.Context) error {
 // cries tells that pods can be started here and nobody has been told. The
 // network's definition is written before a pass ends.
 func (s *state) cries() bool {
-	return !s.cried && s.ready && s.joined && s.passes.Err == nil && len(s.plan.Networks) > 0
+	return !s.cried && s.ready && s.joined && s.passes.Err == nil && s.plan.Usable()
 }
 
 // maintain claims what networks need, gives back what they don't, and keeps the

@@ -47,9 +47,11 @@ type Input struct {
 
 // A Plan is what the host should have.
 type Plan struct {
-	Tunnel   wire.Vxlan
-	Mesh     wire.Mesh
-	Fence    wire.Fence
+	Tunnel wire.Vxlan
+	Mesh   wire.Mesh
+	Fence  wire.Fence
+	// Networks are those that this host has or had a pool of, and those of which
+	// it can have none, with the reason.
 	Networks []handover.Network
 	// MTU is what fits into the overlay from here.
 	MTU int
@@ -87,6 +89,11 @@ func Make(in Input) Plan {
 		}
 	}
 	return p
+}
+
+// Usable tells whether containers can be started in one of the networks.
+func (p Plan) Usable() bool {
+	return slices.ContainsFunc(p.Networks, func(n handover.Network) bool { return len(n.Pools) > 0 })
 }
 
 // Peers are the other nodes that can be spoken to from a tunnel address.
@@ -156,7 +163,7 @@ func (in Input) addNetwork(p *Plan, n store.Network) {
 		}
 	}
 	p.Fence.Networks = append(p.Fence.Networks, fenced)
-	if len(share.Pools) > 0 && !n.Leaving {
+	if (len(share.Pools) > 0 || share.Exhausted != "") && !n.Leaving {
 		p.Networks = append(p.Networks, share)
 	}
 }

@@ -1,9 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -63,12 +66,31 @@ type ExhaustedError struct {
 }
 
 func (e *ExhaustedError) Error() string {
-	text := fmt.Sprintf("network %s is exhausted: all %d pools of %v are owned by %d nodes", e.Network, e.Pools, e.Ranges, len(e.Owners))
+	text := fmt.Sprintf("network %s is exhausted: all %d pools of %v are owned by %d nodes (%s)", e.Network, e.Pools, e.Ranges, len(e.Owners), some(e.counts()))
 	if len(e.Dead) > 0 {
-		text += fmt.Sprintf(", %d of which are not alive (%s): reclaim one of them, or add a range", len(e.Dead), strings.Join(e.Dead, ", "))
-		return text
+		return text + fmt.Sprintf(", %d of which are not alive (%s): reclaim one of them, or add a range", len(e.Dead), some(e.Dead))
 	}
 	return text + ", all alive: add a range"
+}
+
+// counts tells who owns how many, the most first.
+func (e *ExhaustedError) counts() []string {
+	owners := slices.SortedFunc(maps.Keys(e.Owners), func(a, b string) int {
+		return cmp.Or(cmp.Compare(e.Owners[b], e.Owners[a]), cmp.Compare(a, b))
+	})
+	for i, name := range owners {
+		owners[i] = fmt.Sprintf("%s %d", name, e.Owners[name])
+	}
+	return owners
+}
+
+// some are the first few of what may be a thousand.
+func some(all []string) string {
+	const most = 5
+	if len(all) <= most+1 {
+		return strings.Join(all, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(all[:most], ", "), len(all)-most)
 }
 
 // A LostPoolError names the pools that are not this node's any more.

@@ -29,7 +29,10 @@ type ownership struct {
 type market struct {
 	node    stored[store.Node]
 	network stored[store.Network]
-	claims  []store.Claim
+	taken   []netip.Prefix // by whomever
+	// preferred is the claim of the pool that was asked for by name, if somebody
+	// has it.
+	preferred []store.Claim
 }
 
 // Claim gets a pool that is free. The first candidate is the preferred one, or
@@ -39,12 +42,12 @@ func (n *session) Claim(ctx context.Context, r store.ClaimRequest) (store.Claim,
 	var claim store.Claim
 	attempt, bound := 0, 1
 	for ; attempt < bound; attempt++ {
-		m, err := n.market(ctx, r.Network)
+		m, err := n.market(ctx, r)
 		if err != nil {
 			return claim, err
 		}
-		if i := slices.IndexFunc(m.claims, func(c store.Claim) bool { return c.Owner == n.id && c.Pool == r.Prefer }); i >= 0 {
-			return m.claims[i], nil
+		if len(m.preferred) > 0 && m.preferred[0].Owner == n.id {
+			return m.preferred[0], nil
 		}
 		free := m.free(r.Is4)
 		pool, ok := free.pick(n.id, r.Prefer, attempt)
@@ -62,8 +65,15 @@ func (n *session) Claim(ctx context.Context, r store.ClaimRequest) (store.Claim,
 	return claim, fmt.Errorf("claim a pool of network %s: %w %d times", r.Network, store.ErrConflict, attempt)
 }
 
-func (n *session) market(ctx context.Context, network string) (*market, error) {
-	response, node, err := n.record(ctx, clientv3.OpGet(n.store.netKey(network)), all(n.store.poolsKey(network)))
+// market reads of the pools only which are taken: a thousand hosts that claim at
+// once read a thousand pools each, and again after each conflict.
+func (n *session) market(ctx context.Context, r store.ClaimRequest) (*market, error) {
+	s := n.store
+	ops := []clientv3.Op{clientv3.OpGet(s.netKey(r.Network)), clientv3.OpGet(s.poolsKey(r.Network), clientv3.WithPrefix(), clientv3.WithKeysOnly())}
+	if r.Prefer.IsValid() {
+		ops = append(ops, clientv3.OpGet(s.poolKey(r.Network, r.Prefer)))
+	}
+	response, node, err := n.record(ctx, ops...)
 	if err != nil {
 		return nil, err
 	}
@@ -72,9 +82,19 @@ func (n *session) market(ctx context.Context, network string) (*market, error) {
 		return nil, err
 	}
 	if !m.network.exists() {
-		return nil, fmt.Errorf("network %s: %w in the store", network, store.ErrNotFound)
+		return nil, fmt.Errorf("network %s: %w in the store", r.Network, store.ErrNotFound)
 	}
-	m.claims = n.store.readClaims(found(response, 2))
+	for _, kv := range found(response, 2) {
+		_, pool, err := s.parsePoolKey(string(kv.Key))
+		if err != nil {
+			s.log.Warn("skipped a pool", "error", err)
+			continue
+		}
+		m.taken = append(m.taken, pool)
+	}
+	if r.Prefer.IsValid() {
+		m.preferred = s.readClaims(found(response, 3))
+	}
 	return m, nil
 }
 
@@ -154,9 +174,9 @@ func (m *market) free(is4 bool) choice {
 		c.pools = append(c.pools, pool)
 		c.size += min(pool.Size(), maxPools)
 	}
-	for _, claim := range m.claims {
-		if claim.Pool.Addr().Is4() == is4 {
-			c.taken[claim.Pool] = true
+	for _, pool := range m.taken {
+		if pool.Addr().Is4() == is4 {
+			c.taken[pool] = true
 		}
 	}
 	c.count = max(0, c.size-len(c.taken))
@@ -230,15 +250,15 @@ func hash(id store.NodeID) uint64 {
 
 // exhausted says who has the pools.
 func (n *session) exhausted(ctx context.Context, m *market, is4 bool) error {
-	c := m.free(is4)
-	result := &store.ExhaustedError{Network: m.network.value.Name, Ranges: m.network.value.Ranges, Pools: c.size, Owners: map[string]int{}}
-	response, err := n.store.read(ctx, "list owners", all(n.store.key(nodeDir)), all(n.store.key(liveDir)))
+	c, network := m.free(is4), m.network.value
+	result := &store.ExhaustedError{Network: network.Name, Ranges: network.Ranges, Pools: c.size, Owners: map[string]int{}}
+	response, err := n.store.read(ctx, "list owners", all(n.store.key(nodeDir)), all(n.store.key(liveDir)), all(n.store.poolsKey(network.Name)))
 	if err != nil {
 		return errors.Join(result, err)
 	}
 	names, live := n.store.namesOf(response)
 	dead := map[string]bool{}
-	for _, claim := range m.claims {
+	for _, claim := range n.store.readClaims(found(response, 2)) {
 		name := cmp.Or(names[claim.Owner], string(claim.Owner), "an unreadable owner")
 		result.Owners[name]++
 		dead[name] = !live[claim.Owner]
@@ -256,9 +276,13 @@ func (n *session) exhausted(ctx context.Context, m *market, is4 bool) error {
 func (s *Store) namesOf(response *clientv3.TxnResponse) (names map[store.NodeID]string, live map[store.NodeID]bool) {
 	names, live = map[store.NodeID]string{}, map[store.NodeID]bool{}
 	for _, kv := range found(response, 0) {
-		var node store.Node
+		var node struct { // of a store.Node
+			Schema int          `json:"schema"`
+			ID     store.NodeID `json:"id"`
+			Name   string       `json:"name"`
+		}
 		if decode(kv.Value, &node) == nil {
-			names[node.ID] = nameOf(node, node.ID)
+			names[node.ID] = cmp.Or(node.Name, string(node.ID))
 		}
 	}
 	for _, l := range s.readLive(found(response, 1)) {

@@ -278,60 +278,6 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// TestManyClaims: nodes that come at the same moment all get a pool of their own,
-// as they enter or, if somebody was quicker, after that; exactly those that are
-// too many are told that there are no more.
-func TestManyClaims(t *testing.T) {
-	t.Parallel()
-	const claimants, pools = 72, 64
-	path := etcdtest.Start(t).Path(t)
-	s := open(t, path, 0)
-	if _, err := s.CreateNetwork(t.Context(), store.Network{Name: "wide", Ranges: []netip.Prefix{netip.MustParsePrefix("10.110.0.0/18")}}); err != nil {
-		t.Fatal(err)
-	}
-	request := store.ClaimRequest{Network: "wide", Is4: true}
-	needs := func([]store.Network, []store.Claim) []store.ClaimRequest { return []store.ClaimRequest{request} }
-	var mu sync.Mutex
-	var running sync.WaitGroup
-	got, full, entering := map[netip.Prefix]bool{}, 0, 0
-	for _, n := range storetest.Nodes(claimants) {
-		running.Go(func() {
-			session, err := s.Session(t.Context(), store.Registration{Node: n, Boot: "b", Needs: needs})
-			if err != nil {
-				t.Errorf("session of %s: %v", n.ID, err)
-				return
-			}
-			defer session.Close(context.Background(), false)
-			var c store.Claim
-			owned := session.Entry().Owned
-			if len(owned) > 0 {
-				c = owned[0]
-			} else {
-				c, err = session.Claim(t.Context(), request)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			var exhausted *store.ExhaustedError
-			switch {
-			case errors.As(err, &exhausted):
-				full++
-			case err != nil:
-				t.Errorf("claim: %v", err)
-			case got[c.Pool]:
-				t.Errorf("%s was claimed twice", c.Pool)
-			default:
-				got[c.Pool] = true
-				entering += len(owned)
-			}
-		})
-	}
-	running.Wait()
-	if len(got) != pools || full != claimants-pools {
-		t.Errorf("%d pools were claimed and %d nodes told that there are none; want %d and %d", len(got), full, pools, claimants-pools)
-	}
-	t.Logf("%d of %d nodes got theirs as they entered", entering, claimants)
-}
-
 // TestReclaimRace: an owner that comes back while somebody reclaims its pools
 // has all of them or none.
 func TestReclaimRace(t *testing.T) {

@@ -272,7 +272,10 @@ func (n *session) claimNeeds(sc *scene, e *entry, needs []store.ClaimRequest) {
 		if !ok {
 			continue
 		}
-		m := &market{network: stored[store.Network]{value: network, rev: int64(network.Revision)}, claims: append(slices.Clone(sc.claims), e.claimed...)}
+		m := &market{network: stored[store.Network]{value: network, rev: int64(network.Revision)}}
+		for _, c := range slices.Concat(sc.claims, e.claimed) {
+			m.taken = append(m.taken, c.Pool)
+		}
 		pool, ok := m.free(need.Is4).pick(n.id, need.Prefer, 0)
 		if !ok {
 			continue
