@@ -20,7 +20,7 @@ func (c containers) diff() *cobra.Command {
 			}
 			changes, err := all.Diff(&rec)
 			for _, ch := range changes {
-				fmt.Fprintln(c.app.Stdout, ch.Kind, ch.Path)
+				fmt.Fprintln(c.app.Stdout, ch.Kind, visibleLine(ch.Path)) // a name of the container's choice
 			}
 			return err
 		},

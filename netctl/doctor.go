@@ -76,7 +76,7 @@ func (c containers) doctor(ctx context.Context, ref string, f doctorFlags) error
 		fmt.Fprintln(c.app.Stdout, "nothing is wrong")
 		return nil
 	}
-	fmt.Fprintf(c.app.Stdout, "cause  %s\nmend   %s\n", report.Finding.Cause, report.Finding.Mend)
+	fmt.Fprintf(c.app.Stdout, "cause  %s\nmend   %s\n", visibleLine(report.Finding.Cause), visibleLine(report.Finding.Mend))
 	return statusError(ExitFailed)
 }
 

@@ -71,7 +71,7 @@ func (h lineHandler) Handle(_ context.Context, r slog.Record) error {
 	}
 	h.out.mu.Lock()
 	defer h.out.mu.Unlock()
-	_, err := fmt.Fprintln(h.out.w, strings.ReplaceAll(line, "\n", "; "))
+	_, err := fmt.Fprintln(h.out.w, visibleLine(strings.ReplaceAll(line, "\n", "; ")))
 	return err
 }
 

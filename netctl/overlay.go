@@ -123,6 +123,8 @@ type overlayRow struct {
 	Heard                  string `header:"LAST HEARD"`
 }
 
+// What comes of the store is the other hosts' to choose, so it is shown as visibleLine
+// has it.
 func showOverlay(app *App, s control.Status) error {
 	state := "ready"
 	switch {
@@ -136,18 +138,18 @@ func showOverlay(app *App, s control.Status) error {
 	}
 	w := app.Stdout
 	fmt.Fprintf(w, "host     %s (%s), tunnel %s, MTU %d\nstore    %s, cluster %s, revision %d\nstate    %s\n",
-		s.Node, s.ID, s.VTEP, s.MTU, s.Store, s.Cluster, s.Revision, state)
+		visibleLine(s.Node), s.ID, s.VTEP, s.MTU, s.Store, visibleLine(s.Cluster), s.Revision, visibleLine(state))
 	if s.Policy != nil {
 		fmt.Fprintf(w, "policy   %s\n", policyText(*s.Policy))
 	}
 	for _, n := range s.Networks {
-		fmt.Fprintf(w, "network  %s\n", overlayNetworkLine(n))
+		fmt.Fprintf(w, "network  %s\n", visibleLine(overlayNetworkLine(n)))
 		for _, o := range n.Owners {
-			fmt.Fprintf(w, "           %s: %s\n", o.Node, prefixesText(o.Pools))
+			fmt.Fprintf(w, "           %s: %s\n", visibleLine(o.Node), prefixesText(o.Pools))
 		}
 	}
 	for _, p := range s.Problems {
-		fmt.Fprintf(w, "problem  %s\n", p)
+		fmt.Fprintf(w, "problem  %s\n", visibleLine(p))
 	}
 	if len(s.Peers) == 0 {
 		return nil
@@ -221,11 +223,11 @@ func overlayDoctor(app *App) *cobra.Command {
 					what = f.Peer + ": " + what
 				}
 				if f.OK {
-					fmt.Fprintln(app.Stdout, "ok    "+what)
+					fmt.Fprintln(app.Stdout, "ok    "+visibleLine(what))
 					continue
 				}
 				wrong++
-				fmt.Fprintln(app.Stdout, "WRONG "+what+": "+f.Why)
+				fmt.Fprintln(app.Stdout, "WRONG "+visibleLine(what+": "+f.Why))
 			}
 			if wrong > 0 {
 				return statusError(ExitFailed)
@@ -284,7 +286,7 @@ one host after the other: nothing is renumbered and no packet is lost.`,
 				return overlayError(err)
 			}
 			for _, line := range moved {
-				fmt.Fprintln(app.Stdout, line)
+				fmt.Fprintln(app.Stdout, visibleLine(line))
 			}
 			return nil
 		},

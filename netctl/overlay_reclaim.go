@@ -18,7 +18,7 @@ func overlayReclaim(app *App) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			what, err := app.overlayd().Reclaim(cmd.Context(), args[0])
 			if err == nil {
-				fmt.Fprintln(app.Stdout, what)
+				fmt.Fprintln(app.Stdout, visibleLine(what))
 			}
 			return overlayError(err)
 		},
@@ -93,7 +93,7 @@ comes back. This removes what was written down long ago.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			pruned, err := app.overlayd().Prune(cmd.Context(), time.Now().Add(-older))
 			for _, r := range pruned {
-				fmt.Fprintf(app.Stdout, "%s (%s)\n", r.Node, r.ID)
+				fmt.Fprintf(app.Stdout, "%s (%s)\n", visibleLine(r.Node), visibleLine(r.ID))
 			}
 			return overlayError(err)
 		},

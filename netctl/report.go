@@ -40,7 +40,7 @@ func report(w io.Writer, err error) int {
 		}
 	}
 	if hint != "" {
-		fmt.Fprintf(w, "hint: %s\n", hint)
+		fmt.Fprintf(w, "hint: %s\n", visibleLine(hint))
 	}
 	return status
 }
@@ -59,8 +59,10 @@ func flatten(err error) []error {
 	return all
 }
 
+// oneLine is an error's text as it may be shown: a file's name in it may be a
+// container's to choose, and other words a registry's.
 func oneLine(err error) string {
-	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+	return visibleLine(strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
 }
 
 func statusOf(err error) int {

@@ -2,10 +2,13 @@ package netctl
 
 import (
 	"bytes"
+	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 
 	"github.com/netctl/netctl/netctl/runner/events"
+	"github.com/netctl/netctl/plugins/overlay/control"
 )
 
 // Row 17 of the runner's checklist, what `logs` shows on a terminal.
@@ -42,6 +45,21 @@ func TestHostileText(t *testing.T) {
 	}
 	if want := "IMAGE     CREATED BY\n1         " + shown + "\n"; out.String() != want {
 		t.Errorf("table: got\n%q, want\n%q", out.String(), want)
+	}
+	out.Reset()
+	if status := report(&out, &Error{Err: errors.New("copy " + hostile + "end"), Hint: hostile}); status == 0 || strings.Count(out.String(), "\n") != 2 || strings.ContainsAny(out.String(), "\x1b\a\r") {
+		t.Errorf("error: got %q", out.String())
+	}
+	out.Reset()
+	slog.New(lineHandler{level: slog.LevelInfo, out: &lockedWriter{w: &out}}).Warn("skipped", "path", hostile)
+	if strings.Count(out.String(), "\n") != 1 || strings.ContainsAny(out.String(), "\x1b\a\r") {
+		t.Errorf("warning: got %q", out.String())
+	}
+	out.Reset()
+	status := control.Status{Node: hostile, Degraded: hostile, Problems: []string{hostile}, Peers: []control.Peer{{Name: hostile}},
+		Networks: []control.Network{{Name: "blue", Exhausted: hostile, Owners: []control.Owner{{Node: hostile}}}}}
+	if err := showOverlay(&App{Stdout: &out}, status); err != nil || strings.ContainsAny(out.String(), "\x1b\a\r") || strings.Contains(out.String(), "\n2026") {
+		t.Errorf("overlay: got %q, %v", out.String(), err)
 	}
 	out.Reset()
 	if err := printEvent(&App{Stdout: &out}, "", events.Event{Attributes: map[string]string{"label": hostile}}); err != nil {
