@@ -112,7 +112,7 @@ func (c containers) inspectOne(ctx context.Context, kind, ref string) (any, erro
 			return nil, images(c).explain(err)
 		}
 	}
-	found, err := networkCommands(c).inspectAll([]string{ref})
+	found, err := networkCommands(c).inspectAll(ctx, []string{ref})
 	if err != nil && kind == "" {
 		if vol, err := c.all().Store.Volume(ref); err == nil {
 			return newVolumeObject(vol), nil

@@ -1,6 +1,7 @@
 package netctl
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -55,7 +56,7 @@ func (c networkCommands) create() *cobra.Command {
 		Example:           "  netctl network create my-bridge --subnet 10.88.0.0/16",
 		Args:              args(1, 1),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(_ *cobra.Command, args []string) error { return c.runCreate(f, args[0]) },
+		RunE:              func(cmd *cobra.Command, args []string) error { return c.runCreate(cmd.Context(), f, args[0]) },
 	}
 	cmd.Flags().SortFlags = false
 	f.register(cmd.Flags())
@@ -80,7 +81,7 @@ func (c networkCommands) topCreate() *cobra.Command {
 	return cmd
 }
 
-func (c networkCommands) runCreate(f createFlags, name string) error {
+func (c networkCommands) runCreate(ctx context.Context, f createFlags, name string) error {
 	request, err := f.request(name)
 	if err != nil {
 		return err
@@ -89,7 +90,7 @@ func (c networkCommands) runCreate(f createFlags, name string) error {
 		c.app.Log.Warn("a network name with dots can't be used as a single label in names", "network", name)
 	}
 	if !f.dryRun && isOverlay(f.driver) {
-		return c.createOverlay(request, f.ignore)
+		return c.createOverlay(ctx, request, f.ignore)
 	}
 	if f.dryRun {
 		planned, err := c.store().Plan(request)

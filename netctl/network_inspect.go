@@ -99,8 +99,8 @@ func (c networkCommands) inspect() *cobra.Command {
 		Short:             "Show networks in full",
 		Args:              args(1, -1),
 		ValidArgsFunction: c.completeNetworks,
-		RunE: func(_ *cobra.Command, args []string) error {
-			objects, failures := c.inspectAll(args)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			objects, failures := c.inspectAll(cmd.Context(), args)
 			return errors.Join(showObjects(c.app.Stdout, format, objects), failures)
 		},
 	}
@@ -111,7 +111,7 @@ func (c networkCommands) inspect() *cobra.Command {
 }
 
 // inspectAll finds what it can and reports each network it can't.
-func (c networkCommands) inspectAll(refs []string) ([]any, error) {
+func (c networkCommands) inspectAll(ctx context.Context, refs []string) ([]any, error) {
 	users, err := c.users()
 	if err != nil {
 		return nil, err
@@ -125,7 +125,7 @@ func (c networkCommands) inspectAll(refs []string) ([]any, error) {
 			continue
 		}
 		object := newNetworkObject(n, users[n.Name])
-		object.Overlay = c.overlayPart(context.Background(), n)
+		object.Overlay = c.overlayPart(ctx, n)
 		objects = append(objects, object)
 	}
 	return objects, errors.Join(failures...)

@@ -32,7 +32,7 @@ func (a *App) overlayd() *control.Client { return control.Dial(a.StateDir) }
 // createOverlay has the network made for all hosts. It is written to each
 // host's directory by the overlayd there; this one's is there when the command
 // returns.
-func (c networkCommands) createOverlay(request network.Request, ignore bool) error {
+func (c networkCommands) createOverlay(ctx context.Context, request network.Request, ignore bool) error {
 	planned, err := c.store().Plan(request)
 	var exists *network.ExistsError
 	if errors.As(err, &exists) && ignore {
@@ -56,7 +56,7 @@ func (c networkCommands) createOverlay(request network.Request, ignore bool) err
 	isolate, given := request.Options["isolate"]
 	on, err := strconv.ParseBool(isolate)
 	wanted.Open = given && err == nil && !on
-	if err := c.app.overlayd().Create(context.Background(), wanted); err != nil {
+	if err := c.app.overlayd().Create(ctx, wanted); err != nil {
 		return overlayError(err)
 	}
 	made, err := c.store().Find(request.Name)
