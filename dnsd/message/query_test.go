@@ -76,6 +76,9 @@ func TestParse(t *testing.T) {
 		{"a record with a pointer forward", wire(0, [4]uint16{1, 1}, webA, "\xc0\x30", aRecord[3:]), Malformed},
 		{"a record whose pointer loops", wire(0, [4]uint16{1, 1}, webA, "\x01x\xc0\x19", aRecord[3:]), Malformed},
 		{"a record whose pointer leads into itself", wire(0, [4]uint16{1, 1}, webA, "\xc0\x16", aRecord[3:]), Malformed},
+		{"a record's name of 255", wire(0, [4]uint16{1, 1}, webA, name254, aRecord[2:]), Valid},
+		{"a record's name of 257", wire(0, [4]uint16{1, 1}, webA, strings.Repeat(label63, 4), aRecord[2:]), Malformed},
+		{"a record's name of 257 by a pointer", wire(0, [4]uint16{1, 2}, webA, strings.Repeat(label63, 2), aRecord[2:], strings.Repeat(label63, 2), "\xc0\x19", aRecord[3:]), Malformed},
 		{"data cut off", wire(0, [4]uint16{1, 1}, webA, aRecord[:len(aRecord)-1]), Malformed},
 		{"65535 records announced", wire(0, [4]uint16{1, 65535, 65535, 65535}, webA), Malformed},
 	}
