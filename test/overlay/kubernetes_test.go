@@ -160,6 +160,11 @@ func TestManifest(t *testing.T) {
 		}
 	}
 	for _, p := range m.policies {
+		if !slices.ContainsFunc(p.Spec.Validations, func(v validation) bool {
+			return strings.Contains(v.Expression, `"`+kubernetes.Annotation+`"].findAll(`) && strings.Contains(v.Expression, "p in object.spec.podCIDRs")
+		}) {
+			t.Error("the policy does not hold the annotation's pools against the node's")
+		}
 		for _, v := range p.Spec.Validations {
 			if strings.Contains(v.Message, "annotation, and no other") && !strings.Contains(v.Expression, `"`+kubernetes.Annotation+`"`) {
 				t.Errorf("the policy allows another annotation than %s", kubernetes.Annotation)

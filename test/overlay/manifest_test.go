@@ -81,11 +81,13 @@ type policy struct {
 			Name       string `json:"name"`
 			Expression string `json:"expression"`
 		} `json:"matchConditions"`
-		Validations []struct {
-			Expression string `json:"expression"`
-			Message    string `json:"message"`
-		} `json:"validations"`
+		Validations []validation `json:"validations"`
 	} `json:"spec"`
+}
+
+type validation struct {
+	Expression string `json:"expression"`
+	Message    string `json:"message"`
 }
 
 type policyBinding struct {
