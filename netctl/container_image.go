@@ -10,14 +10,13 @@ import (
 
 	"github.com/netctl/netctl/netctl/image"
 	"github.com/netctl/netctl/netctl/runner"
-	"github.com/netctl/netctl/netctl/runner/lifecycle"
 	"github.com/netctl/netctl/netctl/runner/spec"
 )
 
 // make makes the container that the flags describe. Its image is fetched if
 // need be, and can't be removed between being looked up and the container's
-// record, which from then on keeps it.
-func (c containers) make(ctx context.Context, all *lifecycle.Containers, f *containerFlags, args []string) (*runner.Config, error) {
+// record, which create writes and which from then on keeps it.
+func (c containers) make(ctx context.Context, f *containerFlags, args []string, create func(*runner.Config) error) (*runner.Config, error) {
 	if len(f.rootfs) == 0 && isReference(args[0]) {
 		if err := (images(c)).ensure(ctx, args[0], f.pull, f.source); err != nil {
 			return nil, beforeRun(err)
@@ -32,7 +31,7 @@ func (c containers) make(ctx context.Context, all *lifecycle.Containers, f *cont
 	if err != nil {
 		return nil, err
 	}
-	return cfg, noIDs(all.Create(cfg))
+	return cfg, noIDs(create(cfg))
 }
 
 // beforeRun: whatever went wrong, it is not the program's status.

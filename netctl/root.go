@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/netctl/netctl/netctl/runner/engine"
 )
 
 // The groups of commands in the help text.
@@ -22,6 +24,10 @@ const (
 // Main runs the command line args, without the program's name, and returns the
 // exit status.
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if isRun(args) {
+		// The wait that this begins is the longest of the whole start.
+		engine.ExpectStart()
+	}
 	app := &App{Stdin: stdin, Stdout: stdout, Stderr: stderr}
 	root := newRoot(app, os.Getenv, args...)
 	root.SetArgs(args)
@@ -42,9 +48,8 @@ list, which containerd, CRI-O and nerdctl can load too.`
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetFlagErrorFunc(flagError)
 	globalFlags(root, app, getenv)
-	if len(args) > 0 && args[0] == "run" {
-		// Scripts and benchmarks call this one again and again, and to describe
-		// all the others takes as long as its own work.
+	if isRun(args) {
+		// To describe all the others takes as long as its own work.
 		root.AddCommand(containers{app}.run())
 	} else {
 		addCommands(root, app)
@@ -52,6 +57,9 @@ list, which containerd, CRI-O and nerdctl can load too.`
 	plainUsage(root)
 	return root
 }
+
+// isRun tells the command that scripts and benchmarks call again and again.
+func isRun(args []string) bool { return len(args) > 0 && args[0] == "run" }
 
 func addCommands(root *cobra.Command, app *App) {
 	root.AddGroup(&cobra.Group{ID: groupNetworks, Title: "Networks:"},

@@ -84,7 +84,7 @@ func (c containers) create() *cobra.Command {
 		Args:              flags.checkArgs,
 		ValidArgsFunction: c.completeImage,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := c.make(cmd.Context(), c.all(), &flags, args)
+			cfg, err := c.make(cmd.Context(), &flags, args, c.all().Create)
 			if err != nil {
 				return asRunFailure(err)
 			}
@@ -129,16 +129,23 @@ func (c containers) runNew(ctx context.Context, f *containerFlags, session sessi
 	ours, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	var cfg *runner.Config
-	err = steps.step("read the flags; find image and networks; write the record", func() (err error) {
-		cfg, err = c.make(ours, all, f, args)
+	var launch *lifecycle.Launch
+	err = steps.step("read the flags; find image and networks; execute the monitor; write the record", func() (err error) {
+		cfg, err = c.make(ours, f, args, func(cfg *runner.Config) error {
+			launch = all.Launch()
+			return launch.Create(cfg)
+		})
 		return err
 	})
 	if err != nil {
+		if launch != nil {
+			err = errors.Join(err, launch.Dismiss())
+		}
 		return err
 	}
 	var running *lifecycle.Running
-	err = steps.step("make the network namespace; start the monitor and wait for its report", func() (err error) {
-		running, err = c.startNew(ours, all, cfg, cidFile, !session.detach)
+	err = steps.step("make the network namespace; order the monitor to start and wait for its report", func() (err error) {
+		running, err = c.startNew(ours, all, launch, cfg, cidFile, !session.detach)
 		return err
 	})
 	if err != nil {
@@ -178,11 +185,13 @@ func warnUnconfined(w io.Writer, cfg *runner.Config) {
 
 // startNew starts a container that was just made, and removes it if that fails
 // or ctx ends before it has.
-func (c containers) startNew(ctx context.Context, all *lifecycle.Containers, cfg *runner.Config, cidFile string, attached bool) (*lifecycle.Running, error) {
+func (c containers) startNew(ctx context.Context, all *lifecycle.Containers, launch *lifecycle.Launch, cfg *runner.Config, cidFile string, attached bool) (*lifecycle.Running, error) {
 	err := writeCIDFile(cidFile, cfg.ID)
 	var running *lifecycle.Running
 	if err == nil {
-		running, err = all.Start(ctx, cfg.ID, attached)
+		running, err = launch.Start(ctx, attached)
+	} else {
+		err = errors.Join(err, launch.Dismiss())
 	}
 	if err == nil && ctx.Err() == nil {
 		return running, nil

@@ -45,7 +45,9 @@ const DefaultCgroupParent = "/netctl"
 
 // Create makes a container that does not run yet. It fills in what cfg leaves
 // open: ID, name, time, host name.
-func (c *Containers) Create(cfg *runner.Config) error {
+func (c *Containers) Create(cfg *runner.Config) error { return c.create(cfg, runner.NewID()) }
+
+func (c *Containers) create(cfg *runner.Config, id runner.ID) error {
 	named := cfg.Name != ""
 	if named {
 		if err := runner.CheckName(cfg.Name); err != nil {
@@ -55,7 +57,7 @@ func (c *Containers) Create(cfg *runner.Config) error {
 	if cfg.CgroupParent == "" {
 		cfg.CgroupParent = DefaultCgroupParent
 	}
-	cfg.ID, cfg.Created = runner.NewID(), time.Now()
+	cfg.ID, cfg.Created = id, time.Now()
 	if cfg.Hostname == "" {
 		cfg.Hostname = cfg.ID.Short()
 	}

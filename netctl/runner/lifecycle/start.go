@@ -38,10 +38,46 @@ type Running struct {
 // Wait returns when the monitor process is gone, and everything of it.
 func (r *Running) Wait() { <-r.done }
 
-// Start runs the container's program and returns when it is running and its
-// network attached. With attached, the caller gets a connection that misses no
-// output. If ctx ends first, the start is undone.
+// Launch is a container that is about to be started: its monitor is being executed
+// meanwhile. It ends by Start or by Dismiss.
+type Launch struct {
+	c       *Containers
+	id      runner.ID
+	monitor *monitor.Waiting
+}
+
+// Launch begins to start a container that is yet to be made, by the Create of what
+// it returns.
+func (c *Containers) Launch() *Launch { return c.launch(runner.NewID()) }
+
+// Create is Containers.Create for it.
+func (l *Launch) Create(cfg *runner.Config) error { return l.c.create(cfg, l.id) }
+
+func (c *Containers) launch(id runner.ID) *Launch {
+	return &Launch{c: c, id: id, monitor: c.Monitor.Execute(c.Store, id)}
+}
+
+// Dismiss is for a container that is not started after all.
+func (l *Launch) Dismiss() error { return l.monitor.Dismiss() }
+
+// Start runs the program of a container that does not run and returns when it is
+// running and its network attached. With attached, the caller gets a connection that
+// misses no output. If ctx ends first, the start is undone.
 func (c *Containers) Start(ctx context.Context, id runner.ID, attached bool) (*Running, error) {
+	return c.start(ctx, id, attached, c.launch)
+}
+
+// Start is the Start of a container that was launched before its record was made.
+func (l *Launch) Start(ctx context.Context, attached bool) (*Running, error) {
+	launched := false
+	run, err := l.c.start(ctx, l.id, attached, func(runner.ID) *Launch { launched = true; return l })
+	if !launched {
+		err = errors.Join(err, l.Dismiss())
+	}
+	return run, err
+}
+
+func (c *Containers) start(ctx context.Context, id runner.ID, attached bool, launch func(runner.ID) *Launch) (*Running, error) {
 	engine.ExpectStart()
 	lock, err := c.Store.Lock(id)
 	if errors.Is(err, store.ErrBusy) {
@@ -60,14 +96,7 @@ func (c *Containers) Start(ctx context.Context, id runner.ID, attached bool) (*R
 			return nil, fmt.Errorf("start container %s: what it had the last time is still there: %w", rec.Name, err)
 		}
 	}
-	if rec.Network.OwnNamespace() {
-		// Here and not in the monitor, whose mount namespace is about to
-		// become a copy of ours: so both see it.
-		if err := c.newNet(&rec); err != nil {
-			return nil, err
-		}
-	}
-	run, err := c.startMonitor(ctx, id, lock, attached)
+	run, err := launch(id).order(ctx, &rec, lock, attached)
 	if err != nil {
 		// The monitor has cleaned up behind itself, unless it was killed; and
 		// if it never ran there is only the namespace.
@@ -76,41 +105,59 @@ func (c *Containers) Start(ctx context.Context, id runner.ID, attached bool) (*R
 	return run, err
 }
 
-// newNet makes the network namespace, which belongs to the container's own user
-// namespace if it has one.
-func (c *Containers) newNet(rec *runner.Container) error {
-	path := c.Store.NetnsPath(rec.Config.ID)
-	if rec.Userns.Own() {
-		return namespace.NewUserNet(path, rec.Userns.IDs)
+// order makes the network namespace and has the monitor do the rest.
+func (l *Launch) order(ctx context.Context, rec *runner.Container, lock *store.Lock, attached bool) (*Running, error) {
+	run, o := &Running{done: make(chan struct{})}, monitor.Order{Lock: lock}
+	var err error
+	if rec.Network.OwnNamespace() {
+		o.Netns, err = l.c.newNet(rec)
 	}
-	return namespace.NewNet(path)
-}
-
-func (c *Containers) startMonitor(ctx context.Context, id runner.ID, lock *store.Lock, attached bool) (*Running, error) {
-	run := &Running{done: make(chan struct{})}
-	var theirs *os.File
-	if attached {
-		var err error
-		if run.Conn, theirs, err = attach.Pair(); err != nil {
-			return nil, err
-		}
+	if attached && err == nil {
+		run.Conn, o.Client, err = attach.Pair()
 	}
-	cmd, report, err := c.Monitor.Start(c.Store, id, lock, theirs)
-	if theirs != nil {
-		theirs.Close()
+	defer closeFiles(o.Netns, o.Client)
+	if err != nil {
+		return nil, errors.Join(err, l.Dismiss())
 	}
+	cmd, err := l.monitor.Order(o)
 	if err != nil {
 		return nil, errors.Join(err, run.close())
 	}
-	defer report.Close()
+	// The end of the client's connection is the end of the monitor, if we have no
+	// copy of its end.
+	closeFiles(o.Client)
 	go func() { defer close(run.done); reap(cmd) }()
-	told, err := awaitReport(ctx, cmd, report)
+	told, err := awaitReport(ctx, cmd, l.monitor)
 	if err != nil {
 		<-run.done
 		return nil, errors.Join(err, run.close())
 	}
 	run.Steps = told.Steps
 	return run, nil
+}
+
+func closeFiles(files ...*os.File) {
+	for _, f := range files {
+		if f != nil {
+			_ = f.Close() // it may be closed already
+		}
+	}
+}
+
+// newNet makes the network namespace, which belongs to the container's own user
+// namespace if it has one.
+func (c *Containers) newNet(rec *runner.Container) (*os.File, error) {
+	path := c.Store.NetnsPath(rec.Config.ID)
+	var err error
+	if rec.Userns.Own() {
+		err = namespace.NewUserNet(path, rec.Userns.IDs)
+	} else {
+		err = namespace.NewNet(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.Open(path)
 }
 
 // burial is how long the last threads of a process that has ended may take to go.
@@ -151,10 +198,10 @@ func (r *Running) close() error {
 
 // awaitReport waits for the monitor to say how the start went. When ctx ends it
 // asks the monitor to undo the start and goes on waiting: for that answer.
-func awaitReport(ctx context.Context, cmd *exec.Cmd, pipe *os.File) (monitor.Report, error) {
+func awaitReport(ctx context.Context, cmd *exec.Cmd, from *monitor.Waiting) (monitor.Report, error) {
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(unix.SIGTERM) })
 	defer stop()
-	r, err := monitor.ReadReport(pipe)
+	r, err := from.Report()
 	if err != nil {
 		return r, err
 	}

@@ -4,13 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -26,13 +22,13 @@ import (
 
 const (
 	argument = "monitor"
-	// environment is set for monitors only. Its value tells whether there is a
-	// client; it changes with everything else that Start and inherit agree upon,
-	// so that programs of two versions do not misunderstand each other.
-	environment        = "_NETCTL_MONITOR"
-	attached, detached = "1-attached", "1-detached"
+	// environment is set for monitors only. Its value is what Execute and inherit
+	// agree upon, and changes with that, so that programs of two versions do not
+	// misunderstand each other.
+	environment = "_NETCTL_MONITOR"
+	agreement   = "2"
 
-	fdLock, fdReport, fdMount, fdClient = 3, 4, 5, 6
+	fdMount, fdCommand = 3, 4
 )
 
 // goRuntime is how the Go runtime of a monitor is set up; it reads this when it
@@ -49,64 +45,6 @@ type Report struct {
 	Status int `json:"status,omitempty"`
 	// Steps of the start, for --explain.
 	Steps []Step `json:"steps,omitempty"`
-}
-
-// Program is the name of the program whose main function is Main; it is
-// installed beside netctl.
-const Program = "netctl-monitor"
-
-// Executable is what is executed as a monitor: its path, and its whole environment.
-type Executable struct {
-	Path string
-	Env  []string
-}
-
-// Start executes the monitor of a container and returns at once. The lock passes
-// to it. client may be nil. The report arrives at the returned pipe, one JSON
-// object; end of file without one means that the monitor died.
-func (e Executable) Start(s *store.Store, id runner.ID, lock *store.Lock, client *os.File) (*exec.Cmd, *os.File, error) {
-	report, theirs, err := os.Pipe()
-	if err != nil {
-		return nil, nil, err
-	}
-	defer theirs.Close()
-	mnt, err := namespace.OpenMount()
-	if err != nil {
-		return nil, nil, errors.Join(err, report.Close())
-	}
-	defer mnt.Close()
-	cmd := exec.Command(e.Path, argument, s.StateRoot(), s.DataRoot(), string(id))
-	cmd.Args[0] = "netctl" // what `ps` shows
-	cmd.ExtraFiles = []*os.File{lock.File, theirs, mnt}
-	mode := detached
-	if client != nil {
-		cmd.ExtraFiles = append(cmd.ExtraFiles, client)
-		mode = attached
-	}
-	cmd.Env = slices.Concat(e.Env, goRuntime(), []string{environment + "=" + mode})
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_NEWNS}
-	if err := cmd.Start(); err != nil {
-		return nil, nil, errors.Join(e.explain(err), report.Close())
-	}
-	return cmd, report, nil
-}
-
-func (e Executable) explain(err error) error {
-	if _, missing := os.Stat(e.Path); errors.Is(missing, fs.ErrNotExist) {
-		return fmt.Errorf("start monitor: there is no program %s: install it beside netctl (`make build` makes both)", e.Path)
-	}
-	return fmt.Errorf("start monitor: %w", err)
-}
-
-// ReadReport waits for the report.
-func ReadReport(pipe io.Reader) (Report, error) {
-	var r Report
-	err := json.NewDecoder(pipe).Decode(&r)
-	if errors.Is(err, io.EOF) {
-		return r, attach.ErrLost
-	}
-	return r, err
 }
 
 // reporter writes the report, once.
@@ -129,9 +67,10 @@ func (r *reporter) send(rep Report) {
 	r.pipe = nil
 }
 
-// inherit takes over what Start passed.
+// inherit takes over what Execute passed, and waits for the order. Until that has
+// come nothing is touched, since there may be no container yet.
 func inherit(args []string, networks func(*slog.Logger) runner.Networks) (*monitor, error) {
-	for fd := fdLock; fd <= fdClient; fd++ {
+	for fd := fdMount; fd <= fdCommand; fd++ {
 		unix.CloseOnExec(fd) // plugins and the container get none of these
 	}
 	id, err := runner.ParseID(args[3])
@@ -139,11 +78,12 @@ func inherit(args []string, networks func(*slog.Logger) runner.Networks) (*monit
 		return nil, err
 	}
 	s := store.Open(args[1], args[2])
-	log := newLog(s.File(id, "monitor.log"))
+	log := newLog(func() string { return s.File(id, "monitor.log") })
+	command := os.NewFile(fdCommand, "command")
 	m := &monitor{
 		store:    s,
 		networks: networks(log),
-		reporter: &reporter{os.NewFile(fdReport, "report")},
+		reporter: &reporter{command},
 		hostMnt:  os.NewFile(fdMount, "mount namespace"),
 		log:      log,
 		events:   events.Open(args[1]),
@@ -152,50 +92,73 @@ func inherit(args []string, networks func(*slog.Logger) runner.Networks) (*monit
 	}
 	engine.LogTo(m.log, "engine")
 	m.hub = attach.NewHub(m)
-	if err := m.take(id, os.Getenv(environment)); err != nil {
+	err = m.awaitOrder(id, command)
+	if err != nil && !errors.Is(err, errNoOrder) {
 		m.reporter.failed(err)
-		return nil, err
-	}
-	// None of this is for plugins that are programs, nor for the resolver.
-	err = os.Unsetenv(environment)
-	for _, setting := range goRuntime() {
-		name, _, _ := strings.Cut(setting, "=")
-		err = errors.Join(err, os.Unsetenv(name))
 	}
 	return m, err
 }
 
-// take reads the container's record and takes over the client, if mode says that
-// there is one.
-func (m *monitor) take(id runner.ID, mode string) error {
-	if mode != attached && mode != detached {
+func (m *monitor) awaitOrder(id runner.ID, command *os.File) error {
+	if os.Getenv(environment) != agreement {
 		return fmt.Errorf("%s beside it is of another version: install both together", Program)
 	}
+	if err := errors.Join(clearEnvironment(), m.isolate()); err != nil {
+		return err
+	}
+	o, err := receiveOrder(command)
+	if err != nil {
+		return err
+	}
+	return m.take(id, o)
+}
+
+// clearEnvironment takes out of it what is neither for plugins that are programs,
+// nor for the resolver.
+func clearEnvironment() error {
+	err := os.Unsetenv(environment)
+	for _, setting := range goRuntime() {
+		name, _, _ := strings.Cut(setting, "=")
+		err = errors.Join(err, os.Unsetenv(name))
+	}
+	return err
+}
+
+// take reads the container's record and takes over what came with the order.
+func (m *monitor) take(id runner.ID, o Order) error {
+	m.lock = o.Lock
 	c, err := m.store.Load(id)
 	if err != nil {
 		return err
 	}
 	m.cfg, m.state = c.Config, c.State
 	m.overlay = rootfs.Overlay{Lower: m.cfg.Layers, Work: m.store.WorkDir(id), Merged: m.store.MergedDir(id), Discard: m.cfg.AutoRemove}
-	if mode == attached {
-		m.client, err = attach.FromFile(os.NewFile(fdClient, "client"))
+	if o.Netns != nil {
+		defer o.Netns.Close()
+		if err := namespace.Show(o.Netns, m.store.NetnsPath(id)); err != nil {
+			return err
+		}
+	}
+	if o.Client != nil {
+		m.client, err = attach.FromFile(o.Client)
 	}
 	return err
 }
 
 // newLog writes to a file that comes into being with the first message, since
 // most monitors never say anything.
-func newLog(path string) *slog.Logger {
-	return slog.New(slog.NewTextHandler(&lazyFile{path: path}, &slog.HandlerOptions{Level: slog.LevelInfo}))
+func newLog(path func() string) *slog.Logger {
+	return slog.New(slog.NewTextHandler(&lazyFile{path}, &slog.HandlerOptions{Level: slog.LevelInfo}))
 }
 
-type lazyFile struct{ path string }
+type lazyFile struct{ path func() string }
 
 func (l *lazyFile) Write(p []byte) (int, error) {
-	if _, err := os.Stat(filepath.Dir(l.path)); err != nil {
+	path := l.path()
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
 		return 0, err // the container was removed
 	}
-	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return 0, err
 	}

@@ -5,10 +5,13 @@
 // the container, in a session and a mount namespace of its own:
 //
 //	netctl-monitor monitor STATE DATA ID
-//	                                    fd 3  the container's lock
-//	                                    fd 4  pipe for the report: started, or why not
-//	                                    fd 5  the host's mount namespace
-//	                                    fd 6  an attached client, if there is one
+//	                                    fd 3  the host's mount namespace
+//	                                    fd 4  the command: an order comes from there, the
+//	                                          report goes there: started, or why not
+//
+// It is executed early, so that its own start goes by beside the command's work, and
+// waits for the order (Order) with which it gets the container's lock. Until then it
+// has touched nothing, and if the command ends without an order, so does it.
 //
 // The lock is its life: held means alive. The mount namespace keeps the
 // container's root file system out of the host's mount table and takes it away
@@ -19,6 +22,7 @@ package monitor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -47,14 +51,14 @@ func Requested(args []string) bool {
 func Main(args []string, networks func(*slog.Logger) runner.Networks) int {
 	engine.ExpectStart()
 	m, err := inherit(args, networks)
+	if errors.Is(err, errNoOrder) {
+		return 0
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, Program+":", err)
 		return 1
 	}
-	if err := m.isolate(); err != nil {
-		m.reporter.failed(err)
-		return 1
-	}
+	m.protect()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	m.handleSignals(cancel)
@@ -69,6 +73,7 @@ func Main(args []string, networks func(*slog.Logger) runner.Networks) int {
 type monitor struct {
 	cfg      runner.Config
 	store    *store.Store
+	lock     *store.Lock
 	networks runner.Networks
 	log      *slog.Logger
 	reporter *reporter
@@ -98,21 +103,24 @@ type monitor struct {
 }
 
 // isolate makes the process fit to live for days: no terminal's directory, no
-// world-readable files, last to be killed for memory, and mounts that come from
-// the host but do not go there.
+// world-readable files, and mounts that come from the host but do not go there.
 func (m *monitor) isolate() error {
 	unix.Umask(0o077)
 	if err := os.Chdir("/"); err != nil {
 		return err
-	}
-	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("-999"), 0); err != nil {
-		m.log.Warn("cannot lower our chance to be killed for memory", "err", err)
 	}
 	// Slave, not private: a private copy would keep the host from unmounting.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("make mounts private to the monitor: %w", err)
 	}
 	return nil
+}
+
+// protect makes the process the last to be killed for memory.
+func (m *monitor) protect() {
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("-999"), 0); err != nil {
+		m.log.Warn("cannot lower our chance to be killed for memory", "err", err)
+	}
 }
 
 // handleSignals: the end of a session is nothing to us; a polite request to end

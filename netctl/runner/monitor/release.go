@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -64,36 +65,41 @@ func (m *monitor) record() runner.Container {
 	return runner.Container{Config: m.cfg, State: m.state}
 }
 
-// releaseEnded is release for a container whose end was waited for. Nothing is
-// left in it that could use its network or its files, so all are taken away at the
-// same time: network, cgroups, and the changes of one that is not kept.
-func (m *monitor) releaseEnded() error {
+// releaseEnded is release for a container whose end was waited for; how learns what
+// only the cgroup knows. Nothing is left in it that could use its network or its
+// files, so all are taken away at the same time: network, cgroups, and the changes of
+// one that is not kept.
+func (m *monitor) releaseEnded(how *ending) error {
 	m.mu.Lock()
 	ended := m.container
 	m.mu.Unlock()
 	if ended == nil {
 		return m.release() // it could not be run again
 	}
-	if err := m.overlay.Unmount(); err != nil {
-		return errors.Join(err, m.release())
-	}
-	var inside error
+	runtime.GOMAXPROCS(2) // memory is of no account any more, and somebody waits
+	var network error
 	var removal sync.WaitGroup
 	removal.Go(func() {
-		inside = ended.Remove()
-		if m.cfg.AutoRemove && inside == nil {
-			inside = namespace.InMount(m.hostMnt, func() error { return m.store.RemoveWork(m.cfg.ID) })
-		}
+		ctx, cancel := context.WithTimeout(context.Background(), detachTimeout)
+		defer cancel()
+		c := m.record()
+		network = releaseNetwork(ctx, m.store, m.networks, m.hostMnt, &c)
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), detachTimeout)
-	defer cancel()
-	c := m.record()
-	network := releaseNetwork(ctx, m.store, m.networks, m.hostMnt, &c)
+	how.oom = m.killedForMemory()
+	inside := m.releaseInside(ended)
 	removal.Wait()
 	if inside != nil || network != nil {
 		return m.release() // the thorough way; it repeats what failed
 	}
 	return nil
+}
+
+// releaseInside takes away what the ended program had for itself.
+func (m *monitor) releaseInside(ended engine.Container) error {
+	if err := errors.Join(m.overlay.Unmount(), ended.Remove()); err != nil || !m.cfg.AutoRemove {
+		return err
+	}
+	return namespace.InMount(m.hostMnt, func() error { return m.store.RemoveWork(m.cfg.ID) })
 }
 
 // remove deletes the record (--rm), seen from the host.

@@ -22,14 +22,13 @@ func (m *monitor) live(ctx context.Context, s *specs.Spec, process *engine.Start
 		began := time.Now()
 		if process != nil {
 			how.code, err = m.supervise(process)
-			how.oom = m.container.OOMKilled()
 			m.note("die", map[string]string{"exitCode": strconv.Itoa(how.code)})
-		}
-		if how.oom {
-			m.note("oom", nil)
 		}
 		if !m.restarts(how.code, restarts-1) {
 			return how, err
+		}
+		if process != nil {
+			how.oom = m.killedForMemory()
 		}
 		if err := m.rest(ctx, how, restarts, backoff.Next(time.Since(began))); err != nil {
 			return how, nil //nolint:nilerr // somebody wants it to end, which is no failure
@@ -49,6 +48,19 @@ func (m *monitor) live(ctx context.Context, s *specs.Spec, process *engine.Start
 type ending struct {
 	code int
 	oom  bool
+}
+
+// killedForMemory tells whether the kernel has killed something of the container for
+// want of memory. Its cgroup must still be there.
+func (m *monitor) killedForMemory() bool {
+	m.mu.Lock()
+	ended := m.container
+	m.mu.Unlock()
+	if ended == nil || !ended.OOMKilled() {
+		return false
+	}
+	m.note("oom", nil)
+	return true
 }
 
 // restarts tells whether the program is to be run again.

@@ -192,7 +192,7 @@ func (m *monitor) end(how ending) {
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	m.ended = true
-	released := m.releaseEnded()
+	released := m.releaseEnded(&how)
 	err := released
 	if m.cfg.AutoRemove && err == nil {
 		if err = m.remove(); err == nil {

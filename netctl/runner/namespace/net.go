@@ -70,6 +70,21 @@ func bindAt(ns, path string) error {
 	return nil
 }
 
+// Show has the namespace be seen at path, where the host has it bound, in the
+// caller's mount namespace. If that was copied before there was a namespace, the
+// directory was not shared yet, and the mount has not come to it. What is mounted
+// here then goes as the host's does: with its file.
+func Show(ns *os.File, path string) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return fmt.Errorf("network namespace %s: %w", path, err)
+	}
+	if st.Type == unix.NSFS_MAGIC {
+		return nil
+	}
+	return bindAt(fmt.Sprintf("/proc/self/fd/%d", ns.Fd()), path)
+}
+
 // RemoveNet unbinds the namespace at path; it may be repeated. The kernel takes
 // the namespace away with its last process, and the links in it with it.
 func RemoveNet(path string) error {

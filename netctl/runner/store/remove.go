@@ -17,9 +17,9 @@ const doomed = ".removed"
 
 // Remove takes the record away: name, directories, and last the lock file. The
 // caller holds the lock and is in the host's mount namespace, where nothing of
-// the container's is mounted; removeTree checks that.
+// the container's is mounted, which is checked.
 func (s *Store) Remove(id runner.ID, name string) error {
-	if err := errors.Join(refuseMounts(s.Dir(id)), refuseMounts(s.RunDir(id))); err != nil {
+	if err := refuseMounts(s.Dir(id), s.RunDir(id)); err != nil {
 		return err
 	}
 	if name != "" {
@@ -31,7 +31,7 @@ func (s *Store) Remove(id runner.ID, name string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err // keep the lock file: the container is still there
 	}
-	return errors.Join(removeTree(s.containersDir(), string(id)+doomed), s.removeRunDir(id))
+	return errors.Join(deleteTree(s.containersDir(), string(id)+doomed), deleteTree(filepath.Dir(s.RunDir(id)), string(id)))
 }
 
 // RemoveWork deletes a container's changes to its root file system, ahead of Remove

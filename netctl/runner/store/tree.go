@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -26,6 +27,11 @@ func removeTree(parent, name string) error {
 	if err := refuseMounts(filepath.Join(parent, name)); err != nil {
 		return err
 	}
+	return deleteTree(parent, name)
+}
+
+// deleteTree is removeTree after a look for mounts.
+func deleteTree(parent, name string) error {
 	dir, err := unix.Open(parent, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
@@ -41,25 +47,43 @@ func removeTree(parent, name string) error {
 	return r.removeMoved()
 }
 
-// refuseMounts fails if the calling thread sees a mount at or below path.
-func refuseMounts(path string) error {
-	path, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return nil // nothing there
+// refuseMounts fails if the calling thread sees a mount at or below one of the
+// paths. The table of all mounts is read once, which is what takes the time.
+func refuseMounts(paths ...string) error {
+	var there []mountinfo.FilterFunc
+	for _, path := range paths {
+		if path, err := filepath.EvalSymlinks(path); err == nil {
+			there = append(there, mountinfo.PrefixFilter(path))
+		}
+	}
+	if len(there) == 0 {
+		return nil
 	}
 	f, err := os.Open("/proc/thread-self/mountinfo")
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	mounts, err := mountinfo.GetMountsFromReader(f, mountinfo.PrefixFilter(path))
+	mounts, err := mountinfo.GetMountsFromReader(f, anyOf(there))
 	if err != nil {
 		return err
 	}
 	if len(mounts) > 0 {
-		return fmt.Errorf("not removing %s: %s is mounted below it", path, mounts[0].Mountpoint)
+		return fmt.Errorf("not removing %s: %s is mounted below it", strings.Join(paths, ", "), mounts[0].Mountpoint)
 	}
 	return nil
+}
+
+// anyOf keeps what one of the filters keeps.
+func anyOf(filters []mountinfo.FilterFunc) mountinfo.FilterFunc {
+	return func(i *mountinfo.Info) (skip, stop bool) {
+		for _, filter := range filters {
+			if skip, _ := filter(i); !skip {
+				return false, false
+			}
+		}
+		return true, false
+	}
 }
 
 type remover struct {
