@@ -68,10 +68,10 @@ func (t *iptables) Remove(ctx context.Context, r Rules, inUse InUse) error {
 func (t *iptables) removeLast(ctx context.Context, l *lock, r Rules) error {
 	gone := func(c string) bool { return ofNetworkOrBelow(c, r.Attachment.NetworkLabel()) }
 	t.foreigners(func(o foreigners) { o.close(gone) })
-	fast := t.fastLast(r)
-	rest := slices.DeleteFunc(r.families(), func(f family) bool { return fast[f] != "" })
-	_, err := t.change(ctx, l, fast, removal(gone))
-	return errors.Join(err, t.rewriteAll(ctx, l, rest, removal(gone)))
+	if t.unlinkLast(r) {
+		return nil
+	}
+	return t.rewriteAll(ctx, l, r.families(), removal(gone))
 }
 
 func (t *iptables) removeAttachment(ctx context.Context, l *lock, r Rules) error {

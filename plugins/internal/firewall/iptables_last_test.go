@@ -4,16 +4,16 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/netctl/netctl/plugins/internal/wire"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 )
 
-// The host's last attachment goes in one process a family and leaves nothing; with
+// The host's last attachment goes without a program and leaves nothing; with
 // anything else there, the rules are read and what is not its own stays.
-func TestLastRemoveIsOneProcess(t *testing.T) {
+func TestLastRemoveNeedsNoProgram(t *testing.T) {
 	t.Parallel()
 	r := publishing("web", 2, 8080, 80)
 	elsewhere := publishing("other", 3, 8081, 80)
@@ -32,6 +32,7 @@ func TestLastRemoveIsOneProcess(t *testing.T) {
 		{name: "beside the rules of others", script: "iptables -A FORWARD -j ACCEPT; iptables -N OTHER; iptables -t nat -A POSTROUTING -j RETURN", fast: true},
 		{name: "beside another network", others: apply(elsewhere), kept: "netctl net2 policy="},
 		{name: "beside the administrator's rule", script: "iptables -A NETCTL-ADMIN -j ACCEPT", kept: "-A NETCTL-ADMIN -j ACCEPT"},
+		{name: "with the administrator's in place of one of ours", script: "iptables -R NETCTL-FORWARD 1 -j ACCEPT", kept: "-A NETCTL-FORWARD -j ACCEPT"},
 		{name: "after an older one whose port's chains are left", others: func(t *testing.T, b Backend) {
 			older := publishing("older", 4, 30000, 80)
 			check(t, b.Apply(context.Background(), older))
@@ -53,7 +54,7 @@ func TestLastRemoveIsOneProcess(t *testing.T) {
 			host.sh(t, c.script)
 			started()
 			host.do(t, func() { check(t, b.Remove(context.Background(), r, unused)) })
-			if got := started(); c.fast != slices.Equal(got, []string{"ip6tables-restore", "iptables-restore"}) {
+			if got := started(); c.fast != (len(got) == 0) {
 				t.Errorf("started %v", got)
 			}
 			left := host.sh(t, "iptables-save; ip6tables-save")
@@ -67,21 +68,49 @@ func TestLastRemoveIsOneProcess(t *testing.T) {
 	}
 }
 
-// Where it does not fit, the input is refused as a whole and nothing of another's is
-// lost: what is in no chain of one owner is never flushed.
+// What is in no chain of one owner is deleted by number, never all at once.
 func TestLastRemoveFlushesNothingShared(t *testing.T) {
+	t.Parallel()
 	r := publishing("web", 2, 8080, 80)
 	for _, f := range families() {
-		for line := range strings.Lines(fastLastFamily(unique(wanted(f, r)))) {
-			name, flushes := strings.CutPrefix(strings.TrimSpace(line), "-F "+chainPrefix)
-			if flushes && !isOneOwners(chain{name: name}) {
-				t.Errorf("%s: %s", f, line)
+		for _, c := range chainsOf(unique(wanted(f, r))) {
+			for _, m := range deletionsIn(f, c, []uint64{7}) {
+				number := attribute(netlink.Message{Data: m.data}, unix.NFTA_RULE_HANDLE)
+				if len(number) == 0 && !isOneOwners(c) {
+					t.Errorf("%s: all rules of %s go", f, iptablesChain(c))
+				}
 			}
 		}
 	}
-	if fast := (&iptables{}).fastLast(Rules{Attachment: wire.Attachment{Network: "net1"}}); len(fast) > 0 {
-		t.Errorf("with names alone: %v", fast)
-	}
+}
+
+// A change that came after the reading is no part of what was read.
+func TestStaleTransactionIsRefused(t *testing.T) {
+	t.Parallel()
+	b := &iptables{log: slog.New(slog.DiscardHandler), programs: variantPrograms(t, "nft")}
+	host := newHost(t, b)
+	host.sh(t, "iptables -N NETCTL-X; iptables -A NETCTL-X -j ACCEPT")
+	flush := []nftMessage{iptablesMessage(ipv4, unix.NFT_MSG_DELRULE, 0, text(unix.NFTA_RULE_TABLE, filter), text(unix.NFTA_RULE_CHAIN, "NETCTL-X"))}
+	host.do(t, func() {
+		s, err := dialNFT()
+		check(t, err)
+		defer unix.Close(s.fd)
+		read, err := s.generation()
+		check(t, err)
+		host.sh(t, "iptables -A NETCTL-X -j DROP")
+		if err := s.transact(flush, read); !errors.Is(err, unix.ERESTART) {
+			t.Errorf("got %v", err)
+		}
+		if left := host.sh(t, "iptables -S NETCTL-X"); !strings.Contains(left, "ACCEPT") || !strings.Contains(left, "DROP") {
+			t.Errorf("left is\n%s", left)
+		}
+		now, err := s.generation()
+		check(t, err)
+		check(t, s.transact(flush, now))
+		if left := host.sh(t, "iptables -S NETCTL-X"); strings.Contains(left, "-A") {
+			t.Errorf("left is\n%s", left)
+		}
+	})
 }
 
 // The nft kind refuses to delete a chain that is in use with the number that the

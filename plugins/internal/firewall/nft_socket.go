@@ -130,20 +130,42 @@ func (e element) attributes() netlink.Attribute {
 
 // commit carries changes of elements out in one transaction.
 func (s *nftSocket) commit(changes []elementChange) error {
-	batch := func(kind uint16) nftMessage {
-		return nftMessage{kind: kind, data: binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, unix.NFNETLINK_V0}, unix.NFNL_SUBSYS_NFTABLES)}
-	}
-	messages := []nftMessage{batch(unix.NFNL_MSG_BATCH_BEGIN)}
+	var messages []nftMessage
 	for _, c := range changes {
 		kind, flags := uint16(unix.NFT_MSG_NEWSETELEM), uint16(unix.NLM_F_CREATE)
 		if c.deleted {
 			kind, flags = unix.NFT_MSG_DELSETELEM, 0
 		}
-		m, err := aboutTable(c.family, kind, flags|unix.NLM_F_ACK, elementAttributes(c.set, c.attributes())...)
+		m, err := aboutTable(c.family, kind, flags, elementAttributes(c.set, c.attributes())...)
 		if err != nil {
 			return err
 		}
 		messages = append(messages, m)
+	}
+	return s.transact(messages, anyGeneration)
+}
+
+// anyGeneration is for a transaction that does not depend on what was read.
+const anyGeneration = 0
+
+// transact carries changes out in one transaction, and only if the rules of the
+// namespace are of that generation.
+func (s *nftSocket) transact(changes []nftMessage, generation uint32) error {
+	batch := func(kind uint16) nftMessage {
+		return nftMessage{kind: kind, data: binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, unix.NFNETLINK_V0}, unix.NFNL_SUBSYS_NFTABLES)}
+	}
+	begin := batch(unix.NFNL_MSG_BATCH_BEGIN)
+	if generation != anyGeneration {
+		const batchGeneration = 1 // NFNL_BATCH_GENID of linux/netfilter/nfnetlink.h
+		data, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: batchGeneration, Data: binary.BigEndian.AppendUint32(nil, generation)}})
+		if err != nil {
+			return err
+		}
+		begin.data = append(begin.data, data...)
+	}
+	messages := append([]nftMessage{begin}, changes...)
+	for i := range messages[1:] {
+		messages[1+i].flags |= unix.NLM_F_ACK
 	}
 	last := len(messages) - 1
 	answers, err := s.exchangeUntil(append(messages, batch(unix.NFNL_MSG_BATCH_END)), last)
@@ -155,6 +177,52 @@ func (s *nftSocket) commit(changes []elementChange) error {
 		errs = errors.Join(errs, a.err)
 	}
 	return errs
+}
+
+// generation is the number of the namespace's rules as they are; each transaction
+// makes it another. It is never 0.
+func (s *nftSocket) generation() (uint32, error) {
+	answers, err := s.exchange([]nftMessage{{kind: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN, data: make([]byte, 4)}})
+	if err != nil {
+		return 0, err
+	}
+	if err := answers[0].err; err != nil {
+		return 0, err
+	}
+	id := attribute(answers[0].data, unix.NFTA_GEN_ID)
+	if len(id) != 4 {
+		return 0, errors.New("netlink receive: no generation")
+	}
+	return binary.BigEndian.Uint32(id), nil
+}
+
+// list asks for all objects of a kind. One that is not there, or holds none, gives
+// none.
+func (s *nftSocket) list(question nftMessage) ([]netlink.Message, error) {
+	question.flags |= unix.NLM_F_DUMP
+	if err := unix.Sendto(s.fd, s.serialize([]nftMessage{question}), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return nil, fmt.Errorf("netlink send: %w", err)
+	}
+	var all []netlink.Message
+	for {
+		received, err := s.receive()
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range received {
+			switch {
+			case m.Header.Seq != s.seq: // of an earlier exchange that was given up
+			case m.Header.Flags&unix.NLM_F_DUMP_INTR != 0:
+				return nil, errors.New("netlink receive: changed while it was listed")
+			case m.Header.Type == unix.NLMSG_DONE:
+				return all, nil
+			case m.Header.Type == unix.NLMSG_ERROR:
+				return nil, refusal(m)
+			default:
+				all = append(all, netlink.Message{Data: m.Data})
+			}
+		}
+	}
 }
 
 // exchange sends questions in one datagram. There is an answer for each.
