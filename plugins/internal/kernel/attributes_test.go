@@ -16,6 +16,7 @@ func FuzzAttributes(f *testing.F) {
 	outer.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.IFLA_BR_VLAN_FILTERING, []byte{1})
 	whole := append(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated("br0")).Serialize(), outer.Serialize()...)
 	f.Add(whole)
+	f.Add(append([]byte{4, 0, 1, 0}, whole...)) // an empty one before the others
 	f.Add(whole[:len(whole)-3])
 	f.Add([]byte{3, 0, 1, 0, 0})
 	f.Add([]byte{255, 255, 1, 0, 0, 0, 0, 0})
