@@ -164,6 +164,13 @@ func TestBridgesAreEnsured(t *testing.T) {
 		if out, err := host.Output("ip", "-brief", "addr", "show", "br0"); err != nil || !strings.Contains(out, "10.2.0.1/24") || strings.Contains(out, "10.1.0.1") {
 			t.Errorf("%s, %v", out, err)
 		}
+		other.Promiscuous = true
+		if err := h.EnsureBridge(other); err != nil {
+			t.Error(err)
+		}
+		if out, err := host.Output("ip", "link", "show", "br0"); err != nil || !strings.Contains(out, "PROMISC") {
+			t.Errorf("promiscuous: %s, %v", out, err)
+		}
 		if err := host.Run("ip", "link", "add", "notabridge", "type", "veth"); err != nil {
 			t.Fatal(err)
 		}
