@@ -36,10 +36,6 @@ func (e errand) run() (child int, errno syscall.Errno) {
 	if e.keep != 0 {
 		w.firstClosed = 2
 	}
-	// Signals wait until the child has gone its way: their handlers are Go.
-	for i := range w.all.Val {
-		w.all.Val[i] = ^uint64(0)
-	}
 	return fork(&w)
 }
 
@@ -52,14 +48,12 @@ type work struct {
 	keep        uintptr
 	firstClosed uintptr
 	linger      unix.Timespec
-	all, old    unix.Sigset_t
 }
 
 //go:nosplit
 //go:norace
 func fork(w *work) (int, syscall.Errno) {
-	const setSize = unsafe.Sizeof(w.all)
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&w.all)), uintptr(unsafe.Pointer(&w.old)), setSize, 0, 0)
+	before := blockSignals() // the child never takes any: their handlers are Go
 	pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
 	if errno == 0 && pid == 0 {
 		syscall.RawSyscall(unix.SYS_DUP3, w.socket, 0, 0)
@@ -73,6 +67,6 @@ func fork(w *work) (int, syscall.Errno) {
 			syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
 		}
 	}
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&w.old)), 0, setSize, 0, 0)
+	restoreSignals(before)
 	return int(pid), errno
 }

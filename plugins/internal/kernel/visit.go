@@ -3,7 +3,6 @@ package kernel
 import (
 	"fmt"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,11 +16,7 @@ import (
 // moved to another thread between them: they don't tell the scheduler, and
 // the signal by which it would interrupt is blocked.
 func socketIn(ns, own int) (int, error) {
-	v := visit{ns: uintptr(ns), own: uintptr(own)}
-	for i := range v.all.Val {
-		v.all.Val[i] = ^uint64(0)
-	}
-	fd, step, errno := v.socket()
+	fd, step, errno := visit{ns: uintptr(ns), own: uintptr(own)}.socket()
 	switch step {
 	case stepEnter:
 		return -1, fmt.Errorf("enter network namespace: %w", errno)
@@ -42,16 +37,12 @@ const (
 )
 
 // visit is what socketIn does, in the words of system calls.
-type visit struct {
-	ns, own  uintptr
-	all, old unix.Sigset_t
-}
+type visit struct{ ns, own uintptr }
 
 //go:nosplit
 //go:norace
-func (v *visit) socket() (fd uintptr, failed int, errno syscall.Errno) {
-	const setSize = unsafe.Sizeof(v.all)
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&v.all)), uintptr(unsafe.Pointer(&v.old)), setSize, 0, 0)
+func (v visit) socket() (fd uintptr, failed int, errno syscall.Errno) {
+	before := blockSignals()
 	// The way back is tried before it is needed: who may enter his own namespace
 	// from there may do so from the other one.
 	if _, _, errno = syscall.RawSyscall(unix.SYS_SETNS, v.own, unix.CLONE_NEWNET, 0); errno == 0 {
@@ -68,6 +59,6 @@ func (v *visit) socket() (fd uintptr, failed int, errno syscall.Errno) {
 			failed, errno = stepLeave, left
 		}
 	}
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&v.old)), 0, setSize, 0, 0)
+	restoreSignals(before)
 	return fd, failed, errno
 }
