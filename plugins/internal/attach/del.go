@@ -31,8 +31,8 @@ func (a *Attacher) Del(ctx context.Context, req *cni.Request) error {
 // that somebody else may get; then its rules; then its link; last the
 // reservation of address and ports. It goes on after an error, and keeps the
 // reservation then, so that what is left stays accounted for and DEL can be
-// repeated.
-func (a *Attacher) remove(ctx context.Context, req *cni.Request, at wire.Attachment) error {
+// repeated. Without options, a child waits for what the packet filter has to free.
+func (a *Attacher) remove(ctx context.Context, req *cni.Request, at wire.Attachment, options ...firewall.Option) error {
 	record, err := a.lookUp(at)
 	if err != nil || a.passedOn(req, record) {
 		return err
@@ -56,7 +56,7 @@ func (a *Attacher) remove(ctx context.Context, req *cni.Request, at wire.Attachm
 	}
 	err = errors.Join(
 		inside,
-		a.removeRules(ctx, at, record, firewall.WithPark(host.Park)),
+		a.removeRules(ctx, at, record, append([]firewall.Option{firewall.WithPark(host.Park)}, options...)...),
 		cni.Wrap(cni.CodeKernel, a.deleteLinks(host, at, record)),
 	)
 	if err != nil {

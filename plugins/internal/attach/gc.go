@@ -43,13 +43,15 @@ func (a *Attacher) collect(ctx context.Context, req *cni.Request, keep valid, fr
 	if err != nil {
 		return refused(err)
 	}
+	var sockets held
+	defer sockets.close()
 	var failures []error
 	for _, r := range records {
 		if r.Part != a.attachment(req).Part || keep[cni.ValidAttachment{ContainerID: r.Container, IfName: r.IfName}] {
 			continue
 		}
 		err := errors.Join(
-			a.abandon(ctx, req, r),
+			a.abandon(ctx, req, r, firewall.WithPark(sockets.keep)),
 			a.sourceOf(&r, req).tell(ctx, cni.Del),
 		)
 		if err != nil {
@@ -64,13 +66,13 @@ func (a *Attacher) collect(ctx context.Context, req *cni.Request, keep valid, fr
 // link goes when the namespace does. But the address is given back, and may be
 // somebody else's a moment later; so the host's end is taken out of the bridge
 // and off the network.
-func (a *Attacher) abandon(ctx context.Context, req *cni.Request, r ledger.Record) error {
+func (a *Attacher) abandon(ctx context.Context, req *cni.Request, r ledger.Record, options ...firewall.Option) error {
 	if !kernel.IsNamespace(r.Netns) {
-		return a.remove(ctx, req, wire.Attachment(r.Key))
+		return a.remove(ctx, req, wire.Attachment(r.Key), options...)
 	}
 	at := wire.Attachment(r.Key)
 	a.restore(req, at, &r) // which names no namespace: only the file goes
-	if err := errors.Join(a.withdraw(ctx, r), a.removeRules(ctx, at, &r), a.disconnect(at, &r)); err != nil {
+	if err := errors.Join(a.withdraw(ctx, r), a.removeRules(ctx, at, &r, options...), a.disconnect(at, &r)); err != nil {
 		return err
 	}
 	return a.sourceOf(&r, req).release(ctx, at, forgetting(at))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/cni"
+	"github.com/netctl/netctl/plugins/internal/firewall"
 	"github.com/netctl/netctl/plugins/internal/kernel"
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
@@ -55,11 +56,13 @@ func (a *Attacher) reclaim(ctx context.Context, p *plan) bool {
 		return false
 	}
 	found := false
+	var sockets held
+	defer sockets.close()
 	for _, r := range records {
 		if r.Netns == "" || r.Part != p.at.Part || kernel.IsNamespace(r.Netns) {
 			continue
 		}
-		if err := a.remove(ctx, p.req, wire.Attachment(r.Key)); err != nil {
+		if err := a.remove(ctx, p.req, wire.Attachment(r.Key), firewall.WithPark(sockets.keep)); err != nil {
 			a.Log.Warn("can't reclaim a dead attachment", "attachment", r.Key, "error", err)
 			continue
 		}
