@@ -3,7 +3,6 @@ package ledger
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -37,16 +36,27 @@ type Ledger struct {
 // Open returns the ledger of the running boot kept in dir. Nothing is made
 // before the first Update, which also removes what earlier boots left.
 func Open(dir string) (*Ledger, error) {
-	file, err := flock.OpenFile("/proc/sys/kernel/random/boot_id", os.O_RDONLY, 0)
+	boot, err := bootID()
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	defer file.Close()
-	boot, err := io.ReadAll(file)
+	return OpenBoot(dir, boot)
+}
+
+// bootID reads the kernel's number of this boot, random(4). It has 36 characters.
+func bootID() (string, error) {
+	const path = "/proc/sys/kernel/random/boot_id"
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("open ledger: %w", err)
+		return "", &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	return OpenBoot(dir, strings.TrimSpace(string(boot)))
+	defer unix.Close(fd)
+	text := make([]byte, 64)
+	n, err := unix.Read(fd, text)
+	if err != nil {
+		return "", &os.PathError{Op: "read", Path: path, Err: err}
+	}
+	return strings.TrimSpace(string(text[:n])), nil
 }
 
 // OpenBoot is Open for a given boot ID; tests use it to pass through a reboot.

@@ -18,6 +18,8 @@ import (
 type nftSocket struct {
 	fd  int
 	seq uint32
+	// room is what is left of a buffer for the kernel's answers, which stay in it.
+	room []byte
 }
 
 // nftMessage is a request to nf_tables, without its number.
@@ -279,12 +281,18 @@ func (s *nftSocket) serialize(messages []nftMessage) []byte {
 }
 
 // nftDatagram is room for one datagram of the kernel's, of which each has one answer
-// of a few hundred bytes here.
-const nftDatagram = 8 << 10
+// of a few hundred bytes here; nftBuffer for many of them.
+const (
+	nftDatagram = 8 << 10
+	nftBuffer   = 2 * nftDatagram
+)
 
 func (s *nftSocket) receive() ([]syscall.NetlinkMessage, error) {
-	buffer := make([]byte, nftDatagram) // the answers stay in it
+	if len(s.room) < nftDatagram {
+		s.room = make([]byte, nftBuffer)
+	}
 	for {
+		buffer := s.room[:nftDatagram]
 		n, _, err := unix.Recvfrom(s.fd, buffer, unix.MSG_TRUNC)
 		switch {
 		case errors.Is(err, unix.EINTR):
@@ -294,7 +302,9 @@ func (s *nftSocket) receive() ([]syscall.NetlinkMessage, error) {
 		case n > len(buffer):
 			return nil, fmt.Errorf("netlink receive: an answer of %d bytes, more than the %d there is room for", n, len(buffer))
 		}
-		return syscall.ParseNetlinkMessage(buffer[:n])
+		const align = unix.NLMSG_ALIGNTO - 1
+		s.room = s.room[(n+align)&^align:]
+		return syscall.ParseNetlinkMessage(buffer[:n:n])
 	}
 }
 

@@ -1,7 +1,6 @@
 package firewall
 
 import (
-	"fmt"
 	"net/netip"
 	"strings"
 
@@ -60,7 +59,7 @@ func ofNetworkAndParts(comment, network string) bool {
 // policyComment marks a network's rules with what they were made from: when
 // the configuration changes, so does the comment, and the rules are replaced.
 func policyComment(p wire.NetworkPolicy) string {
-	return networkLabel(p.Network) + " policy=" + hash(8, fmt.Sprintf("%+v", p))
+	return networkLabel(p.Network) + " policy=" + hash(8, policyText(p))
 }
 
 func hairpinComment(network string, subnet netip.Prefix) string {

@@ -64,22 +64,28 @@ type Container struct {
 func (c *Container) IsOwn() bool { return c.own }
 
 // OpenContainer opens the namespace at path. The error is ErrNoNamespace if
-// there is none, ErrOwnNamespace if it is the one this process runs in and
-// ownAllowed is false.
+// there is none, ErrOwnNamespace if it is the calling thread's, which all of the
+// process has, and ownAllowed is false.
 func OpenContainer(path string, ownAllowed bool) (*Container, error) {
 	ns, err := openNamespace(path)
 	if err != nil {
 		return nil, err
 	}
 	c := &Container{Path: path, ns: ns}
-	if c.own, err = isOwn(ns); err == nil && c.own && !ownAllowed {
+	own, err := openOwn()
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	defer own.Close()
+	if c.own, err = same(ns, own); err == nil && c.own && !ownAllowed {
 		err = fmt.Errorf("%s: %w", path, ErrOwnNamespace)
 	}
 	if err != nil {
 		c.Close()
 		return nil, err
 	}
-	if c.rt, err = dialIn(ns); err != nil {
+	if c.rt, err = dialIn(ns, own); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("open netlink in %s: %w", path, err)
 	}
@@ -153,16 +159,13 @@ func IsNamespace(path string) bool {
 	return err == nil
 }
 
-// isOwn compares a namespace with the one of this process's first thread.
-func isOwn(ns netns.NsHandle) (bool, error) {
-	var own, other unix.Stat_t
-	if err := unix.Stat("/proc/self/ns/net", &own); err != nil {
-		return false, fmt.Errorf("look at own network namespace: %w", err)
-	}
-	if err := unix.Fstat(int(ns), &other); err != nil {
+// same tells whether two descriptors are of the same namespace.
+func same(a, b netns.NsHandle) (bool, error) {
+	var one, other unix.Stat_t
+	if err := errors.Join(unix.Fstat(int(a), &one), unix.Fstat(int(b), &other)); err != nil {
 		return false, fmt.Errorf("look at network namespace: %w", err)
 	}
-	return own.Dev == other.Dev && own.Ino == other.Ino, nil
+	return one.Dev == other.Dev && one.Ino == other.Ino, nil
 }
 
 // do runs fn on a thread inside the container's namespace. The thread is

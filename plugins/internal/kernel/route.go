@@ -52,10 +52,15 @@ func particular(group []wire.Route) bool {
 }
 
 func (s *steps) addRoute(index int, r wire.Route) {
-	*s = append(*s, step{request: appendRoute(index, r), what: addingRoute(r), mayExist: true})
+	*s = append(*s, step{request: appendRoute(index, r), format: "%s", args: []any{addingRoute(r)}, mayExist: true})
 }
 
-func addingRoute(r wire.Route) string { return fmt.Sprintf("add route to %s via %s", r.To, viaText(r)) }
+// addingRoute is what a request was for.
+type addingRoute wire.Route
+
+func (r addingRoute) String() string {
+	return fmt.Sprintf("add route to %s via %s", r.To, viaText(wire.Route(r)))
+}
 
 // appendRoute is the request for a route with nothing but a gateway, or none.
 func appendRoute(index int, route wire.Route) *nl.NetlinkRequest {

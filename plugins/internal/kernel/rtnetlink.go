@@ -36,13 +36,8 @@ func dial() (*conn, error) {
 	return setUpConn(fd)
 }
 
-// dialIn opens a socket in another namespace.
-func dialIn(ns netns.NsHandle) (*conn, error) {
-	own, err := openOwn()
-	if err != nil {
-		return nil, err
-	}
-	defer own.Close()
+// dialIn opens a socket in another namespace than the calling thread's own.
+func dialIn(ns, own netns.NsHandle) (*conn, error) {
 	fd, err := socketIn(int(ns), int(own))
 	if err != nil {
 		return nil, err
@@ -80,8 +75,8 @@ type reply struct {
 // the last may be a dump.
 //
 // An error is always answered, success only where it is asked for (NLM_F_ACK).
-// The last request asks, and its answer means that the kernel is through with
-// all of them.
+// The last request asks, unless it is a question, which has an answer as it is;
+// and its answer means that the kernel is through with all of them.
 func (c *conn) exchange(requests ...*nl.NetlinkRequest) ([]reply, error) {
 	if len(requests) == 0 {
 		return nil, nil
@@ -101,7 +96,8 @@ func (c *conn) exchange(requests ...*nl.NetlinkRequest) ([]reply, error) {
 			if i >= uint32(len(replies)) {
 				continue // of an earlier exchange that was given up
 			}
-			if done := replies[i].take(m); done && i == uint32(len(replies))-1 {
+			done := replies[i].take(m) || isQuestion(requests[i])
+			if done && i == uint32(len(replies))-1 {
 				return replies, nil
 			}
 		}
@@ -128,13 +124,23 @@ func (c *conn) serialize(requests []*nl.NetlinkRequest) []byte {
 		c.seq++
 		r.Seq = c.seq
 		r.Flags = r.Flags&^unix.NLM_F_ACK | unix.NLM_F_REQUEST
-		if last := i == len(requests)-1; last && r.Flags&unix.NLM_F_DUMP != unix.NLM_F_DUMP { // a dump ends with NLMSG_DONE
+		if last := i == len(requests)-1; last && !isQuestion(r) && !isDump(r) { // a dump ends with NLMSG_DONE
 			r.Flags |= unix.NLM_F_ACK
 		}
 		datagram = append(datagram, r.Serialize()...)
 	}
 	return datagram
 }
+
+// isQuestion tells whether a request is answered by one object, or an error. Of
+// the four kinds of message that there are about each sort of object, the third
+// asks (rtnetlink_rcv_msg).
+func isQuestion(r *nl.NetlinkRequest) bool {
+	const get = 2
+	return r.Type&3 == get && !isDump(r)
+}
+
+func isDump(r *nl.NetlinkRequest) bool { return r.Flags&unix.NLM_F_DUMP == unix.NLM_F_DUMP }
 
 // receive reads one datagram. What it returns is valid until the next one.
 func (c *conn) receive() ([]syscall.NetlinkMessage, error) {
@@ -196,16 +202,17 @@ func errorOf(m syscall.NetlinkMessage) error {
 // steps are requests that go together.
 type steps []step
 
-// A step is a request and what it is for.
+// A step is a request and, for an error, what it is for.
 type step struct {
 	request *nl.NetlinkRequest
-	what    string
+	format  string
+	args    []any
 	// mayExist means that "exists" is success.
 	mayExist bool
 }
 
 func (s *steps) add(r *nl.NetlinkRequest, format string, args ...any) {
-	*s = append(*s, step{request: r, what: fmt.Sprintf(format, args...)})
+	*s = append(*s, step{request: r, format: format, args: args})
 }
 
 // do returns the reply to the last step, or the error of the first that failed.
@@ -220,7 +227,7 @@ func (s steps) do(c *conn) (reply, error) {
 	}
 	for i, r := range replies {
 		if r.err != nil && !(s[i].mayExist && errors.Is(r.err, unix.EEXIST)) {
-			return r, fmt.Errorf("%s: %w", s[i].what, r.err)
+			return r, fmt.Errorf(s[i].format+": %w", append(s[i].args, r.err)...)
 		}
 	}
 	return replies[len(replies)-1], nil
