@@ -24,8 +24,9 @@ import (
 // costs a thread, which is a tenth of the start of a process that is on every
 // pod's path. What a signal ends before that time is taken back by DEL, by GC
 // or by the next ADD, as after SIGKILL; later, a call that waits for somebody
-// takes back itself what it has done.
-const patience = 50 * time.Millisecond
+// takes back itself what it has done. A call of a crowd of 32, on two processors,
+// lasts some 150 ms without waiting for anybody but the processors.
+const patience = 250 * time.Millisecond
 
 func main() {
 	ctx, cancel := context.WithCancel(context.Background())
