@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,7 +23,7 @@ type options struct {
 	ours, reference, netavark string
 	rounds                    int
 	levels, parallel          []int
-	batch                     int
+	batch, batches            int
 	only                      *regexp.Regexp
 	page                      string
 	command                   string
@@ -58,7 +59,8 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.rounds, "n", 60, "operations of each kind that count, with nothing attached; a third of it beside others")
 	f.StringVar(&levels, "points", "0,100,500,1000", "numbers of containers that are attached already")
 	f.StringVar(&parallel, "parallel", "1,2,8,32", "operations under way at the same time; empty leaves that part out")
-	f.IntVar(&o.batch, "batch", 64, "attachments of one parallel measurement")
+	f.IntVar(&o.batch, "batch", 64, "attachments of one parallel measurement at the most; else twice as many as are under way, and at least 8")
+	f.IntVar(&o.batches, "batches", 7, "parallel measurements of each kind")
 	f.BoolVar(&quick, "quick", false, "a few operations of each kind, to see that everything works")
 	f.StringVar(&only, "only", "", "regular expression of the implementations to run; all targets need all of them")
 	f.StringVar(&o.page, "page", "", "page of documentation that gets the result")
@@ -66,9 +68,9 @@ func parse(args []string) (options, error) {
 		return o, err
 	}
 	if quick {
-		setUnset(f, map[string]string{"n": "5", "points": "0,20", "parallel": "8", "batch": "16"})
+		setUnset(f, map[string]string{"n": "5", "points": "0,20", "parallel": "8", "batch": "16", "batches": "2"})
 	}
-	o.command = "go run ./bench/attach " + strings.Join(args, " ")
+	o.command = "bin/bench-attach " + strings.Join(args, " ")
 	var err error
 	if o.levels, err = numbers(levels); err == nil {
 		o.parallel, err = numbers(parallel)
@@ -131,15 +133,29 @@ func measure(o options, worlds []*world) error {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
 	}
+	if err := atLevels(o, worlds, o.alone()); err != nil {
+		return err
+	}
 	for _, p := range o.parallel {
 		progress("%d in parallel", p)
-		for _, w := range worlds {
-			if err := w.inParallel(p, o.batch); err != nil {
-				return fmt.Errorf("%s, %d in parallel: %w", w.name, p, err)
-			}
+		if err := inParallel(worlds, p, o); err != nil {
+			return fmt.Errorf("%d in parallel: %w", p, err)
 		}
 	}
-	for _, level := range o.levels {
+	return atLevels(o, worlds, o.beside())
+}
+
+// alone is the level with nothing attached, if it is asked for; beside are the others.
+func (o options) alone() []int {
+	return slices.DeleteFunc(slices.Clone(o.levels), func(n int) bool { return n > 0 })
+}
+
+func (o options) beside() []int {
+	return slices.DeleteFunc(slices.Clone(o.levels), func(n int) bool { return n == 0 })
+}
+
+func atLevels(o options, worlds []*world, levels []int) error {
+	for _, level := range levels {
 		progress("%d attached", level)
 		if err := atLevel(worlds, level, o.rounds); err != nil {
 			return fmt.Errorf("%d attached: %w", level, err)

@@ -13,13 +13,14 @@ type series struct {
 	costs []cost
 }
 
-// A rate is what was reached with so many operations under way.
-type rate struct {
+// rates are what was reached with so many operations under way, once for each
+// batch.
+type rates struct {
 	verb     string
 	parallel int
-	// returned counts until the last operation had returned, settled until
-	// nothing was at work any more; operations per second.
-	returned, settled float64
+	// returned count until the last operation had returned, settled until nothing
+	// was at work any more; operations per second.
+	returned, settled []float64
 }
 
 // atLevel measures all implementations in turn, beside so many containers that
@@ -59,13 +60,28 @@ func atLevel(worlds []*world, level, rounds int) error {
 	return nil
 }
 
-// inParallel attaches a batch and detaches it, some at a time.
-func (w *world) inParallel(parallel, batch int) error {
-	if !w.kinds.parallel {
-		return nil
+// inParallel has all implementations attach a batch and detach it, some at a
+// time, in turns: a first round that does not count, and then as many as there
+// are to be batches.
+func inParallel(worlds []*world, parallel int, o options) error {
+	size := min(o.batch, max(2*parallel, 8))
+	for round := range 1 + o.batches {
+		for _, w := range worlds {
+			if !w.kinds.parallel {
+				continue
+			}
+			if err := w.batch(parallel, size, round > 0); err != nil {
+				return fmt.Errorf("%s: %w", w.name, err)
+			}
+		}
 	}
+	return nil
+}
+
+// batch attaches so many containers and detaches them.
+func (w *world) batch(parallel, size int, counts bool) error {
 	var ops []operation
-	for range batch {
+	for range size {
 		op, err := w.container()
 		if err != nil {
 			return err
@@ -85,8 +101,12 @@ func (w *world) inParallel(parallel, batch int) error {
 		if err := w.subject.settle(); err != nil {
 			return err
 		}
-		per := func(d time.Duration) float64 { return float64(batch) / d.Seconds() }
-		w.rates = append(w.rates, rate{verb, parallel, per(took), per(took + time.Since(start))})
+		if !counts {
+			continue
+		}
+		per := func(d time.Duration) float64 { return float64(size) / d.Seconds() }
+		r := w.rate(verb, parallel)
+		r.returned, r.settled = append(r.returned, per(took)), append(r.settled, per(took+time.Since(start)))
 	}
 	return nil
 }
@@ -101,13 +121,24 @@ func (w *world) find(verb string, level int) []cost {
 	return nil
 }
 
-func (w *world) rate(verb string, parallel int) (rate, bool) {
+// rate gives the rates of a verb with so many under way.
+func (w *world) rate(verb string, parallel int) *rates {
 	for _, r := range w.rates {
 		if r.verb == verb && r.parallel == parallel {
-			return r, true
+			return r
 		}
 	}
-	return rate{}, false
+	r := &rates{verb: verb, parallel: parallel}
+	w.rates = append(w.rates, r)
+	return r
+}
+
+// middle is the median of values; 0 if there are none.
+func middle(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	return slices.Sorted(slices.Values(values))[(len(values)-1)/2]
 }
 
 func wall(c cost) time.Duration { return c.wall }

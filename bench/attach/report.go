@@ -30,8 +30,10 @@ func report(o options, worlds []*world) error {
 		}
 	}
 	if len(o.parallel) > 0 {
-		s.Printf("### In parallel: operations per second until all have returned (until nothing is at work any more)")
-		s.Table(rates(worlds, o.parallel))
+		s.Printf("### In parallel: operations per second until all have returned")
+		s.Printf("")
+		s.Printf("Medians of %d batches [least..most], one of each implementation after the other; in parentheses until nothing is at work any more.", o.batches)
+		s.Table(byParallel(worlds, o.parallel))
 	}
 	fmt.Fprint(os.Stdout, s)
 	if o.page == "" {
@@ -103,7 +105,7 @@ func curves(worlds []*world, verb string) []page.Line {
 	return lines
 }
 
-func rates(worlds []*world, parallel []int) [][]string {
+func byParallel(worlds []*world, parallel []int) [][]string {
 	head := []string{""}
 	for _, verb := range []string{"ADD", "DEL"} {
 		for _, p := range parallel {
@@ -118,8 +120,8 @@ func rates(worlds []*world, parallel []int) [][]string {
 		row := []string{w.name}
 		for _, verb := range []string{"ADD", "DEL"} {
 			for _, p := range parallel {
-				r, _ := w.rate(verb, p)
-				row = append(row, fmt.Sprintf("%.0f (%.0f)", r.returned, r.settled))
+				r := w.rate(verb, p)
+				row = append(row, fmt.Sprintf("%.0f [%.0f..%.0f] (%.0f)", middle(r.returned), slices.Min(r.returned), slices.Max(r.returned), middle(r.settled)))
 			}
 		}
 		rows = append(rows, row)

@@ -85,8 +85,7 @@ func (f found) throughput(verb string, parallel int, limit float64) page.Target 
 	if ours == nil || peer == nil {
 		return t
 	}
-	a, okA := ours.rate(verb, parallel)
-	b, okB := peer.rate(verb, parallel)
-	t.Measured, t.Missing = a.returned/b.returned, !okA || !okB
+	a, b := middle(ours.rate(verb, parallel).returned), middle(peer.rate(verb, parallel).returned)
+	t.Measured, t.Missing = a/b, a == 0 || b == 0
 	return t
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/netctl/netctl/bench/boot"
 	"github.com/netctl/netctl/test/netns"
 )
 
@@ -26,7 +27,7 @@ type world struct {
 	standing, used []*netns.Namespace
 
 	series    []series
-	rates     []rate
+	rates     []*rates
 	processes map[string]int // by verb
 }
 
@@ -53,7 +54,7 @@ func newWorld(i implementation) (*world, error) {
 		return nil, err
 	}
 	w := &world{implementation: i, host: host, processes: map[string]int{}}
-	if w.state, err = os.MkdirTemp("", "bench-attach-"); err != nil {
+	if w.state, err = boot.Dir("bench-attach-"); err != nil {
 		return w, err
 	}
 	// A parent for macvlan.

@@ -8,13 +8,11 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/netctl/netctl/bench/page"
-	"github.com/netctl/netctl/test/netns"
 )
 
 // A pool is a subnet with so many addresses reserved.
@@ -49,10 +47,13 @@ type store interface {
 // times of one store at one pool.
 type times struct{ allocate, release []time.Duration }
 
+// results are by pool and by the store's name.
+type results map[pool]map[string]*times
+
 func main() {
 	ours := flag.String("ours", "bin/cni", "directory of our plugins")
 	reference := flag.String("reference", "bin/reference", "directory of the reference plugins")
-	n := flag.Int("n", 30, "allocations and releases of each kind")
+	n := flag.Int("n", 60, "allocations and releases of each kind")
 	only := flag.String("only", "", "only pools whose name contains this: \"/16\"")
 	quick := flag.Bool("quick", false, "small pools only")
 	file := flag.String("page", "", "page of documentation that gets the result")
@@ -64,24 +65,20 @@ func main() {
 }
 
 func run(ours, reference string, n int, all []pool, file string) error {
-	results := map[pool]map[string]times{}
-	for _, p := range all {
-		fmt.Fprintln(os.Stderr, "#", p)
-		r, err := measure(p, ours, reference, n)
-		if err != nil {
-			return fmt.Errorf("%s: %w", p, err)
-		}
-		results[p] = r
+	found, err := measure(all, ours, reference, n)
+	if err != nil {
+		return err
 	}
 	s := page.New("ipam")
 	s.Printf("## Address allocation")
 	s.Printf("")
-	s.Printf("`go run ./bench/ipam %s` (%s). Medians of %d in milliseconds, allocation / release, [p90 of allocation].",
-		strings.Join(os.Args[1:], " "), page.Machine(), n)
-	s.Printf("In process is one transaction on the ledger's file, opened for it; the others are processes, from start to end.")
-	s.Targets(targets(all, results))
-	s.Table(table(all, results))
-	s.Plot("pools", "allocation and release", page.Lines("Allocation, median", "addresses reserved", "ms", curves(all, results)))
+	s.Printf("`go run ./bench/ipam %s` (%s). Medians of %d (the reference's of %d) in milliseconds, allocation / release, [p90 of allocation].",
+		strings.Join(os.Args[1:], " "), page.Machine(), n, (n+seldom-1)/seldom)
+	s.Printf("In process is one transaction on the ledger's file, opened for it; the others are processes, from start to end. All pools take turns. The ledger is in memory, as")
+	s.Printf("/run is; the files of host-local are on disk, as /var/lib is.")
+	s.Targets(targets(all, found))
+	s.Table(table(all, found))
+	s.Plot("pools", "allocation and release", page.Lines("Allocation, median", "addresses reserved", "ms", curves(all, found)))
 	fmt.Print(s)
 	if file == "" {
 		return nil
@@ -89,51 +86,62 @@ func run(ours, reference string, n int, all []pool, file string) error {
 	return s.Write(file)
 }
 
-// measure fills a store of each kind and takes turns.
-func measure(p pool, ours, reference string, n int) (map[string]times, error) {
-	dir, err := os.MkdirTemp("", "bench-ipam-")
+// seldom is how many rounds go by for each that the reference takes part in: it
+// needs up to a second where thousands are reserved.
+const seldom = 6
+
+// measure fills a store of each kind for each pool and has them take turns: of
+// one kind all pools, then the next kind, so that what is compared with each other
+// finds the processor's caches in the same state.
+func measure(all []pool, ours, reference string, n int) (results, error) {
+	filled, err := fill(all, ours, reference)
+	if filled != nil {
+		defer filled.close()
+	}
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	container, err := netns.NewDown()
-	if err != nil {
-		return nil, err
-	}
-	defer container.Close()
-	stores, err := storesOf(p, dir, container.Path(), ours, reference)
-	if err != nil {
-		return nil, err
-	}
-	result := map[string]times{}
-	for _, s := range stores {
-		if err := s.fill(p.reserved); err != nil {
-			return nil, fmt.Errorf("%s: fill: %w", s.name(), err)
+	found := results{}
+	for _, p := range all {
+		found[p] = map[string]*times{}
+		for _, name := range names() {
+			found[p][name] = &times{}
 		}
 	}
-	runtime.GC()     // what filling left is nobody's cost
 	const warmUp = 1 // our host-local reads the reference's files once
 	for i := range warmUp + n {
-		for _, s := range stores {
-			id := fmt.Sprintf("timed%d", i)
-			start := time.Now()
-			if err := s.allocate(id); err != nil {
-				return nil, fmt.Errorf("%s: allocate: %w", s.name(), err)
-			}
-			middle := time.Now()
-			if err := s.release(id); err != nil {
-				return nil, fmt.Errorf("%s: release: %w", s.name(), err)
-			}
-			if i < warmUp {
+		for kind, name := range names() {
+			if name == referenceHost && i >= warmUp && (i-warmUp)%seldom != 0 {
 				continue
 			}
-			t := result[s.name()]
-			t.allocate = append(t.allocate, middle.Sub(start))
-			t.release = append(t.release, time.Since(middle))
-			result[s.name()] = t
+			for turn := range all {
+				p := all[(turn+i)%len(all)]
+				t := found[p][name]
+				if i < warmUp {
+					t = &times{}
+				}
+				if err := t.add(filled.stores[p][kind], fmt.Sprintf("timed%d", i)); err != nil {
+					return nil, fmt.Errorf("%s: %s: %w", p, name, err)
+				}
+			}
 		}
 	}
-	return result, nil
+	return found, nil
+}
+
+// add times an allocation and its release.
+func (t *times) add(s store, id string) error {
+	start := time.Now()
+	if err := s.allocate(id); err != nil {
+		return fmt.Errorf("allocate: %w", err)
+	}
+	middle := time.Now()
+	if err := s.release(id); err != nil {
+		return fmt.Errorf("release: %w", err)
+	}
+	t.allocate = append(t.allocate, middle.Sub(start))
+	t.release = append(t.release, time.Since(middle))
+	return nil
 }
 
 func percentile(values []time.Duration, percent int) float64 {

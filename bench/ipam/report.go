@@ -7,8 +7,8 @@ import (
 )
 
 // targets are the specification's.
-func targets(all []pool, results map[pool]map[string]times) []page.Target {
-	var empty, full times
+func targets(all []pool, results results) []page.Target {
+	var empty, full *times
 	var peer float64
 	fullest := pool{}
 	for _, p := range all {
@@ -29,7 +29,7 @@ func targets(all []pool, results map[pool]map[string]times) []page.Target {
 	}
 }
 
-func table(all []pool, results map[pool]map[string]times) [][]string {
+func table(all []pool, results results) [][]string {
 	rows := [][]string{append([]string{"pool"}, names()...)}
 	for _, p := range all {
 		row := []string{p.String()}
@@ -43,7 +43,7 @@ func table(all []pool, results map[pool]map[string]times) [][]string {
 }
 
 // curves are over the /16, which every store has at several fillings.
-func curves(all []pool, results map[pool]map[string]times) []page.Line {
+func curves(all []pool, results results) []page.Line {
 	var lines []page.Line
 	for _, name := range names() {
 		l := page.Line{Name: name}

@@ -8,9 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 
+	"github.com/netctl/netctl/bench/boot"
 	"github.com/netctl/netctl/ipam"
 	"github.com/netctl/netctl/ipam/ledger"
+	"github.com/netctl/netctl/test/netns"
 )
 
 // Names of the stores.
@@ -24,20 +27,69 @@ const (
 
 func names() []string { return []string{referenceHost, ownHostLocal, ledgerPlugin, inProcess} }
 
-// storesOf makes one of each kind, with files of its own.
-func storesOf(p pool, dir, netns, ours, reference string) ([]store, error) {
-	book, err := newBook(p, filepath.Join(dir, "book"))
+// filled are the stores of all pools, one of each kind as names has them.
+type filled struct {
+	disk, memory string
+	container    *netns.Namespace
+	stores       map[pool][]store
+}
+
+// fill makes the stores, with files of their own, and fills them.
+func fill(all []pool, ours, reference string) (*filled, error) {
+	f := &filled{stores: map[pool][]store{}}
+	var err error
+	if f.disk, err = os.MkdirTemp("", "bench-ipam-"); err != nil {
+		return f, err
+	}
+	if f.memory, err = boot.Dir("bench-ipam-"); err != nil {
+		return f, err
+	}
+	if f.container, err = netns.NewDown(); err != nil {
+		return f, err
+	}
+	for n, p := range all {
+		fmt.Fprintln(os.Stderr, "#", p)
+		if f.stores[p], err = f.storesOf(p, fmt.Sprint(n), ours, reference); err != nil {
+			return f, fmt.Errorf("%s: %w", p, err)
+		}
+		for _, s := range f.stores[p] {
+			if err := s.fill(p.reserved); err != nil {
+				return f, fmt.Errorf("%s: %s: fill: %w", p, s.name(), err)
+			}
+		}
+	}
+	runtime.GC() // what filling left is nobody's cost
+	return f, nil
+}
+
+func (f *filled) close() {
+	if f.container != nil {
+		f.container.Close()
+	}
+	os.RemoveAll(f.disk)
+	if f.memory != "" {
+		os.RemoveAll(f.memory)
+	}
+}
+
+func (f *filled) storesOf(p pool, dir, ours, reference string) ([]store, error) {
+	disk, memory, netns := filepath.Join(f.disk, dir), filepath.Join(f.memory, dir), f.container.Path()
+	book, err := newBook(p, filepath.Join(memory, "book"))
 	if err != nil {
 		return nil, err
 	}
-	filled, err := newBook(p, filepath.Join(dir, "plugin"))
+	behind, err := newBook(p, filepath.Join(memory, "plugin"))
 	if err != nil {
 		return nil, err
+	}
+	of := func(title, dir, kind, bin string) plugin {
+		return plugin{title: title, binary: filepath.Join(bin, kind), kind: kind, pool: p,
+			files: filepath.Join(disk, dir), state: filepath.Join(memory, dir), netns: netns}
 	}
 	return []store{
-		hostLocal{plugin{referenceHost, filepath.Join(reference, "host-local"), "host-local", p, filepath.Join(dir, "reference"), netns}},
-		hostLocal{plugin{ownHostLocal, filepath.Join(ours, "host-local"), "host-local", p, filepath.Join(dir, "own"), netns}},
-		ledgerProcess{plugin{ledgerPlugin, filepath.Join(ours, "netctl-ipam"), "netctl-ipam", p, filepath.Join(dir, "plugin"), netns}, filled},
+		hostLocal{of(referenceHost, "reference", "host-local", reference)},
+		hostLocal{of(ownHostLocal, "own", "host-local", ours)},
+		ledgerProcess{of(ledgerPlugin, "plugin", "netctl-ipam", ours), behind},
 		book,
 	}, nil
 }
@@ -96,7 +148,7 @@ func (b book) release(id string) error {
 type plugin struct {
 	title, binary, kind string
 	pool                pool
-	dir                 string
+	files, state        string // host-local's files; NETCTL_STATE_DIR
 	netns               string // the plugins want one that is not their own
 }
 
@@ -107,14 +159,14 @@ func (p plugin) release(id string) error  { return p.call("DEL", id) }
 
 func (p plugin) call(verb, id string) error {
 	conf, err := json.Marshal(map[string]any{"cniVersion": "1.0.0", "name": network, "type": "bridge", "ipam": map[string]any{
-		"type": p.kind, "dataDir": p.dir, "ranges": [][]map[string]string{{{"subnet": p.pool.subnet.String()}}}}})
+		"type": p.kind, "dataDir": p.files, "ranges": [][]map[string]string{{{"subnet": p.pool.subnet.String()}}}}})
 	if err != nil {
 		return err
 	}
 	var out bytes.Buffer
 	cmd := exec.Command(p.binary)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(conf), &out, &out
-	cmd.Env = append(os.Environ(), "NETCTL_STATE_DIR="+p.dir, "CNI_COMMAND="+verb, "CNI_CONTAINERID="+id,
+	cmd.Env = append(os.Environ(), "NETCTL_STATE_DIR="+p.state, "CNI_COMMAND="+verb, "CNI_CONTAINERID="+id,
 		"CNI_NETNS="+p.netns, "CNI_IFNAME=eth0", "CNI_PATH="+filepath.Dir(p.binary))
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w: %s", verb, err, out.String())
@@ -126,7 +178,7 @@ func (p plugin) call(verb, id string) error {
 type hostLocal struct{ plugin }
 
 func (h hostLocal) fill(n int) error {
-	dir := filepath.Join(h.dir, network)
+	dir := filepath.Join(h.files, network)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
