@@ -35,10 +35,12 @@ const (
 	fenceBridges = "bridges" // device of a network
 	fenceLeaving = "leaving" // bridge -> group
 	fenceAdmit   = "admit"   // group . bridge
+	fenceFast    = "fast"    // containers that take the fast path
+	fenceFastTo  = "fast-to" // pools that they reach by it
 )
 
 // fenceVersion counts up when the names, the kinds or the chains below change.
-const fenceVersion = 2
+const fenceVersion = 3
 
 // ApplyFence makes the fence this one, in one transaction, and tells whether
 // anything had to be written. With keep nobody is shut out who was let in: there
@@ -251,6 +253,9 @@ func (w *fenceWriter) contents() []content {
 	if f.Direct != "" {
 		all = append(all, content{&nft.Set{Name: fenceGroups, KeyType: address, DataType: nft.TypeMark, IsMap: true, Interval: true}, intervals(v, f.Peers, true), false})
 	}
+	fast, to := fastContents(v, f.Fast)
+	all = append(all, content{&nft.Set{Name: fenceFast, KeyType: address}, fast, true},
+		content{&nft.Set{Name: fenceFastTo, KeyType: address, Interval: true}, to, false})
 	var hosts []nft.SetElement
 	for _, n := range f.Networks {
 		for _, e := range addressElements(v, n.Host) {

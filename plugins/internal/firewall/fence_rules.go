@@ -43,6 +43,7 @@ func (w *fenceWriter) arriving() {
 	// that lead to them (RFC 3704, strict).
 	// meta l4proto udp ip saddr @members fib saddr . iif oif missing drop
 	w.add(raw, protocol(unix.IPPROTO_UDP), w.source(), w.in(fenceMembers), leadsNowhere(), drops())
+	w.fast(raw)
 	w.add(raw, number(expr.MetaKeyIIF, w.fence.Tunnel), w.source(), w.in(fencePeers), accepts())
 	w.fromBridges(raw)
 	w.add(raw, iif(w.fence.Device), drops())
@@ -53,6 +54,26 @@ func (w *fenceWriter) arriving() {
 		w.add(raw, iif(w.fence.Direct), w.source(), w.toMark(fenceGroups), accepts())
 	}
 	w.add(raw, w.source(), w.in(fenceRanges), drops())
+}
+
+// fast leaves packets of the fast path untracked. They have not taken it where
+// bridged packets pass the hooks of routed ones before (br_netfilter), and where
+// the kernel has to answer them: that it tracks some packets of a connection
+// and not the others would make them invalid to somebody's rules.
+func (w *fenceWriter) fast(raw *nft.Chain) {
+	networks := w.fence.Fast.Networks
+	if len(networks) == 0 {
+		return
+	}
+	w.add(raw, number(expr.MetaKeyIIF, w.fence.Tunnel), w.source(), w.in(fenceFastTo), w.destination(), w.in(fenceFast), untracked(), accepts())
+	outward := slices.Concat(w.source(), w.in(fenceFast), w.destination(), w.in(fenceFastTo), untracked(), accepts())
+	if len(networks) > few {
+		w.add(raw, w.iifIn(fenceBridges), outward)
+		return
+	}
+	for _, n := range networks {
+		w.add(raw, iif(n.Bridge), outward)
+	}
 }
 
 // fromBridges accepts what comes by a network's bridge: its source matters when

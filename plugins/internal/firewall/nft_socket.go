@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"syscall"
 
+	nft "github.com/google/nftables"
 	"github.com/google/nftables/userdata"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -50,8 +51,13 @@ func dialNFT() (*nftSocket, error) {
 
 // aboutTable is a message about our table of a family.
 func aboutTable(f family, kind, flags uint16, attributes ...netlink.Attribute) (nftMessage, error) {
+	return messageTo(f.table(), kind, flags, attributes...)
+}
+
+// messageTo is a message about a table of a kind.
+func messageTo(table nft.TableFamily, kind, flags uint16, attributes ...netlink.Attribute) (nftMessage, error) {
 	data, err := netlink.MarshalAttributes(attributes)
-	return nftMessage{unix.NFNL_SUBSYS_NFTABLES<<8 | kind, flags, append([]byte{byte(f.table()), unix.NFNETLINK_V0, 0, 0}, data...)}, err
+	return nftMessage{unix.NFNL_SUBSYS_NFTABLES<<8 | kind, flags, append([]byte{byte(table), unix.NFNETLINK_V0, 0, 0}, data...)}, err
 }
 
 // lookUp asks whether chains are there and in use, and whether an element is

@@ -42,7 +42,7 @@ type fdbEntry struct {
 	dst netip.Addr
 }
 
-// meshNeighbour tells the hardware address of a peer's link-local one.
+// meshNeighbour tells the hardware address of a peer's.
 type meshNeighbour struct {
 	addr netip.Addr
 	mac  wire.HardwareAddr
@@ -182,7 +182,9 @@ func stateOf(want wire.Mesh) *meshState {
 	for _, p := range want.Peers {
 		mac := p.MAC()
 		s.fdb[mac] = fdbEntry{mac, p.VTEP}
-		s.neighbours[mac.LinkLocal()] = meshNeighbour{mac.LinkLocal(), mac}
+		for _, a := range p.Neighbours() {
+			s.neighbours[a] = meshNeighbour{a, mac}
+		}
 	}
 	for _, r := range want.Routes {
 		route := meshRoute{to: r.To.Masked(), mtu: r.MTU, source: r.Source}

@@ -83,6 +83,18 @@ func (h *Host) TunnelLinks(name string) (tunnel, underlay uint32, err error) {
 	return uint32(link.Index), uint32(link.VtepDevIndex), nil
 }
 
+// LinkNumber is the number of a link, 0 if there is none of that name.
+func (h *Host) LinkNumber(name string) (uint32, error) {
+	link, err := h.link.LinkByName(name)
+	if absent(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look for %s: %w", name, err)
+	}
+	return uint32(link.Attrs().Index), nil
+}
+
 func sameKind(have *netlink.Vxlan, want wire.Vxlan) bool {
 	return have.VxlanId == int(want.VNI) && have.Port == int(want.Port) && have.GBP && !have.Learning && !have.FlowBased &&
 		(have.SrcAddr.To4() != nil) == want.Local.Is4()

@@ -28,6 +28,34 @@ type Fence struct {
 	Direct string
 	// Networks of this host.
 	Networks []FencedNetwork
+	// Fast is the way past the rules.
+	Fast FastPath
+}
+
+// A FastPath leads packets between containers on different hosts straight from
+// a network's bridge into the tunnel and from the tunnel to the bridge. They are
+// not tracked and not shown to rules about what is forwarded, so only those take
+// it whose addresses nobody translates.
+type FastPath struct {
+	Networks []FastNetwork
+	Peers    []FastPeer
+}
+
+// A FastNetwork is one whose containers may take the fast path.
+type FastNetwork struct {
+	Bridge string
+	// Number is the bridge's, 0 while there is none.
+	Number uint32
+	Group  uint16
+	// Containers are the addresses that may.
+	Containers []netip.Addr
+}
+
+// A FastPeer is a pool behind the tunnel for which the tunnel's MTU is right.
+type FastPeer struct {
+	Pool netip.Prefix
+	// Via is the next hop on the tunnel, of the pool's family.
+	Via netip.Addr
 }
 
 // Grouped is a pool of a network with the group ID.

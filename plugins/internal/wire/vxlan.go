@@ -70,6 +70,18 @@ type Mesh struct {
 // A Peer is another host's end of the tunnel.
 type Peer struct {
 	VTEP netip.Addr
+	// NextHop makes the tunnel address, one of IPv4, a neighbour on the tunnel,
+	// too: the fast path has no other next hops for IPv4 (see FastPath).
+	NextHop bool
+}
+
+// Neighbours are the peer's addresses on the tunnel, its link-local one first.
+func (p Peer) Neighbours() []netip.Addr {
+	all := []netip.Addr{p.MAC().LinkLocal()}
+	if p.NextHop && p.VTEP.Is4() {
+		all = append(all, p.VTEP)
+	}
+	return all
 }
 
 // MAC of the peer's end.
@@ -101,9 +113,10 @@ func (v Vxlan) Lines() []string {
 func (m Mesh) Lines() []string {
 	var lines []string
 	for _, p := range m.Peers {
-		lines = append(lines,
-			fmt.Sprintf("bridge fdb replace %s dev %s dst %s self permanent", p.MAC(), m.Device, p.VTEP),
-			fmt.Sprintf("ip neigh replace %s lladdr %s dev %s nud permanent", p.MAC().LinkLocal(), p.MAC(), m.Device))
+		lines = append(lines, fmt.Sprintf("bridge fdb replace %s dev %s dst %s self permanent", p.MAC(), m.Device, p.VTEP))
+		for _, a := range p.Neighbours() {
+			lines = append(lines, fmt.Sprintf("ip neigh replace %s lladdr %s dev %s nud permanent", a, p.MAC(), m.Device))
+		}
 	}
 	for _, r := range m.Routes {
 		lines = append(lines, r.line(m.Device))
