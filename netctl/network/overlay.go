@@ -18,6 +18,14 @@ var optPoolBits = option{[]string{OptionPoolBits},
 // network gets.
 const OptionPoolBits = "pool_bits"
 
+// optFastPath is overlayd's business, too.
+var optFastPath = option{[]string{OptionFastPath},
+	func(_ *settings, v string) (err error) { _, err = parseBool(v); return }}
+
+// OptionFastPath has packets between containers on different hosts pass by the
+// hosts' connection tracking and forwarding rules.
+const OptionFastPath = "fast_path"
+
 // overlayPools are where the ranges of overlay networks come from: each is
 // enough for 256 hosts with a /24.
 func overlayPools() []ipam.Pool {
@@ -29,7 +37,7 @@ func overlayPools() []ipam.Pool {
 func overlayDriver() driver {
 	return driver{
 		name:       driverOverlay,
-		options:    []option{optIsolate, optHostIP, optIfPrefix, optPoolBits, optMasquerade, optPeers},
+		options:    []option{optIsolate, optHostIP, optIfPrefix, optPoolBits, optFastPath, optMasquerade, optPeers},
 		names:      true,
 		ownsSubnet: true,
 		bridged:    true,

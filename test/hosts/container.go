@@ -18,7 +18,9 @@ import (
 
 // A Container is a namespace attached by the CNI plugin. It answers on EchoPort.
 type Container struct {
-	ID      string
+	ID string
+	// publish leads to the container's EchoPort from this port of the host.
+	publish uint16
 	NS      *netns.Namespace
 	Addr    netip.Addr
 	Network string
@@ -31,6 +33,18 @@ const EchoPort = 7
 
 // TryAdd attaches a new container with the given names to a network.
 func (h *Host) TryAdd(network string, names ...string) (*Container, error) {
+	return h.add(network, 0, names)
+}
+
+// Publish is Add for a container whose EchoPort is a port of the host.
+func (h *Host) Publish(network string, port uint16) *Container {
+	h.w.t.Helper()
+	c, err := h.add(network, port, nil)
+	h.w.must(err)
+	return c
+}
+
+func (h *Host) add(network string, publish uint16, names []string) (*Container, error) {
 	ns, err := netns.NewDown()
 	if err != nil {
 		return nil, err
@@ -38,7 +52,7 @@ func (h *Host) TryAdd(network string, names ...string) (*Container, error) {
 	h.w.t.Cleanup(func() { _ = ns.Close() })
 	h.mu.Lock()
 	h.made++
-	c := &Container{ID: fmt.Sprintf("%s-c%d", h.Name, h.made), NS: ns, Network: network, host: h}
+	c := &Container{ID: fmt.Sprintf("%s-c%d", h.Name, h.made), NS: ns, Network: network, publish: publish, host: h}
 	h.mu.Unlock()
 	out, err := c.call("ADD", names)
 	if err != nil {
@@ -84,7 +98,7 @@ func (c *Container) Del() error {
 
 // call runs the plugin with the network's definition on the host.
 func (c *Container) call(verb string, names []string) ([]byte, error) {
-	conf, err := c.host.definition(c.Network, names)
+	conf, err := c.host.definition(c.Network, names, c.publish)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +117,7 @@ func (c *Container) call(verb string, names []string) ([]byte, error) {
 
 // definition is the first plugin's entry of the network's list, as a runtime
 // passes it on.
-func (h *Host) definition(network string, names []string) ([]byte, error) {
+func (h *Host) definition(network string, names []string, publish uint16) ([]byte, error) {
 	data, err := os.ReadFile(filepath.Join(h.ConfDir(), network+".conflist"))
 	if err != nil {
 		return nil, err
@@ -116,9 +130,14 @@ func (h *Host) definition(network string, names []string) ([]byte, error) {
 	}
 	entry := list.Plugins[0]
 	entry["name"], entry["cniVersion"] = network, "1.1.0"
+	runtime := map[string]any{}
 	if len(names) > 0 {
-		entry["runtimeConfig"] = map[string]any{"aliases": names}
+		runtime["aliases"] = names
 	}
+	if publish != 0 {
+		runtime["portMappings"] = []any{map[string]any{"hostPort": publish, "containerPort": EchoPort, "protocol": "tcp"}}
+	}
+	entry["runtimeConfig"] = runtime
 	return json.Marshal(entry)
 }
 

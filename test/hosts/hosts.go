@@ -52,7 +52,9 @@ type World struct {
 	Bin    string
 	Switch *netns.Namespace
 	Hosts  []*Host
-	t      testing.TB
+	// FastPath is an option of its networks.
+	FastPath bool
+	t        testing.TB
 }
 
 // A Host is one machine: Addr is its address on the link eth0 to the switch,
@@ -77,7 +79,7 @@ type Host struct {
 // New makes a world of n hosts, 192.0.2.1 and on (RFC 5737).
 func New(t testing.TB, bin string, n int) *World {
 	t.Helper()
-	w := &World{Bin: bin, t: t, Switch: namespace(t)}
+	w := &World{Bin: bin, t: t, Switch: namespace(t), FastPath: os.Getenv("OVERLAY_FAST_PATH") != ""}
 	w.must(w.Switch.Run("ip", "link", "add", "br0", "type", "bridge"))
 	w.must(w.Switch.Run("ip", "addr", "add", "192.0.2.254/24", "dev", "br0"))
 	w.must(w.Switch.Run("ip", "link", "set", "br0", "up"))
@@ -277,7 +279,7 @@ func (h *Host) quitResolver() {
 
 // Peers is a peers file with one pool of network blue for each host.
 func (w *World) Peers() static.File {
-	f := static.File{Networks: []static.Network{{Name: "blue", Ranges: []netip.Prefix{netip.MustParsePrefix("10.100.0.0/16")}}}}
+	f := static.File{Networks: []static.Network{{Name: "blue", FastPath: w.FastPath, Ranges: []netip.Prefix{netip.MustParsePrefix("10.100.0.0/16")}}}}
 	for i, h := range w.Hosts {
 		f.Peers = append(f.Peers, static.Peer{Name: h.Name, VTEP: h.Addr,
 			Pools: map[string][]netip.Prefix{"blue": {netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 100, byte(i + 1), 0}), 24)}}})

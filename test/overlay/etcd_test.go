@@ -20,6 +20,13 @@ import (
 func etcdWorld(t *testing.T, n int) (*hosts.World, *hosts.Etcd) {
 	t.Helper()
 	w := hosts.New(t, binaries, n)
+	return w, startWithEtcd(t, w)
+}
+
+// startWithEtcd starts all hosts of a world, with network blue.
+func startWithEtcd(t *testing.T, w *hosts.World) *hosts.Etcd {
+	t.Helper()
+	n := len(w.Hosts)
 	e := w.StartEtcd()
 	for _, h := range w.Hosts {
 		h.StartWithEtcd()
@@ -31,7 +38,7 @@ func etcdWorld(t *testing.T, n int) (*hosts.World, *hosts.Etcd) {
 	for _, h := range w.Hosts {
 		awaitUsable(h, "blue", n)
 	}
-	return w, e
+	return e
 }
 
 // awaitUsable waits until a host has a pool and the way to all others'.

@@ -24,11 +24,37 @@ const moment = 700 * time.Millisecond
 // Row 24, networks: neither across hosts nor on one, unless both are open; and
 // the same with so many networks that the fence looks them up.
 func TestNetworksAreIsolated(t *testing.T) {
-	w, _ := etcdWorld(t, 2)
+	eachPath(t, networksAreIsolated)
+}
+
+// eachPath runs a test by the hosts' rules, and by the fast path that passes them
+// by.
+func eachPath(t *testing.T, test func(t *testing.T, fast bool)) {
+	for name, fast := range map[string]bool{"rules": false, "fast path": true} {
+		t.Run(name, func(t *testing.T) { test(t, fast) })
+	}
+}
+
+// worldWith is a world in which the fast path is taken or not.
+func worldWith(t *testing.T, n int, fast bool) *hosts.World {
+	t.Helper()
+	w := hosts.New(t, binaries, n)
+	w.FastPath = w.FastPath || fast
+	return w
+}
+
+func networksAreIsolated(t *testing.T, fast bool) {
+	w := worldWith(t, 2, fast)
+	startWithEtcd(t, w)
 	a, b := w.Hosts[0], w.Hosts[1]
 	a.CreateNetwork("red", "10.101.0.0/20")
 	awaitUsable(b, "red", 2)
 	blue, red, near := a.Add("blue"), b.Add("red"), a.Add("red")
+	if fast {
+		takesFastPath(t, a, blue.Addr)
+		takesFastPath(t, b, red.Addr)
+		takesFastPath(t, a, near.Addr)
+	}
 	isolated(t, blue, red, near)
 	for i := range 4 {
 		name := fmt.Sprintf("more%d", i)
@@ -65,9 +91,17 @@ func isolated(t *testing.T, blue, red, near *hosts.Container) {
 // theirs. The same packet from a member with a source of its pool arrives, so
 // the other two could.
 func TestForgedPacketsAreDropped(t *testing.T) {
-	w := staticWorld(t, 3)
+	eachPath(t, forgedPacketsAreDropped)
+}
+
+func forgedPacketsAreDropped(t *testing.T, fast bool) {
+	w := worldWith(t, 3, fast)
+	startWithPeersFile(t, w)
 	a, b := w.Hosts[0], w.Hosts[1]
 	target := a.Add("blue")
+	if fast {
+		takesFastPath(t, a, target.Addr)
+	}
 	var conn *net.UDPConn
 	must(t, target.NS.Do(func() (err error) {
 		conn, err = net.ListenUDP("udp", &net.UDPAddr{Port: 9})
@@ -132,6 +166,9 @@ func TestForgedPacketsAreDropped(t *testing.T) {
 	// A container that sends with another host's source does not get out; with
 	// its own it does.
 	far := b.Add("blue")
+	if fast {
+		takesFastPath(t, b, far.Addr)
+	}
 	from := func(source netip.Addr, text string) {
 		must(t, far.NS.Do(func() error { return sendRaw(datagram(source, target.Addr, 9, []byte(text))) }))
 	}

@@ -35,6 +35,14 @@ func TestMain(m *testing.M) {
 func staticWorld(t *testing.T, n int) *hosts.World {
 	t.Helper()
 	w := hosts.New(t, binaries, n)
+	startWithPeersFile(t, w)
+	return w
+}
+
+// startWithPeersFile starts all hosts of a world, with network blue.
+func startWithPeersFile(t *testing.T, w *hosts.World) {
+	t.Helper()
+	n := len(w.Hosts)
 	w.WritePeers(w.Peers())
 	for _, h := range w.Hosts {
 		h.Start("--peers", h.PeersFile())
@@ -43,7 +51,6 @@ func staticWorld(t *testing.T, n int) *hosts.World {
 		h.Ready(n - 1)
 		awaitUsable(h, "blue", n)
 	}
-	return w
 }
 
 func TestContainersOfTwoHostsReachEachOther(t *testing.T) {

@@ -94,6 +94,8 @@ type state struct {
 	// snapshot.
 	seen, live bool
 	session    store.Session
+	// noFastPath is why packets that could take the fast path do not.
+	noFastPath error
 	// trouble is why the store can't be used, since when; nil if it can.
 	trouble error
 	since   time.Time

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/netctl/netctl/ipam/flock"
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/plugins/internal/kernel"
+	"github.com/netctl/netctl/plugins/overlay/agent/plan"
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
 	"github.com/netctl/netctl/plugins/overlay/handover"
 )
@@ -26,6 +28,32 @@ func (a *Agent) attachments(network string) ([]ledger.Record, error) {
 		return err
 	})
 	return records, err
+}
+
+// plain are the host's containers in a network that publish no port: their
+// addresses are theirs on every packet between them and other members.
+func (a *Agent) plain(network string) ([]netip.Addr, error) {
+	records, err := a.attachments(network)
+	if err != nil {
+		return nil, err
+	}
+	type link struct{ container, name string }
+	publishes := map[link]bool{}
+	for _, r := range records {
+		if len(r.Ports) > 0 {
+			publishes[link{r.Container, r.IfName}] = true
+		}
+	}
+	var plain []netip.Addr
+	for _, r := range records {
+		if r.Leaving || publishes[link{r.Container, r.IfName}] {
+			continue
+		}
+		for _, address := range r.Addresses {
+			plain = append(plain, address.Prefix.Addr())
+		}
+	}
+	return plain, nil
 }
 
 // spare is how much of its pools a host keeps free, as one part in so many:
@@ -98,6 +126,11 @@ func (a *Agent) watchLedger(ctx context.Context) error {
 		a.names.ring()
 		a.mirror.ring()
 		a.member.ring()
+		fast := false
+		a.with(func(s *state) { fast = len(plan.FastNetworks(s.view)) > 0 })
+		if fast {
+			a.dirty.ring()
+		}
 	}
 }
 

@@ -93,7 +93,7 @@ func (a *Agent) createNetwork(r *http.Request) error {
 		return fmt.Errorf("create network: %w", err)
 	}
 	n := store.Network{Schema: store.Schema, Name: c.Name, Ranges: c.Ranges, PoolBits4: c.PoolBits4, PoolBits6: c.PoolBits6,
-		Open: c.Open, Definition: c.Definition, Created: time.Now().UTC().Truncate(time.Second)}
+		Open: c.Open, FastPath: c.FastPath, Definition: c.Definition, Created: time.Now().UTC().Truncate(time.Second)}
 	if _, err := a.cfg.Store.CreateNetwork(r.Context(), n); err != nil {
 		return err
 	}

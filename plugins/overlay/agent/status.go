@@ -129,6 +129,11 @@ func (s *state) networkStatus(n store.Network, records []ledger.Record) control.
 	if err := s.exhausted[n.Name]; err != nil {
 		c.Exhausted = err.Error()
 	}
+	for _, f := range s.plan.Fence.Fast.Networks {
+		if f.Group == n.Group && s.noFastPath == nil {
+			c.Fast = f.Containers
+		}
+	}
 	for _, r := range records {
 		if r.Network != n.Name {
 			continue

@@ -144,10 +144,8 @@ func (a *Agent) reconcile(failing map[string]*retry) (writes int, err error) {
 		return writes, err
 	}
 	// Before anything leads into a tunnel that may be new, the fence knows it.
-	fenced, err := a.applyFence(p.Fence, keep)
-	if fenced {
-		writes++
-	}
+	fenced, err := a.applyFence(&p.Fence, keep)
+	writes += fenced
 	if err != nil {
 		return writes, err
 	}
@@ -156,7 +154,29 @@ func (a *Agent) reconcile(failing map[string]*retry) (writes int, err error) {
 	if err != nil {
 		return writes, err
 	}
+	writes += a.applyFastPath(p.Fence) // where it leads is known now
 	return writes, errors.Join(a.handOver(p, keep), unset)
+}
+
+// applyFastPath tells of a fast path that there can't be (a kernel without
+// nft_fwd_netdev), which takes nothing from the overlay but its speed.
+func (a *Agent) applyFastPath(f wire.Fence) (writes int) {
+	writes, err := count(firewall.ApplyFastPath(f))
+	a.with(func(s *state) {
+		if err != nil && (s.noFastPath == nil || s.noFastPath.Error() != err.Error()) {
+			a.log.Warn("no fast path: all packets take the usual way", "error", err)
+		}
+		s.noFastPath = err
+	})
+	return writes
+}
+
+// count is 1 for something written.
+func count(written bool, err error) (int, error) {
+	if written {
+		return 1, err
+	}
+	return 0, err
 }
 
 // program makes the mesh so. What single objects could not be set is no reason to
@@ -177,18 +197,24 @@ func (a *Agent) program(p plan.Plan, keep bool, failing map[string]*retry) (writ
 
 // applyFence leaves a fence that stands alone while all that is known is a
 // snapshot: who is not in it may have come since, and would be kept out.
-func (a *Agent) applyFence(f wire.Fence, keep bool) (written bool, err error) {
+func (a *Agent) applyFence(f *wire.Fence, keep bool) (writes int, err error) {
 	if f.Tunnel, f.Underlay, err = a.host.TunnelLinks(f.Device); err != nil {
-		return false, fmt.Errorf("fence: %w", err)
+		return 0, fmt.Errorf("fence: %w", err)
+	}
+	for i := range f.Fast.Networks {
+		n := &f.Fast.Networks[i]
+		if n.Number, err = a.host.LinkNumber(n.Bridge); err != nil {
+			return 0, fmt.Errorf("fence: %w", err)
+		}
 	}
 	live := false
 	a.with(func(s *state) { live = s.live })
 	if !live {
-		if stands, err := firewall.FenceStands(f); stands || err != nil {
-			return false, err
+		if stands, err := firewall.FenceStands(*f); stands || err != nil {
+			return 0, err
 		}
 	}
-	return firewall.ApplyFence(f, keep)
+	return count(firewall.ApplyFence(*f, keep))
 }
 
 // input collects what a plan depends on. It is not ok while there is no view,
@@ -207,6 +233,12 @@ func (a *Agent) input() (in plan.Input, keep, ok bool, err error) {
 		return in, keep, false, nil
 	}
 	in.Exhausted = a.whyNoPool
+	in.Plain = map[string][]netip.Addr{}
+	for _, name := range plan.FastNetworks(in.View) {
+		if in.Plain[name], err = a.plain(name); err != nil {
+			return in, keep, false, err
+		}
+	}
 	if !in.Local.IsValid() {
 		if in.Local, err = a.tunnelAddress(in.View, in.Self); err != nil {
 			return in, keep, false, err
@@ -350,7 +382,7 @@ func (a *Agent) dismantleIf(known bool) error {
 	if !known {
 		return nil
 	}
-	return errors.Join(a.host.RemoveVxlan(handover.Device), a.host.RemoveMeshRoutes(), firewall.RemoveFence(),
+	return errors.Join(a.host.RemoveVxlan(handover.Device), a.host.RemoveMeshRoutes(), firewall.RemoveFastPath(), firewall.RemoveFence(),
 		a.handOver(plan.Plan{}, false))
 }
 

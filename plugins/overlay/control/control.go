@@ -56,11 +56,14 @@ type Passes struct {
 
 // Network of the overlay, with this host's pools and everybody's.
 type Network struct {
-	Name    string         `json:"name"`
-	Group   uint16         `json:"group"`
-	Ranges  []netip.Prefix `json:"ranges"`
-	Bridge  string         `json:"bridge"`
-	Open    bool           `json:"open,omitempty"`
+	Name   string         `json:"name"`
+	Group  uint16         `json:"group"`
+	Ranges []netip.Prefix `json:"ranges"`
+	Bridge string         `json:"bridge"`
+	Open   bool           `json:"open,omitempty"`
+	// Fast are the containers of this host whose packets to other hosts take the
+	// fast path; nil where the network has none.
+	Fast    []netip.Addr   `json:"fast,omitempty"`
 	Leaving bool           `json:"leaving,omitempty"`
 	Pools   []netip.Prefix `json:"pools"`
 	// Stranded containers have addresses of pools that were lost.
@@ -108,6 +111,7 @@ type CreateNetwork struct {
 	PoolBits4  int             `json:"poolBits4,omitempty"`
 	PoolBits6  int             `json:"poolBits6,omitempty"`
 	Open       bool            `json:"open,omitempty"`
+	FastPath   bool            `json:"fastPath,omitempty"`
 	Definition json.RawMessage `json:"definition"`
 }
 

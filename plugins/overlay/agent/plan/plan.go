@@ -39,6 +39,9 @@ type Input struct {
 	// OnLink tells which are; "" and nil send everything through the tunnel.
 	Direct string
 	OnLink func(netip.Addr) bool
+	// Plain are this host's containers whose addresses nobody translates, by
+	// network.
+	Plain map[string][]netip.Addr
 	// Exhausted says, by network, why it gets no further pool here.
 	Exhausted func(network string) string
 	// Degraded is told to the plugin.
@@ -88,6 +91,7 @@ func Make(in Input) Plan {
 			p.Fence.Own = append(p.Fence.Own, wire.Grouped{Pool: c.Pool, Group: n.Group})
 		}
 	}
+	in.addFastPath(&p)
 	return p
 }
 

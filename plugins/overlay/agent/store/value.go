@@ -112,6 +112,9 @@ type Network struct {
 	Group uint16 `json:"group"`
 	// Open networks can be reached from other overlay networks.
 	Open bool `json:"open,omitempty"`
+	// FastPath has packets between containers on different nodes pass by what
+	// else the nodes do with forwarded packets: see wire.FastPath.
+	FastPath bool `json:"fastPath,omitempty"`
 	// Leaving networks are being removed: nodes without containers in them give
 	// their pools back, and the network goes when the last one has.
 	Leaving bool `json:"leaving,omitempty"`

@@ -28,6 +28,7 @@ type Network struct {
 	Ranges     []netip.Prefix  `json:"ranges"`
 	Group      uint16          `json:"group,omitempty"`
 	Open       bool            `json:"open,omitempty"`
+	FastPath   bool            `json:"fastPath,omitempty"`
 	Definition json.RawMessage `json:"definition,omitempty"`
 }
 
@@ -172,7 +173,7 @@ func sortedNetworks(pools map[string][]netip.Prefix) []string {
 func (f File) View() store.View {
 	v := store.View{Schema: store.Schema, Cluster: store.Cluster{Schema: store.Schema, ID: store.ClusterID(f.Cluster), VNI: f.VNI, Port: f.Port}}
 	for _, n := range f.Networks {
-		v.Networks = append(v.Networks, store.Network{Schema: store.Schema, Name: n.Name, Ranges: n.Ranges, Group: n.Group, Open: n.Open, Definition: n.Definition})
+		v.Networks = append(v.Networks, store.Network{Schema: store.Schema, Name: n.Name, Ranges: n.Ranges, Group: n.Group, Open: n.Open, FastPath: n.FastPath, Definition: n.Definition})
 	}
 	for _, p := range f.Peers {
 		v.Nodes = append(v.Nodes, p.node())
