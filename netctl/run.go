@@ -37,6 +37,15 @@ func (f *sessionFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.detachKeys, "detach-keys", "ctrl-p,ctrl-q", "keys that end the session and leave the container running")
 }
 
+// catch begins to collect the signals for the container, from before its start on;
+// nil without --sig-proxy, or in the background.
+func (f *sessionFlags) catch() *attach.Signals {
+	if f.detach || !f.signals {
+		return nil
+	}
+	return attach.CatchSignals()
+}
+
 func (c containers) run() *cobra.Command {
 	var (
 		flags   containerFlags
@@ -143,6 +152,8 @@ func (c containers) runNew(ctx context.Context, f *containerFlags, session sessi
 		}
 		return err
 	}
+	signals := session.catch()
+	defer signals.Stop()
 	var running *lifecycle.Running
 	err = steps.step("make the network namespace; order the monitor to start and wait for its report", func() (err error) {
 		running, err = c.startNew(ours, all, launch, cfg, cidFile, !session.detach)
@@ -162,9 +173,12 @@ func (c containers) runNew(ctx context.Context, f *containerFlags, session sessi
 		return err
 	}
 	stop()
+	if !session.signals && ours.Err() != nil { // it came too late for the start, and is not for the container
+		return errors.Join(running.Conn.Close(), statusError(128+int(syscall.SIGINT)))
+	}
 	client := attach.Client{
 		Out: c.app.Stdout, Err: c.app.Stderr,
-		TTY: f.tty && f.stdin, DetachKeys: keys, ProxySignals: session.signals,
+		TTY: f.tty && f.stdin, DetachKeys: keys, Signals: signals,
 	}
 	if f.stdin {
 		client.In = c.app.Stdin

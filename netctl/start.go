@@ -93,16 +93,18 @@ func (c containers) startAttached(cmd *cobra.Command, ref string, interactive bo
 	if rec.State.Status.Active() {
 		return fmt.Errorf("container %s is running already; see 'netctl attach'", rec.Name)
 	}
+	signals := session.catch()
+	defer signals.Stop()
 	running, err := all.Start(cmd.Context(), rec.Config.ID, true)
 	if err != nil {
 		return err
 	}
-	return c.session(cmd.Context(), c.client(&rec, interactive && rec.Process.OpenStdin, keys, session), running)
+	return c.session(cmd.Context(), c.client(&rec, interactive && rec.Process.OpenStdin, keys, signals), running)
 }
 
 // client is our end of a session with an existing container.
-func (c containers) client(rec *runner.Container, input bool, keys []byte, session sessionFlags) attach.Client {
-	client := attach.Client{Out: c.app.Stdout, Err: c.app.Stderr, DetachKeys: keys, ProxySignals: session.signals}
+func (c containers) client(rec *runner.Container, input bool, keys []byte, signals *attach.Signals) attach.Client {
+	client := attach.Client{Out: c.app.Stdout, Err: c.app.Stderr, DetachKeys: keys, Signals: signals}
 	if input {
 		client.In = c.app.Stdin
 		client.TTY = rec.Process.TTY && isTerminal(c.app.Stdin)
@@ -144,7 +146,7 @@ func (c containers) attachTo(cmd *cobra.Command, ref string, input bool, session
 	if err != nil {
 		return fmt.Errorf("attach to container %s: %w", rec.Name, err)
 	}
-	code, err := c.client(&rec, input && rec.Process.OpenStdin, keys, session).Run(cmd.Context(), conn)
+	code, err := c.client(&rec, input && rec.Process.OpenStdin, keys, session.catch()).Run(cmd.Context(), conn)
 	if errors.Is(err, attach.ErrDetached) {
 		return nil
 	}

@@ -72,8 +72,8 @@ func (c containers) restart() *cobra.Command {
 		ValidArgsFunction: c.completion(anyStatus),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.each(cmd.Context(), args, func(all *lifecycle.Containers, rec *runner.Container) error {
-				if rec.AutoRemove {
-					return fmt.Errorf("container %s was run with --rm: it is gone when it stops", rec.Name)
+				if err := all.Keep(cmd.Context(), rec); err != nil {
+					return err
 				}
 				if err := f.stop(cmd, all, rec); err != nil {
 					return err

@@ -15,6 +15,9 @@ type Change struct {
 	Rename     string    `json:"rename,omitempty"`
 	// Stop: somebody wants the container to end, so it is not to be restarted.
 	Stop bool `json:"stop,omitempty"`
+	// Keep: it is to be started again at once, so what was to be removed at its end
+	// (--rm) stays this time.
+	Keep bool `json:"keep,omitempty"`
 }
 
 // NotConnectedError: there is nothing to disconnect.

@@ -327,3 +327,28 @@ func TestEndedIsNotTheLast(t *testing.T) {
 		t.Errorf("second: %d, %v, %q", code, err, out.String())
 	}
 }
+
+// A signal that came before there was anybody to pass it to is passed on with the
+// session.
+func TestSignalBeforeTheSession(t *testing.T) {
+	in := newRecorder()
+	h := NewHub(in)
+	conn := join(t, h)
+	signals := CatchSignals()
+	if err := unix.Kill(os.Getpid(), unix.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() {
+		_, err := Client{Out: io.Discard, Err: io.Discard, Signals: signals}.Run(context.Background(), conn)
+		ended <- err
+	}()
+	if got := <-in.signals; got != unix.SIGUSR1 {
+		t.Errorf("got %v", got)
+	}
+	h.Exited(0)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	signals.Stop() // again
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,8 +28,8 @@ type Client struct {
 	TTY bool
 	// DetachKeys end the session and leave the container running.
 	DetachKeys []byte
-	// Signals that we get are passed to the container.
-	ProxySignals bool
+	// Signals are passed to the container; nil: we do with them what programs do.
+	Signals *Signals
 }
 
 // Run shows output and sends input until the container ends, and returns its
@@ -45,8 +46,9 @@ func (c Client) Run(ctx context.Context, conn *Conn) (int, error) {
 		defer term.Resizes(func(s Size) { _ = conn.Send(Resize, s.encode()) })()
 		in = NewDetacher(in, c.DetachKeys)
 	}
-	if c.ProxySignals {
-		defer proxySignals(conn)()
+	if c.Signals != nil {
+		defer c.Signals.Stop()
+		go c.Signals.passOn(conn)
 	}
 	detached := make(chan error, 1)
 	if in != nil {
@@ -120,23 +122,49 @@ func sendInput(conn *Conn, in io.Reader) error {
 	}
 }
 
-// proxySignals passes on what we get, but for the signals that are about
+// Signals are those that we get from now on.
+type Signals struct {
+	got  chan os.Signal
+	stop sync.Once
+}
+
+// CatchSignals begins to collect them, so that what comes before there is a
+// container to pass it to is passed on later.
+func CatchSignals() *Signals {
+	s := &Signals{got: make(chan os.Signal, 16)}
+	signal.Notify(s.got, passedOn()...)
+	return s
+}
+
+// passedOn are all signals but those that can't be caught and those that are about
 // ourselves: children, a closed pipe, the terminal's size, Go's preemption.
-func proxySignals(conn *Conn) (stop func()) {
-	got := make(chan os.Signal, 16)
-	signal.Notify(got)
-	go func() {
-		for s := range got {
-			switch s {
-			case unix.SIGCHLD, unix.SIGPIPE, unix.SIGWINCH, unix.SIGURG:
-				continue
-			}
-			if n, ok := s.(unix.Signal); ok {
-				_ = conn.Send(Signal, []byte{byte(n)})
-			}
+func passedOn() []os.Signal {
+	const last = 64 // SIGRTMAX
+	var all []os.Signal
+	for n := unix.Signal(1); n <= last; n++ {
+		switch n {
+		case unix.SIGKILL, unix.SIGSTOP, unix.SIGCHLD, unix.SIGPIPE, unix.SIGWINCH, unix.SIGURG:
+		default:
+			all = append(all, n)
 		}
-	}()
-	return func() { signal.Stop(got); close(got) }
+	}
+	return all
+}
+
+// Stop ends it; from then on signals do again what they do. It may be repeated.
+func (s *Signals) Stop() {
+	if s == nil {
+		return
+	}
+	s.stop.Do(func() { signal.Stop(s.got); close(s.got) })
+}
+
+func (s *Signals) passOn(conn *Conn) {
+	for sig := range s.got {
+		if n, ok := sig.(unix.Signal); ok {
+			_ = conn.Send(Signal, []byte{byte(n)})
+		}
+	}
 }
 
 // Wait reads and discards output until the container ends.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/opencontainers/cgroups"
 	"github.com/opencontainers/cgroups/manager"
@@ -44,10 +45,23 @@ func lockCgroups(how int) (unlock func(), err error) {
 // up with the caller's rights).
 const cgroupUmask = 0o022
 
+// errNoCgroups: nothing is mounted that the library could work with. It has a text
+// for it and no name.
+var errNoCgroups = errors.New("this machine has no control groups mounted: want them at " + cgroupRoot +
+	" (mount -t cgroup2 cgroup2 " + cgroupRoot + ")")
+
+func named(err error) error {
+	if err != nil && strings.Contains(err.Error(), "no cgroup mount found in mountinfo") {
+		return errNoCgroups
+	}
+	return err
+}
+
 // cgroupAt is the manager for a cgroup by its path below the mounted root,
 // whether or not a container's state is left.
 func cgroupAt(path string) (cgroups.Manager, error) {
-	return manager.New(&cgroups.Cgroup{Path: path, Resources: &cgroups.Resources{}})
+	m, err := manager.New(&cgroups.Cgroup{Path: path, Resources: &cgroups.Resources{}})
+	return m, named(err)
 }
 
 // Remove takes away what is left of a container: processes, cgroup, state.
@@ -55,6 +69,9 @@ func cgroupAt(path string) (cgroups.Manager, error) {
 // path in the specification the container was started with.
 func (e Engine) Remove(id, cgroup string) error {
 	m, err := cgroupAt(cgroup)
+	if errors.Is(err, errNoCgroups) {
+		return os.RemoveAll(filepath.Join(e.Root, id)) // no container can have been started
+	}
 	if err != nil {
 		return err
 	}

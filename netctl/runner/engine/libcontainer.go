@@ -43,7 +43,7 @@ func (e Engine) Create(id string, spec *specs.Spec) (Container, error) {
 	}
 	c, err := libcontainer.Create(e.Root, id, config)
 	if err != nil {
-		return nil, err
+		return nil, named(err)
 	}
 	return container{c}, nil
 }

@@ -94,6 +94,15 @@ func (c *Containers) Rename(ctx context.Context, rec *runner.Container, name str
 	return nil
 }
 
+// Keep has a running container that would be removed at its end (--rm) stay, for one
+// more start.
+func (c *Containers) Keep(ctx context.Context, rec *runner.Container) error {
+	if !rec.AutoRemove || !rec.State.Status.Active() {
+		return nil
+	}
+	return c.Change(ctx, rec, runner.Change{Keep: true})
+}
+
 // wantStop tells a monitor that would restart the container not to.
 func (c *Containers) wantStop(ctx context.Context, rec *runner.Container) error {
 	if rec.Restart.When == runner.RestartNo || !rec.State.Status.Active() {

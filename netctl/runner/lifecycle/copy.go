@@ -176,6 +176,9 @@ func (c *Containers) Diff(rec *runner.Container) ([]rootfs.FileChange, error) {
 			return nil, err
 		}
 		upper = filepath.Join("/proc", strconv.Itoa(monitor), "root", upper)
+		if _, err := os.Lstat(upper); err != nil { // else it would pass for one that has changed nothing
+			return nil, fmt.Errorf("diff of container %s: %w", rec.Name, err)
+		}
 	}
 	changes, err := rootfs.Diff(upper, rec.Layers)
 	if err != nil {

@@ -25,6 +25,12 @@ func (m *monitor) Change(request []byte) error {
 	if ch.Stop { // a start may be what takes so long
 		return m.wantStop()
 	}
+	if ch.Keep {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.keep = true
+		return nil
+	}
 	<-m.ready
 	m.changing.Lock()
 	defer m.changing.Unlock()
@@ -55,6 +61,13 @@ func (m *monitor) wantStop() error {
 		m.abort()
 	}
 	return err
+}
+
+// removes tells whether the container is removed at its end (--rm).
+func (m *monitor) removes() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cfg.AutoRemove && !m.keep
 }
 
 func (m *monitor) connect(ctx context.Context, e runner.Endpoint) error {

@@ -98,6 +98,7 @@ type monitor struct {
 	io        *stdio     // nil until the process exists
 	state     runner.State
 	stopping  bool             // not to be restarted
+	keep      bool             // not to be removed at its end
 	container engine.Container // nil until the process exists
 	size      attach.Size      // of the terminal, as last wished
 }

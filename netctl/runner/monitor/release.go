@@ -67,9 +67,9 @@ func (m *monitor) record() runner.Container {
 
 // releaseEnded is release for a container whose end was waited for; how learns what
 // only the cgroup knows. Nothing is left in it that could use its network or its
-// files, so all are taken away at the same time: network, cgroups, and the changes of
-// one that is not kept.
-func (m *monitor) releaseEnded(how *ending) error {
+// files, so all are taken away at the same time: network, cgroups, and, if it is
+// removed, its changes.
+func (m *monitor) releaseEnded(how *ending, removes bool) error {
 	m.mu.Lock()
 	ended := m.container
 	m.mu.Unlock()
@@ -86,7 +86,7 @@ func (m *monitor) releaseEnded(how *ending) error {
 		network = releaseNetwork(ctx, m.store, m.networks, m.hostMnt, &c)
 	})
 	how.oom = m.killedForMemory()
-	inside := m.releaseInside(ended)
+	inside := m.releaseInside(ended, removes)
 	removal.Wait()
 	if inside != nil || network != nil {
 		return m.release() // the thorough way; it repeats what failed
@@ -95,8 +95,8 @@ func (m *monitor) releaseEnded(how *ending) error {
 }
 
 // releaseInside takes away what the ended program had for itself.
-func (m *monitor) releaseInside(ended engine.Container) error {
-	if err := errors.Join(m.overlay.Unmount(), ended.Remove()); err != nil || !m.cfg.AutoRemove {
+func (m *monitor) releaseInside(ended engine.Container, removes bool) error {
+	if err := errors.Join(m.overlay.Unmount(), ended.Remove()); err != nil || !removes {
 		return err
 	}
 	return namespace.InMount(m.hostMnt, func() error { return m.store.RemoveWork(m.cfg.ID) })

@@ -192,14 +192,15 @@ func (m *monitor) end(how ending) {
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	m.ended = true
-	released := m.releaseEnded(&how)
+	removes := m.removes()
+	released := m.releaseEnded(&how, removes)
 	err := released
-	if m.cfg.AutoRemove && err == nil {
+	if removes && err == nil {
 		if err = m.remove(); err == nil {
 			m.note("destroy", nil)
 		}
 	}
-	if !m.cfg.AutoRemove || err != nil {
+	if !removes || err != nil {
 		err = errors.Join(err, m.setState(func(st *runner.State) {
 			left := leftOf(st, released)
 			*st = st.Ended(time.Now(), how.code)

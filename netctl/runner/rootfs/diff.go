@@ -54,8 +54,11 @@ func Diff(upper string, lower []string) ([]FileChange, error) {
 			return err
 		}
 		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // likewise
+		}
 		if err != nil {
-			return nil //nolint:nilerr // likewise
+			return err
 		}
 		kind := Added
 		switch {

@@ -91,6 +91,15 @@ func (o Overlay) mount() error {
 		return err
 	}
 	defer release()
+	if o.Discard {
+		// A volatile mount leaves a mark that keeps the kernel from mounting the same
+		// changes again: they may not have been on the disk when the machine went
+		// down. Those of a container that is started again (restart of --rm) have not
+		// lived through that.
+		if err := os.RemoveAll(filepath.Join(work, "work", "incompat")); err != nil {
+			return err
+		}
+	}
 	rest := fmt.Sprintf(",upperdir=%s,workdir=%s", escape(upper), escape(work))
 	if o.Discard {
 		rest += ",volatile"
