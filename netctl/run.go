@@ -173,7 +173,9 @@ func (c containers) runNew(ctx context.Context, f *containerFlags, session sessi
 		return err
 	}
 	stop()
-	if !session.signals && ours.Err() != nil { // it came too late for the start, and is not for the container
+	// A signal that came too late for the start and is not for the container ends us.
+	// (Its cause says of itself that it is Canceled, too.)
+	if !session.signals && context.Cause(ours) != context.Canceled { //nolint:errorlint // see above
 		return errors.Join(running.Conn.Close(), statusError(128+int(syscall.SIGINT)))
 	}
 	client := attach.Client{
