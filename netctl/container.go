@@ -47,18 +47,48 @@ func (c containers) all() *lifecycle.Containers {
 	}
 }
 
-// each does something to every named container, goes on after a failure, and
-// prints the name of each that went well.
+// each does something to every named container, one after the other, goes on
+// after a failure, and prints the name of each that went well.
 func (c containers) each(ctx context.Context, refs []string, do func(*lifecycle.Containers, *runner.Container) error) error {
 	all := c.all()
+	return c.tell(refs, func(i int) error { return c.doTo(ctx, all, refs[i], do) })
+}
+
+// atOnce is how many containers together works on at a time.
+const atOnce = 16
+
+// together is each for verbs that wait for programs to end: the waits pass side
+// by side. What it says stays in the order of refs. It is not for `start` and
+// `restart`, where one container may need the network of the one before it.
+func (c containers) together(ctx context.Context, refs []string, do func(*lifecycle.Containers, *runner.Container) error) error {
+	all := c.all()
+	turns := make(chan struct{}, atOnce)
+	results := make([]chan error, len(refs))
+	for i, ref := range refs {
+		results[i] = make(chan error, 1)
+		go func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			results[i] <- c.doTo(ctx, all, ref, do)
+		}()
+	}
+	return c.tell(refs, func(i int) error { return <-results[i] })
+}
+
+func (c containers) doTo(ctx context.Context, all *lifecycle.Containers, ref string, do func(*lifecycle.Containers, *runner.Container) error) error {
+	rec, err := all.Find(ctx, ref)
+	if err == nil {
+		err = do(all, &rec)
+	}
+	return c.explain(err, ref)
+}
+
+// tell prints the names of those that went well and gathers the other's failures.
+func (c containers) tell(refs []string, outcome func(i int) error) error {
 	var failures []error
-	for _, ref := range refs {
-		rec, err := all.Find(ctx, ref)
-		if err == nil {
-			err = do(all, &rec)
-		}
-		if err != nil {
-			failures = append(failures, c.explain(err, ref))
+	for i, ref := range refs {
+		if err := outcome(i); err != nil {
+			failures = append(failures, err)
 			continue
 		}
 		fmt.Fprintln(c.app.Stdout, ref)

@@ -19,7 +19,8 @@ type containerFlags struct {
 	entrypoint                                                      optionalText
 	stdin, tty, init, remove, readOnly, publishAll, privilegedPaths bool
 	rootfs, env, envFiles, labels                                   []string
-	volumes, mounts, tmpfs                                          []string
+	volumes, mounts, tmpfs, volumesFrom                             []string
+	stopTimeout                                                     optionalInt
 
 	networks, aliases, publish, expose        []string
 	ip, ip6, mac                              string
@@ -61,6 +62,7 @@ func (f *containerFlags) registerProgram(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.user, "user", "u", "", "UID[:GID] or names of the container's own")
 	flags.Var(&f.entrypoint, "entrypoint", "program that is given the command as arguments")
 	flags.StringVar(&f.stopSignal, "stop-signal", "", "what 'stop' sends first (default SIGTERM)")
+	flags.Var(&f.stopTimeout, "stop-timeout", "seconds until 'stop' kills, -1 for ever; default: what 'stop' says")
 	flags.StringArrayVarP(&f.labels, "label", "l", nil, "label, as KEY=VALUE")
 	flags.StringArrayVar(&f.capAdd, "cap-add", nil, "capability to add, or ALL")
 	flags.StringArrayVar(&f.capDrop, "cap-drop", nil, "capability to take away, or ALL")
@@ -76,6 +78,8 @@ func (f *containerFlags) registerNetwork(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.publishAll, "publish-all", "P", false, "publish all exposed ports at free ones")
 	flags.StringArrayVar(&f.expose, "expose", nil, "PORT[-PORT][/PROTOCOL] for -P")
 	flags.StringArrayVar(&f.aliases, "network-alias", nil, "further name on the container's networks")
+	flags.StringArrayVar(&f.aliases, "net-alias", nil, "")
+	_ = flags.MarkHidden("net-alias")
 	flags.StringVar(&f.ip, "ip", "", "IPv4 address on the network")
 	flags.StringVar(&f.ip6, "ip6", "", "IPv6 address on the network")
 	flags.StringVar(&f.mac, "mac-address", "", "MAC address on the network")
@@ -95,6 +99,7 @@ func (f *containerFlags) registerFiles(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.rootfs, "rootfs", nil, "directory in place of IMAGE; repeatable, topmost first")
 	flags.StringArrayVarP(&f.volumes, "volume", "v", nil, "SOURCE:TARGET[:ro], a host path or the name of a volume")
 	flags.StringArrayVar(&f.mounts, "mount", nil, "type=bind|volume|tmpfs,source=...,target=...[,readonly]")
+	flags.StringArrayVar(&f.volumesFrom, "volumes-from", nil, "CONTAINER[:ro]: mount what that container has mounted")
 	flags.StringArrayVar(&f.tmpfs, "tmpfs", nil, "TARGET[:OPTIONS]")
 	flags.BoolVar(&f.readOnly, "read-only", false, "the root file system can't be changed")
 	flags.BoolVar(&f.privilegedPaths, "privileged-paths", false, "allow to mount the host's / and our own directories")
@@ -201,7 +206,7 @@ func (f *containerFlags) fillProgram(cfg *runner.Config) error {
 			return usageError("--stop-signal: %w", err)
 		}
 	}
-	cfg.StopSignal = f.stopSignal
+	cfg.StopSignal, cfg.StopTimeout = f.stopSignal, f.stopTimeout.value
 	if cfg.Restart, err = runner.ParseRestartPolicy(f.restart); err != nil {
 		return usageError("--restart: %w", err)
 	}

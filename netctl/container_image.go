@@ -7,6 +7,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"github.com/netctl/netctl/netctl/image"
 	"github.com/netctl/netctl/netctl/runner"
@@ -153,6 +154,24 @@ type optionalText struct {
 func (o *optionalText) String() string     { return o.text }
 func (o *optionalText) Set(v string) error { *o = optionalText{v, true}; return nil }
 func (o *optionalText) Type() string       { return "string" }
+
+// optionalInt is a number for which 0 and absent differ.
+type optionalInt struct{ value *int }
+
+func (o *optionalInt) String() string {
+	if o.value == nil {
+		return ""
+	}
+	return strconv.Itoa(*o.value)
+}
+
+func (o *optionalInt) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	o.value = &n
+	return err
+}
+
+func (o *optionalInt) Type() string { return "int" }
 
 // pullPolicyFlag is --pull.
 type pullPolicyFlag struct{ policy *pullPolicy }

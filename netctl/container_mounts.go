@@ -11,7 +11,7 @@ import (
 	"github.com/netctl/netctl/netctl/runner/store"
 )
 
-// fillMounts reads -v, --mount and --tmpfs.
+// fillMounts reads -v, --mount, --tmpfs and --volumes-from.
 func (c containers) fillMounts(f *containerFlags) func(*runner.Config) error {
 	return func(cfg *runner.Config) error {
 		for _, kind := range []struct {
@@ -34,8 +34,42 @@ func (c containers) fillMounts(f *containerFlags) func(*runner.Config) error {
 				}
 			}
 		}
+		for _, text := range f.volumesFrom {
+			if err := c.mountsOf(cfg, text, f.privilegedPaths); err != nil {
+				return usageError("--volumes-from %s: %w", text, err)
+			}
+		}
 		return nil
 	}
+}
+
+// mountsOf adds what another container, CONTAINER[:ro], has mounted from volumes
+// and the host; what this one has at the same place already comes first (docker).
+func (c containers) mountsOf(cfg *runner.Config, text string, privileged bool) error {
+	ref, mode, _ := strings.Cut(text, ":")
+	if mode != "" && mode != "ro" && mode != "rw" {
+		return fmt.Errorf("unknown option %q (known: ro, rw)", mode)
+	}
+	id, err := c.all().Store.Lookup(ref)
+	if err != nil {
+		return err
+	}
+	rec, err := c.all().Store.Load(id)
+	if err != nil {
+		return err
+	}
+	for _, m := range rec.Mounts {
+		taken := slices.ContainsFunc(cfg.Mounts, func(o runner.Mount) bool { return o.Target == m.Target })
+		if m.Kind == runner.MountTmpfs || taken {
+			continue
+		}
+		if err := c.checkSource(m); err != nil && !privileged {
+			return err
+		}
+		m.Named, m.ReadOnly = true, m.ReadOnly || mode == "ro"
+		cfg.Mounts = append(cfg.Mounts, m)
+	}
+	return nil
 }
 
 func addMount(cfg *runner.Config, m runner.Mount) error {
@@ -104,7 +138,7 @@ func sourceOf(text string) (runner.Mount, error) {
 	if err := store.CheckVolumeName(text); err != nil {
 		return runner.Mount{}, err
 	}
-	return runner.Mount{Kind: runner.MountVolume, Source: text}, nil
+	return runner.Mount{Kind: runner.MountVolume, Source: text, Named: true}, nil
 }
 
 func readVolumeOptions(m *runner.Mount, list string) error {
@@ -181,7 +215,8 @@ func checkMount(m *runner.Mount) error {
 		}
 		m.Source = path
 	case runner.MountVolume:
-		if m.Source == "" {
+		m.Named = m.Source != ""
+		if !m.Named {
 			m.Source = string(runner.NewID())
 		}
 		if err := store.CheckVolumeName(m.Source); err != nil {

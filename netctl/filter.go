@@ -39,15 +39,14 @@ func (f filters) equals(key, has string) bool {
 	return f.any(key, func(value string) bool { return value == has })
 }
 
-// contains holds if the key wasn't given or one of its values is a part of
-// has, or a regular expression that is found in it.
-func (f filters) contains(key, has string) bool {
+// contains holds if the key wasn't given or one of its values is a part of one
+// of the spellings, or a regular expression that is found in it.
+func (f filters) contains(key string, spellings ...string) bool {
 	return f.any(key, func(value string) bool {
-		if strings.Contains(has, value) {
-			return true
-		}
 		pattern, err := regexp.Compile(value)
-		return err == nil && pattern.MatchString(has)
+		return slices.ContainsFunc(spellings, func(has string) bool {
+			return strings.Contains(has, value) || err == nil && pattern.MatchString(has)
+		})
 	})
 }
 

@@ -1,6 +1,7 @@
 package netctl
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -30,6 +31,12 @@ func newGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
 func unknownCommand(group *cobra.Command, typed string) error {
 	err := usageError("unknown command '%s'", group.CommandPath()+" "+typed)
 	err.Hint = fmt.Sprintf("see '%s --help'", group.CommandPath())
+	if instead := elsewhereCommand(typed); instead != "" {
+		err.Hint = instead
+		return err
+	}
+	// Of a word of three letters two in common are no likeness.
+	group.SuggestionsMinimumDistance = min(group.SuggestionsMinimumDistance, len(typed)/2)
 	if near := group.SuggestionsFor(typed); len(near) > 0 {
 		err.Hint = fmt.Sprintf("did you mean '%s'?", near[0])
 	}
@@ -45,9 +52,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	e := usageError("%w", err)
 	e.Hint = fmt.Sprintf("see '%s --help'", cmd.CommandPath())
 	var unknown *pflag.NotExistError
-	if errors.As(err, &unknown) && unknown.GetSpecifiedName() == "privileged" {
-		// It would take all of a container's isolation away at once.
-		e.Hint = "not offered; give what is missing with --cap-add, --security-opt or -v"
+	if errors.As(err, &unknown) {
+		e.Hint = cmp.Or(elsewhereFlag(unknown.GetSpecifiedName()), e.Hint)
 	}
 	return e
 }

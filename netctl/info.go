@@ -27,6 +27,7 @@ type hostInfo struct {
 	AppArmor                     string
 	StateDir, DataDir, ConfigDir string
 	CNIPath                      []string
+	dockerInfo
 }
 
 const infoText = `Version:         {{.Version}}
@@ -83,6 +84,10 @@ func newHostInfo(app *App) (hostInfo, error) {
 		return info, fmt.Errorf("uname: %w", err)
 	}
 	info.Name, info.KernelVersion = unix.ByteSliceToString(name.Nodename[:]), unix.ByteSliceToString(name.Release[:])
+	var err error
+	if info.dockerInfo, err = newDockerInfo(app, &name); err != nil {
+		return info, err
+	}
 	networks, err := networkCommands{app}.store().List()
 	if err != nil {
 		return info, err
@@ -93,11 +98,14 @@ func newHostInfo(app *App) (hostInfo, error) {
 	}
 	info.Networks, info.Containers = len(networks), len(containers)
 	for _, c := range containers {
-		if c.State.Status == runner.StatusRunning {
+		switch c.State.Status {
+		case runner.StatusRunning:
 			info.ContainersRunning++
+		case runner.StatusPaused:
+			info.ContainersPaused++
 		}
 	}
-	info.ContainersStopped = info.Containers - info.ContainersRunning
+	info.ContainersStopped = info.Containers - info.ContainersRunning - info.ContainersPaused
 	return info, nil
 }
 

@@ -24,6 +24,8 @@ type containerObject struct {
 	HostsPath       string
 	LogPath         string
 	AppArmorProfile string
+	// Name begins with a slash, as docker's does: what reads it cuts the first
+	// character off.
 	Name            string
 	Driver          string
 	Platform        string
@@ -52,13 +54,19 @@ type stateObject struct {
 	Error      string
 	StartedAt  time.Time
 	FinishedAt time.Time
+	// Health is always nil: there are no health checks. Templates ask whether there
+	// is one.
+	Health *healthObject `json:",omitempty"`
 }
+
+type healthObject struct{ Status string }
 
 type mountObject struct {
 	Type        string
 	Name        string `json:",omitempty"`
 	Source      string
 	Destination string
+	Driver      string `json:",omitempty"`
 	Mode        string
 	RW          bool
 }
@@ -77,6 +85,7 @@ type configObject struct {
 	Labels       map[string]string
 	ExposedPorts map[string]struct{} `json:",omitempty"`
 	StopSignal   string              `json:",omitempty"`
+	StopTimeout  *int                `json:",omitempty"`
 }
 
 // networkSettingsObject has, beside Networks, the first network's values at
@@ -126,7 +135,7 @@ func (c containers) newObject(rec runner.Container) containerObject {
 	file := func(name string) string { return s.File(id, name) }
 	return containerObject{
 		ID: string(id), Id: string(id), Created: rec.Created, Path: path, Args: orNone(arguments),
-		State: newStateObject(rec.State), RestartCount: rec.State.Restarts, Image: cmp.Or(rec.ImageID, rec.Image), Name: rec.Name, Driver: "overlay", Platform: "linux",
+		State: newStateObject(rec.State), RestartCount: rec.State.Restarts, Image: cmp.Or(rec.ImageID, rec.Image), Name: "/" + rec.Name, Driver: "overlay", Platform: "linux",
 		ResolvConfPath: file("resolv.conf"), HostnamePath: file("hostname"), HostsPath: file("hosts"), LogPath: s.LogPath(id),
 		AppArmorProfile: asRun.Process.ApparmorProfile,
 		HostConfig:      newHostConfigObject(rec), Mounts: c.mountObjects(rec), Config: newConfigObject(rec),
@@ -155,7 +164,7 @@ func (c containers) mountObjects(rec runner.Container) []mountObject {
 	for _, m := range rec.Mounts {
 		o := mountObject{Type: string(m.Kind), Source: m.Source, Destination: m.Target, Mode: mountMode(m), RW: !m.ReadOnly}
 		if m.Kind == runner.MountVolume {
-			o.Name, o.Source = m.Source, c.all().Store.VolumePath(m.Source)
+			o.Name, o.Source, o.Driver = m.Source, c.all().Store.VolumePath(m.Source), "local"
 		}
 		out = append(out, o)
 	}
@@ -166,7 +175,7 @@ func newConfigObject(rec runner.Container) configObject {
 	o := configObject{
 		Hostname: rec.Hostname, Domainname: rec.Domainname, User: rec.Process.User, Tty: rec.Process.TTY,
 		OpenStdin: rec.Process.OpenStdin, Env: spec.MergeEnv([]string{spec.DefaultPath}, rec.Process.Env), Image: rec.Image,
-		WorkingDir: rec.Process.Dir, Labels: orEmpty(rec.Labels), StopSignal: rec.StopSignal,
+		WorkingDir: rec.Process.Dir, Labels: orEmpty(rec.Labels), StopSignal: rec.StopSignal, StopTimeout: rec.StopTimeout,
 	}
 	o.Entrypoint, o.Cmd = rec.Process.Split()
 	for _, e := range rec.Endpoints {

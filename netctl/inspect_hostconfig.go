@@ -55,7 +55,9 @@ type restartObject struct {
 	MaximumRetryCount int
 }
 
-// logConfigObject names the format of the log as podman does; it is Kubernetes' own.
+// logFormat is podman's name for the format of our logs, which is Kubernetes' own.
+const logFormat = "k8s-file"
+
 type logConfigObject struct {
 	Type   string
 	Config map[string]string
@@ -82,7 +84,7 @@ func newHostConfigObject(rec runner.Container) hostConfigObject {
 		Memory: rec.Limits.Memory, MemorySwap: rec.Limits.MemorySwap, NanoCpus: rec.Limits.NanoCPUs,
 		CpuShares: rec.Limits.CPUShares, CpusetCpus: rec.Limits.CPUSet, PidsLimit: rec.Limits.Pids,
 		ShmSize: rec.Limits.ShmSize, CgroupParent: rec.CgroupParent,
-		LogConfig: logConfigObject{"k8s-file", map[string]string{}},
+		LogConfig: logConfigObject{logFormat, map[string]string{}},
 	}
 	o.addLimits(rec.Limits)
 	if rec.Userns.Own() {

@@ -93,10 +93,11 @@ func (c containers) showList(ctx context.Context, f listFlags) error {
 		f.Columns = append(f.Columns, "Size")
 	}
 	now := time.Now()
+	measure := f.size || strings.Contains(f.Format, ".Size")
 	var rows []containerRow
 	for _, rec := range chosen {
 		row := newContainerRow(rec, f.full, now)
-		if f.size {
+		if measure {
 			row.Size = units.HumanSize(float64(c.all().Store.Usage(rec.Config.ID)))
 		}
 		rows = append(rows, row)
@@ -223,7 +224,7 @@ func matchContainer(f filters, rec runner.Container) bool {
 	exited := func(want string) bool {
 		return rec.State.Status == runner.StatusExited && strconv.Itoa(rec.State.ExitCode) == want
 	}
-	return f.labels(rec.Labels) && f.contains("name", rec.Name) &&
+	return f.labels(rec.Labels) && f.contains("name", rec.Name, "/"+rec.Name) &&
 		f.equals("status", string(rec.State.Status)) && f.any("exited", exited) && f.any("network", inNetwork) &&
 		f.any("id", func(want string) bool { return strings.HasPrefix(string(rec.Config.ID), want) }) &&
 		f.any("volume", mounts) && f.any("publish", hasHostPort(published(rec))) &&

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // usageError is a mistake in the command line.
@@ -80,6 +82,12 @@ func hintOf(err error) string {
 	}
 	if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
 		return "netctl needs root"
+	}
+	switch {
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return "the disk is full; 'netctl system df' shows what is netctl's, 'netctl system prune' frees what is unused"
+	case errors.Is(err, unix.EROFS):
+		return "that file system is mounted read-only; --state-dir, --data-dir and --conf-dir choose others"
 	}
 	return ""
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -30,6 +31,7 @@ not changed either.`
 type sessionFlags struct {
 	detach, signals bool
 	detachKeys      string
+	streams         []string // --attach of run: those to connect; none: all
 }
 
 func (f *sessionFlags) register(flags *pflag.FlagSet) {
@@ -44,6 +46,37 @@ func (f *sessionFlags) catch() *attach.Signals {
 		return nil
 	}
 	return attach.CatchSignals()
+}
+
+// checkStreams reads --attach. An input that is to be connected must stay open
+// (docker: -i).
+func (f *sessionFlags) checkStreams(stdin bool) error {
+	for i, name := range f.streams {
+		f.streams[i] = strings.ToLower(name)
+		switch known := []string{"stdin", "stdout", "stderr"}; {
+		case !slices.Contains(known, f.streams[i]):
+			return usageError("--attach %s: want %s", name, strings.Join(known, ", "))
+		case f.detach:
+			return usageError("--attach can't be combined with --detach")
+		case f.streams[i] == "stdin" && !stdin:
+			return usageError("--attach stdin needs --interactive")
+		}
+	}
+	return nil
+}
+
+// connect gives a session our own streams, or those of them that are wanted.
+func (c containers) connect(client *attach.Client, streams []string, stdin bool) {
+	wanted := func(name string) bool { return len(streams) == 0 || slices.Contains(streams, name) }
+	if stdin && wanted("stdin") {
+		client.In = c.app.Stdin
+	}
+	if wanted("stdout") {
+		client.Out = c.app.Stdout
+	}
+	if wanted("stderr") {
+		client.Err = c.app.Stderr
+	}
 }
 
 func (c containers) run() *cobra.Command {
@@ -73,6 +106,7 @@ func (c containers) run() *cobra.Command {
 	cmd.Flags().SetInterspersed(false)
 	cmd.Flags().SortFlags = false
 	cmd.Flags().BoolVarP(&session.detach, "detach", "d", false, "run in the background and print the ID")
+	cmd.Flags().StringArrayVarP(&session.streams, "attach", "a", nil, "connect stdin, stdout or stderr only; repeatable")
 	flags.register(cmd.Flags())
 	cmd.Flags().StringVar(&cidFile, "cidfile", "", "write the ID to this file, which must not exist")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the commands that would give the container its networks, and do nothing")
@@ -129,6 +163,9 @@ func (c containers) runNew(ctx context.Context, f *containerFlags, session sessi
 	if err != nil {
 		return usageError("--detach-keys: %w", err)
 	}
+	if err := session.checkStreams(f.stdin); err != nil {
+		return err
+	}
 	if f.stdin && f.tty && !session.detach && !isTerminal(c.app.Stdin) {
 		return &Error{Status: ExitFailed, Err: errors.New("cannot attach stdin to a terminal-enabled container because stdin is not a terminal"), Hint: "leave out -t"}
 	}
@@ -178,14 +215,9 @@ func (c containers) runNew(ctx context.Context, f *containerFlags, session sessi
 	if !session.signals && context.Cause(ours) != context.Canceled { //nolint:errorlint // see above
 		return errors.Join(running.Conn.Close(), statusError(128+int(syscall.SIGINT)))
 	}
-	client := attach.Client{
-		Out: c.app.Stdout, Err: c.app.Stderr,
-		TTY: f.tty && f.stdin, DetachKeys: keys, Signals: signals,
-	}
-	if f.stdin {
-		client.In = c.app.Stdin
-	}
-	return c.session(ctx, client, running)
+	client := attach.Client{TTY: f.tty && f.stdin, DetachKeys: keys, Signals: signals}
+	c.connect(&client, session.streams, f.stdin)
+	return c.session(ctx, client, cfg.Name, running)
 }
 
 // warnUnconfined says so where the kernel has AppArmor and our profile, which the
@@ -220,16 +252,29 @@ func (c containers) startNew(ctx context.Context, all *lifecycle.Containers, lau
 }
 
 // session shows the container's output until it ends; its status becomes ours.
-func (c containers) session(ctx context.Context, client attach.Client, running *lifecycle.Running) error {
+func (c containers) session(ctx context.Context, client attach.Client, name string, running *lifecycle.Running) error {
 	code, err := client.Run(ctx, running.Conn)
-	if errors.Is(err, attach.ErrDetached) {
+	if err == nil {
+		running.Wait()
+	}
+	return sessionEnd(name, code, err)
+}
+
+// sessionEnd is what the end of a session is for the command: the container's
+// status, or why it ended before the container.
+func sessionEnd(name string, code int, err error) error {
+	var output *attach.OutputError
+	switch {
+	case errors.Is(err, attach.ErrDetached):
 		return nil
-	}
-	if err != nil {
+	case errors.Is(err, attach.ErrImpatient), errors.As(err, &output):
+		return &Error{
+			Status: ExitFailed, Err: fmt.Errorf("container %s runs on: %w", name, err),
+			Hint: fmt.Sprintf("'netctl rm -f %s' ends it, 'netctl attach %s' shows it again", name, name),
+		}
+	case err != nil:
 		return err
-	}
-	running.Wait()
-	if code != 0 {
+	case code != 0:
 		return statusError(code)
 	}
 	return nil

@@ -2,7 +2,6 @@ package netctl
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os/signal"
 	"slices"
@@ -99,7 +98,7 @@ func (c containers) startAttached(cmd *cobra.Command, ref string, interactive bo
 	if err != nil {
 		return err
 	}
-	return c.session(cmd.Context(), c.client(&rec, interactive && rec.Process.OpenStdin, keys, signals), running)
+	return c.session(cmd.Context(), c.client(&rec, interactive && rec.Process.OpenStdin, keys, signals), rec.Name, running)
 }
 
 // client is our end of a session with an existing container.
@@ -147,11 +146,5 @@ func (c containers) attachTo(cmd *cobra.Command, ref string, input bool, session
 		return fmt.Errorf("attach to container %s: %w", rec.Name, err)
 	}
 	code, err := c.client(&rec, input && rec.Process.OpenStdin, keys, session.catch()).Run(cmd.Context(), conn)
-	if errors.Is(err, attach.ErrDetached) {
-		return nil
-	}
-	if err == nil && code != 0 {
-		return statusError(code)
-	}
-	return err
+	return sessionEnd(rec.Name, code, err)
 }

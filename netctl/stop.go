@@ -1,6 +1,7 @@
 package netctl
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -15,13 +16,18 @@ import (
 
 // stopFlags are how long and how politely to stop.
 type stopFlags struct {
-	seconds int
+	seconds optionalInt
 	signal  string
 }
 
+// stopSeconds is how long stop waits where neither it nor the container says
+// (docker's).
+const stopSeconds = 10
+
+
 func (f *stopFlags) register(flags *pflag.FlagSet) {
-	flags.IntVarP(&f.seconds, "time", "t", 10, "seconds until the container is killed; -1: never")
-	flags.IntVar(&f.seconds, "timeout", 10, "")
+	flags.VarP(&f.seconds, "time", "t", "seconds until the container is killed, -1: never; default: the container's, or 10")
+	flags.Var(&f.seconds, "timeout", "")
 	_ = flags.MarkHidden("timeout")
 	flags.StringVarP(&f.signal, "signal", "s", "", "signal to send first (default: the container's, or SIGTERM)")
 }
@@ -39,8 +45,12 @@ func (f *stopFlags) stop(cmd *cobra.Command, all *lifecycle.Containers, rec *run
 			return usageError("%w", err)
 		}
 	}
-	grace := time.Duration(f.seconds) * time.Second
-	if f.seconds < 0 {
+	seconds := stopSeconds
+	if said := cmp.Or(f.seconds.value, rec.StopTimeout); said != nil {
+		seconds = *said
+	}
+	grace := time.Duration(seconds) * time.Second
+	if seconds < 0 {
 		grace = 1<<63 - 1
 	}
 	return all.Stop(cmd.Context(), rec, sig, grace)
@@ -54,7 +64,7 @@ func (c containers) stop() *cobra.Command {
 		Args:              args(1, -1),
 		ValidArgsFunction: c.completion(isActive),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.each(cmd.Context(), args, func(all *lifecycle.Containers, rec *runner.Container) error {
+			return c.together(cmd.Context(), args, func(all *lifecycle.Containers, rec *runner.Container) error {
 				return f.stop(cmd, all, rec)
 			})
 		},
@@ -99,7 +109,7 @@ func (c containers) kill() *cobra.Command {
 			if err != nil {
 				return usageError("%w", err)
 			}
-			return c.each(cmd.Context(), args, func(all *lifecycle.Containers, rec *runner.Container) error {
+			return c.together(cmd.Context(), args, func(all *lifecycle.Containers, rec *runner.Container) error {
 				switch {
 				case !rec.State.Status.Active():
 					return fmt.Errorf("container %s is not running", rec.Name)
@@ -140,7 +150,7 @@ func (c containers) removeAll(cmd *cobra.Command, refs []string, force, volumes 
 		}
 		present = append(present, ref)
 	}
-	return c.each(cmd.Context(), present, func(all *lifecycle.Containers, rec *runner.Container) error {
+	return c.together(cmd.Context(), present, func(all *lifecycle.Containers, rec *runner.Container) error {
 		err := all.Remove(cmd.Context(), rec, force)
 		if err == nil && volumes {
 			err = all.RemoveVolumes(rec)

@@ -45,6 +45,9 @@ type Config struct {
 	AutoRemove bool `json:"autoRemove,omitempty"`
 	// StopSignal is what stop sends first; empty means SIGTERM.
 	StopSignal string `json:"stopSignal,omitempty"`
+	// StopTimeout is how many seconds stop waits before it kills, -1 for ever; nil:
+	// what stop itself says.
+	StopTimeout *int `json:"stopTimeout,omitempty"`
 	// CgroupParent is the cgroup below which the container's own is made.
 	CgroupParent string `json:"cgroupParent"`
 }
@@ -153,6 +156,9 @@ type Mount struct {
 	Source   string `json:"source,omitempty"`
 	Target   string `json:"target"`
 	ReadOnly bool   `json:"readOnly,omitempty"`
+	// Named: somebody wrote the volume's name, so it is not this container's to
+	// remove, even if it is one that was made up for another container.
+	Named bool `json:"named,omitempty"`
 	// NoCopy: a new volume stays empty, though the image has files there.
 	NoCopy bool `json:"noCopy,omitempty"`
 	// MapIDs: a bound directory is seen with the container's ids, as volumes are,
@@ -165,7 +171,7 @@ type Mount struct {
 func (c *Config) AnonymousVolumes() []string {
 	var names []string
 	for _, m := range c.Mounts {
-		if _, err := ParseID(m.Source); err == nil && m.Kind == MountVolume {
+		if _, err := ParseID(m.Source); err == nil && m.Kind == MountVolume && !m.Named {
 			names = append(names, m.Source)
 		}
 	}

@@ -15,6 +15,20 @@ import (
 // ErrLost: the monitor is gone without having said how the container ended.
 var ErrLost = errors.New("the container's monitor has died")
 
+// ErrImpatient: somebody asked for an end three times, and the container goes on.
+var ErrImpatient = errors.New("asked to end three times")
+
+// impatience is how many requests to end are passed on before the session ends
+// whatever the container does; docker's number.
+const impatience = 3
+
+// OutputError is that the container's output can't be written to where it is to
+// be shown.
+type OutputError struct{ Err error }
+
+func (e *OutputError) Error() string { return "show its output: " + e.Err.Error() }
+func (e *OutputError) Unwrap() error { return e.Err }
+
 // RunError is what the monitor said when the container could not be run.
 type RunError struct{ Text string }
 
@@ -23,7 +37,7 @@ func (e *RunError) Error() string { return e.Text }
 // Client is the terminal's end of a connection.
 type Client struct {
 	In       io.Reader // nil: no input is sent
-	Out, Err io.Writer
+	Out, Err io.Writer // nil: that output is not wanted
 	// TTY: In is a terminal and is switched to raw mode.
 	TTY bool
 	// DetachKeys end the session and leave the container running.
@@ -33,7 +47,9 @@ type Client struct {
 }
 
 // Run shows output and sends input until the container ends, and returns its
-// exit code, or ErrDetached.
+// exit code. The session may end before the container does: ErrDetached,
+// ErrImpatient, ErrLost, or an OutputError, such as EPIPE where nobody reads any
+// more.
 func (c Client) Run(ctx context.Context, conn *Conn) (int, error) {
 	defer conn.Close()
 	in := c.In
@@ -46,15 +62,16 @@ func (c Client) Run(ctx context.Context, conn *Conn) (int, error) {
 		defer term.Resizes(func(s Size) { _ = conn.Send(Resize, s.encode()) })()
 		in = NewDetacher(in, c.DetachKeys)
 	}
+	over := make(chan error, 2) // by keys, or by signals
+	defer keepAtBrokenPipes()()
 	if c.Signals != nil {
 		defer c.Signals.Stop()
-		go c.Signals.passOn(conn)
+		go c.Signals.passOn(conn, over)
 	}
-	detached := make(chan error, 1)
 	if in != nil {
 		go func() {
 			if err := sendInput(conn, in); errors.Is(err, ErrDetached) {
-				detached <- err
+				over <- err
 			}
 		}()
 	}
@@ -70,7 +87,7 @@ func (c Client) Run(ctx context.Context, conn *Conn) (int, error) {
 	select {
 	case r := <-ended:
 		return r.code, r.err
-	case err := <-detached:
+	case err := <-over:
 		return 0, err
 	case <-ctx.Done():
 		return 0, ctx.Err()
@@ -90,9 +107,9 @@ func (c Client) receive(conn *Conn) (int, error) {
 		}
 		switch kind {
 		case Stdout:
-			_, _ = c.Out.Write(payload) // a closed pipe of ours must not stop the container
+			err = show(c.Out, payload)
 		case Stderr:
-			_, _ = c.Err.Write(payload)
+			err = show(c.Err, payload)
 		case Exit:
 			if code, ok := decodeExit(payload); ok {
 				return code, nil
@@ -101,7 +118,20 @@ func (c Client) receive(conn *Conn) (int, error) {
 		case Error:
 			return 0, &RunError{string(payload)}
 		}
+		if err != nil {
+			return 0, err
+		}
 	}
+}
+
+func show(w io.Writer, text []byte) error {
+	if w == nil {
+		return nil
+	}
+	if _, err := w.Write(text); err != nil {
+		return &OutputError{err}
+	}
+	return nil
 }
 
 func sendInput(conn *Conn, in io.Reader) error {
@@ -159,15 +189,33 @@ func (s *Signals) Stop() {
 	s.stop.Do(func() { signal.Stop(s.got); close(s.got) })
 }
 
-func (s *Signals) passOn(conn *Conn) {
+// passOn sends them to the container. Who asks for an end again and again gets
+// one, of the session.
+func (s *Signals) passOn(conn *Conn, over chan<- error) {
+	requests := 0
 	for sig := range s.got {
 		if n, ok := sig.(unix.Signal); ok {
 			_ = conn.Send(Signal, []byte{byte(n)})
 		}
+		if sig == unix.SIGINT || sig == unix.SIGTERM {
+			requests++
+		}
+		if requests == impatience {
+			over <- ErrImpatient
+			return
+		}
 	}
+}
+
+// keepAtBrokenPipes lets a write to a pipe that nobody reads fail, where it would
+// end us by SIGPIPE with nothing said (os/signal, "SIGPIPE").
+func keepAtBrokenPipes() (stop func()) {
+	ignored := make(chan os.Signal, 1)
+	signal.Notify(ignored, unix.SIGPIPE)
+	return func() { signal.Stop(ignored) }
 }
 
 // Wait reads and discards output until the container ends.
 func Wait(ctx context.Context, conn *Conn) (int, error) {
-	return Client{Out: io.Discard, Err: io.Discard}.Run(ctx, conn)
+	return Client{}.Run(ctx, conn)
 }

@@ -3,7 +3,6 @@ package lifecycle
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/netctl/netctl/netctl/runner"
@@ -25,22 +24,10 @@ func (e *VolumeInUseError) Error() string {
 	return fmt.Sprintf("volume %s is in use by: %s", e.Volume, strings.Join(users, ", "))
 }
 
-// VolumeUsers gives the containers that mount the volume.
-func (c *Containers) VolumeUsers(name string) ([]runner.Container, error) {
-	all, err := c.Store.List()
-	return slices.DeleteFunc(all, func(rec runner.Container) bool { return !mounts(&rec.Config, name) }), err
-}
-
-func mounts(cfg *runner.Config, volume string) bool {
-	return slices.ContainsFunc(cfg.Mounts, func(m runner.Mount) bool {
-		return m.Kind == runner.MountVolume && m.Source == volume
-	})
-}
-
 // RemoveVolume deletes a volume that no container mounts.
 func (c *Containers) RemoveVolume(name string) error {
 	err := c.Store.RemoveVolume(name, func() error {
-		users, err := c.VolumeUsers(name)
+		users, err := c.Store.VolumeUsers(name)
 		if err == nil && len(users) > 0 {
 			err = &VolumeInUseError{Volume: name, Users: users}
 		}
@@ -52,13 +39,15 @@ func (c *Containers) RemoveVolume(name string) error {
 	return err
 }
 
-// RemoveVolumes deletes a removed container's anonymous volumes.
+// RemoveVolumes deletes a removed container's anonymous volumes. One that another
+// container has mounted since stays.
 func (c *Containers) RemoveVolumes(rec *runner.Container) error {
 	var errs []error
 	for _, name := range rec.AnonymousVolumes() {
 		err := c.RemoveVolume(name)
 		var missing *store.NoVolumeError
-		if !errors.As(err, &missing) {
+		var inUse *VolumeInUseError
+		if !errors.As(err, &missing) && !errors.As(err, &inUse) {
 			errs = append(errs, err)
 		}
 	}

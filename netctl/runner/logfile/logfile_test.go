@@ -283,6 +283,22 @@ func TestFollowBeginsBeforeTheLog(t *testing.T) {
 	}
 }
 
+// Following ends when the time is past that was asked for, now or later.
+func TestFollowEndsAtItsUntil(t *testing.T) {
+	w, path := create(t, 1<<20, 3)
+	put(t, w.Stream(Stdout, false), moment(1), "early\n")
+	for _, until := range []time.Time{moment(2), time.Now().Add(50 * time.Millisecond)} {
+		var got []string
+		err := Read(t.Context(), path, Query{Tail: -1, Until: until, Follow: true, Ended: make(chan struct{})}, func(e Entry) error {
+			got = append(got, string(e.Text))
+			return nil
+		})
+		if err != nil || !slices.Equal(got, []string{"early"}) {
+			t.Errorf("until %v: got %q, %v", until, got, err)
+		}
+	}
+}
+
 func TestFollowEndsWithItsContext(t *testing.T) {
 	_, path := create(t, 1<<20, 3)
 	ctx, cancel := context.WithCancel(context.Background())

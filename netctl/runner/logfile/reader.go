@@ -17,7 +17,8 @@ type Query struct {
 	Since, Until time.Time // zero: no bound
 	// Tail is the number of lines from the end; negative means all.
 	Tail int
-	// Follow goes on until Ended is closed and all is read, or the context ends.
+	// Follow goes on until Ended is closed or Until has come, and all is read, or
+	// the context ends.
 	Follow bool
 	Ended  <-chan struct{}
 }
@@ -142,7 +143,13 @@ func (r *reader) line(b []byte) error {
 }
 
 func (r *reader) follow(ctx context.Context) error {
-	ended := r.q.Ended
+	var until <-chan time.Time
+	if !r.q.Until.IsZero() {
+		t := time.NewTimer(time.Until(r.q.Until))
+		defer t.Stop()
+		until = t.C
+	}
+	last := false // this round is after the end
 	for {
 		if err := r.drain(); err != nil {
 			return err
@@ -158,12 +165,14 @@ func (r *reader) follow(ctx context.Context) error {
 			}
 			continue
 		}
-		if ended == nil && r.q.Ended != nil {
-			return nil // the last round was after the end
+		if last {
+			return nil
 		}
 		select {
-		case <-ended:
-			ended = nil
+		case <-r.q.Ended:
+			last = true
+		case <-until:
+			last = true
 		case err := <-r.watch.changed:
 			if err != nil {
 				return err

@@ -56,11 +56,25 @@ func (m *monitor) copyInside(dir *os.File, to string) error {
 	return archive.UntarUncompressed(files, to, nil)
 }
 
-// removeVolumes deletes the container's anonymous volumes (--rm).
+// errInUse: the volume stays.
+var errInUse = errors.New("another container has it mounted")
+
+// removeVolumes deletes the container's anonymous volumes (--rm), but for those
+// that other containers have mounted since.
 func (m *monitor) removeVolumes() error {
 	var errs []error
 	for _, name := range m.cfg.AnonymousVolumes() {
-		errs = append(errs, m.store.RemoveVolume(name, func() error { return nil }))
+		err := m.store.RemoveVolume(name, func() error {
+			users, err := m.store.VolumeUsers(name)
+			others := slices.ContainsFunc(users, func(rec runner.Container) bool { return rec.Config.ID != m.cfg.ID })
+			if err == nil && others {
+				err = errInUse
+			}
+			return err
+		})
+		if !errors.Is(err, errInUse) {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

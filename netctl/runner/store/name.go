@@ -32,6 +32,7 @@ func (e *AmbiguousError) Error() string {
 // Lookup finds a container by exact name, exact ID, or unique ID prefix, in
 // this order.
 func (s *Store) Lookup(ref string) (runner.ID, error) {
+	ref = strings.TrimPrefix(ref, "/")
 	// Neither a name nor an ID can leave its directory.
 	if ref == "" || ref[0] == '.' || strings.Contains(ref, "/") {
 		return "", &NotFoundError{Ref: ref}

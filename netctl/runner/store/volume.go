@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -74,7 +75,11 @@ func (s *Store) CreateVolume(name string, labels map[string]string) (Volume, err
 	if err := os.Chmod(v.Path, 0o755); err != nil {
 		return v, fmt.Errorf("create volume %s: %w", name, err)
 	}
-	return v, writeJSON(s.volumeRecord(name), v, true)
+	if err := writeJSON(s.volumeRecord(name), v, true); err != nil {
+		// Nothing can be in it yet; with something in it this removes nothing.
+		return v, errors.Join(err, os.Remove(v.Path), os.Remove(filepath.Dir(v.Path)))
+	}
+	return v, nil
 }
 
 // Volume reads one. A directory without a record was cut short in the making, or
@@ -134,6 +139,16 @@ func (s *Store) RemoveVolume(name string, inUse func() error) error {
 		return err
 	}
 	return removeTree(s.volumesDir(), name)
+}
+
+// VolumeUsers gives the containers that mount the volume, running or not.
+func (s *Store) VolumeUsers(name string) ([]runner.Container, error) {
+	all, err := s.List()
+	return slices.DeleteFunc(all, func(rec runner.Container) bool {
+		return !slices.ContainsFunc(rec.Mounts, func(m runner.Mount) bool {
+			return m.Kind == runner.MountVolume && m.Source == name
+		})
+	}), err
 }
 
 func (s *Store) volumesDir() string { return filepath.Join(s.data, "volumes") }
