@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -43,13 +44,16 @@ func unknownCommand(group *cobra.Command, typed string) error {
 	return err
 }
 
+// goParsing is what the standard library's own name for a mistake in a number begins with.
+var goParsing = regexp.MustCompile(`strconv\.\w+: parsing ".*": `)
+
 // flagError answers for a flag that can't be read. If a word that is no
 // command came before it, that word is the mistake.
 func flagError(cmd *cobra.Command, err error) error {
 	if words := cmd.Flags().Args(); cmd.HasSubCommands() && len(words) > 0 {
 		return unknownCommand(cmd, words[0])
 	}
-	e := usageError("%w", err)
+	e := usageError("%s", goParsing.ReplaceAllString(err.Error(), ""))
 	e.Hint = fmt.Sprintf("see '%s --help'", cmd.CommandPath())
 	var unknown *pflag.NotExistError
 	if errors.As(err, &unknown) {

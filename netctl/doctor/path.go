@@ -145,9 +145,13 @@ func (c *Container) routed6() bool {
 }
 
 // loopbackPorts are published ports that clients on the host reach by
-// 127.0.0.1.
+// 127.0.0.1: none of a container without an IPv4 address, as ports are not led
+// from one address family to the other, and the kernel leads none from ::1.
 func (c *Case) loopbackPorts() []Port {
 	if c.Subject == nil || c.asked() || !c.Subject.Own() {
+		return nil
+	}
+	if a, _ := c.Subject.address(); !a.Is4() {
 		return nil
 	}
 	var ports []Port

@@ -357,8 +357,12 @@ func TestDoctorOnAHealthyHost(t *testing.T) {
 			// A second network, which no published port leads to.
 			h.netctl("create", "more", "--subnet", "10.78.0.0/24")
 			h.netctl("--firewall", firewall, "network", "connect", "more", "web")
+			// A network without IPv4, where 127.0.0.1 leads nowhere.
+			h.netctl("create", "six", "--ipv6", "--ipv4=false")
+			h.netctl("--firewall", firewall, "run", "-d", "--name", "only6", "--network", "six", "-p", "8082:80", "host", "/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/usr/share")
+			h.awaitListener("only6", "80")
 			for _, ask := range []string{
-				"", "web", "db", "own", "web --port 8080", "web --port 80", "web --port 8081", "--port 8080",
+				"only6", "only6 --port 8082", "", "web", "db", "own", "web --port 8080", "web --port 80", "web --port 8081", "--port 8080",
 				"web --to db", "web --to db --port 80", "db --to web", "web --to 192.0.2.1 --port 80", "web --to 192.0.2.1",
 			} {
 				out, stderr, status := h.try(append([]string{"--firewall", firewall, "doctor", "--timeout", "30s"}, strings.Fields(ask)...)...)

@@ -113,6 +113,23 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
+// Two that remove the last namespaces at the same moment both see the directory,
+// and the second to get the lock finds it gone.
+func TestTheDirectoryWentMeanwhile(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "netns")
+	if err := shareDir(dir); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := unshareDir(dir); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := mountsBelow(t, dir); n != 0 {
+		t.Errorf("%d mounts left", n)
+	}
+}
+
 // What the package is for: a namespace made by one process vanishes from the
 // mount namespaces of others (monitors), even where the host's mounts are
 // private, so that nobody keeps it alive.

@@ -162,9 +162,13 @@ func shareDir(dir string) error {
 	return nil
 }
 
-// unshareDir undoes shareDir if dir is empty.
+// unshareDir undoes shareDir if dir is empty. It may be gone: who took the last
+// namespace away held the lock before us.
 func unshareDir(dir string) error {
 	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil || len(entries) > 0 {
 		return err
 	}
