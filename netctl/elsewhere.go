@@ -19,7 +19,7 @@ func elsewhereCommand(name string) string {
 	case "import":
 		return "unpack the archive, and give its directory in the place of an image: 'netctl run ./DIR COMMAND'"
 	case "update":
-		return "limits are given when a container is made: 'netctl rm' it and 'netctl run' it again"
+		return "what containers and networks are made with stays: remove it and make it again"
 	case "compose", "pod", "kube":
 		return "netctl reads no files of services: 'netctl network create' and a 'netctl run' for each are the same"
 	case "swarm", "service", "stack", "node", "config", "secret":

@@ -24,6 +24,7 @@ type pullFlags struct {
 func (f *pullFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.platform, "platform", "", "OS/ARCHITECTURE[/VARIANT] of the image (default: this machine's)")
 	flags.BoolVar(&f.tlsVerify, "tls-verify", true, "refuse registries without a certificate we trust")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing about fetching an image")
 }
 
 func (i images) pull() *cobra.Command {
@@ -49,7 +50,6 @@ Credentials are those that 'docker login' or 'podman login' have left.`,
 		},
 	}
 	f.register(cmd.Flags())
-	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print the name only")
 	return cmd
 }
 

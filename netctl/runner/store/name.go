@@ -30,7 +30,7 @@ func (e *AmbiguousError) Error() string {
 }
 
 // Lookup finds a container by exact name, exact ID, or unique ID prefix, in
-// this order.
+// this order. A slash may come before it: docker's inspect writes names so.
 func (s *Store) Lookup(ref string) (runner.ID, error) {
 	ref = strings.TrimPrefix(ref, "/")
 	// Neither a name nor an ID can leave its directory.

@@ -236,6 +236,7 @@ func TestLookup(t *testing.T) {
 	for ref, want := range map[string]runner.ID{
 		"web":                a.ID,
 		string(a.ID):         a.ID,
+		"/web":               a.ID, // docker's inspect says it so
 		string(b.ID):         b.ID,
 		string(a.ID[:20]):    a.ID,
 		string(a.ID.Short()): b.ID, // an exact name wins
@@ -244,7 +245,7 @@ func TestLookup(t *testing.T) {
 			t.Errorf("%s: got %s, %v; want %s", ref, got, err, want)
 		}
 	}
-	for _, ref := range []string{"", ".", "..", "nope", "../names/web", "/web", string(a.ID) + "0"} {
+	for _, ref := range []string{"", ".", "..", "nope", "../names/web", "/../names/web", "//web", "/", string(a.ID) + "0"} {
 		var missing *NotFoundError
 		if id, err := s.Lookup(ref); !errors.As(err, &missing) {
 			t.Errorf("%q: got %s, %v", ref, id, err)
