@@ -72,14 +72,12 @@ func (f *containerFlags) registerProgram(flags *pflag.FlagSet) {
 
 func (f *containerFlags) registerNetwork(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.networks, "network", nil, "NAME, host, none, container:NAME or ns:PATH; repeatable, the first is eth0")
-	flags.StringArrayVar(&f.networks, "net", nil, "")
-	_ = flags.MarkHidden("net")
+	alsoAs(flags, "net", "network")
 	flags.StringArrayVarP(&f.publish, "publish", "p", nil, "[[IP:]HOST-PORT:]PORT[/PROTOCOL], or ranges of ports, or target=PORT,published=...,host_ip=...,protocol=...")
 	flags.BoolVarP(&f.publishAll, "publish-all", "P", false, "publish all exposed ports at free ones")
 	flags.StringArrayVar(&f.expose, "expose", nil, "PORT[-PORT][/PROTOCOL] for -P")
 	flags.StringArrayVar(&f.aliases, "network-alias", nil, "further name on the container's networks")
-	flags.StringArrayVar(&f.aliases, "net-alias", nil, "")
-	_ = flags.MarkHidden("net-alias")
+	alsoAs(flags, "net-alias", "network-alias")
 	flags.StringVar(&f.ip, "ip", "", "IPv4 address on the network")
 	flags.StringVar(&f.ip6, "ip6", "", "IPv6 address on the network")
 	flags.StringVar(&f.mac, "mac-address", "", "MAC address on the network")
@@ -89,10 +87,17 @@ func (f *containerFlags) registerNetwork(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.dns, "dns", nil, "server to ask for names outside; default: the host's")
 	flags.StringArrayVar(&f.dnsSearch, "dns-search", nil, "search domain, in place of the host's; '.' for none")
 	flags.StringArrayVar(&f.dnsOptions, "dns-option", nil, "option of resolv.conf")
-	flags.StringArrayVar(&f.dnsOptions, "dns-opt", nil, "")
-	_ = flags.MarkHidden("dns-opt")
+	alsoAs(flags, "dns-opt", "dns-option")
 	flags.StringArrayVar(&f.hosts, "add-host", nil, "line of /etc/hosts, as NAME:ADDRESS, or NAME:host-gateway")
 	flags.StringArrayVar(&f.sysctls, "sysctl", nil, "kernel setting of the container's namespaces, as KEY=VALUE")
+}
+
+// alsoAs gives a flag a second spelling, which the help leaves out. Both share
+// one value: two flags with one variable would each begin a list of their own.
+func alsoAs(flags *pflag.FlagSet, spelling, name string) {
+	second := *flags.Lookup(name)
+	second.Name, second.Shorthand, second.Hidden = spelling, "", true
+	flags.AddFlag(&second)
 }
 
 func (f *containerFlags) registerFiles(flags *pflag.FlagSet) {

@@ -24,11 +24,9 @@ type stopFlags struct {
 // (docker's).
 const stopSeconds = 10
 
-
 func (f *stopFlags) register(flags *pflag.FlagSet) {
 	flags.VarP(&f.seconds, "time", "t", "seconds until the container is killed, -1: never; default: the container's, or 10")
-	flags.Var(&f.seconds, "timeout", "")
-	_ = flags.MarkHidden("timeout")
+	alsoAs(flags, "timeout", "time")
 	flags.StringVarP(&f.signal, "signal", "s", "", "signal to send first (default: the container's, or SIGTERM)")
 }
 
