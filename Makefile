@@ -90,7 +90,7 @@ reference: ## build the reference plugins that benchmarks and calibration compar
 	$(WHOLE) $(BIN)/reference/* # so that they start as fast as ours
 
 .PHONY: bench
-bench: build reference ## ADD and DEL beside the reference plugins, netavark and the floor (11 minutes; BENCH=-quick)
+bench: build reference ## ADD and DEL beside the reference plugins, netavark and the floor (12 minutes; BENCH=-quick)
 	@test/tools.sh /usr/lib/podman/netavark=netavark
 	$(GO) run ./bench/ipam -page docs/performance.md $(BENCH_IPAM)
 	$(PURE) -o $(BIN)/bench-attach ./bench/attach && $(WHOLE) $(BIN)/bench-attach # as the monitor is, for what runs in process

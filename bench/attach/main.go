@@ -60,7 +60,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&levels, "points", "0,100,500,1000", "numbers of containers that are attached already")
 	f.StringVar(&parallel, "parallel", "1,2,8,32", "operations under way at the same time; empty leaves that part out")
 	f.IntVar(&o.batch, "batch", 64, "attachments of one parallel measurement at the most; else twice as many as are under way, and at least 8")
-	f.IntVar(&o.batches, "batches", 7, "parallel measurements of each kind")
+	f.IntVar(&o.batches, "batches", 5, "parallel measurements of each kind")
 	f.BoolVar(&quick, "quick", false, "a few operations of each kind, to see that everything works")
 	f.StringVar(&only, "only", "", "regular expression of the implementations to run; all targets need all of them")
 	f.StringVar(&o.page, "page", "", "page of documentation that gets the result")

@@ -61,16 +61,15 @@ func atLevel(worlds []*world, level, rounds int) error {
 }
 
 // inParallel has all implementations attach a batch and detach it, some at a
-// time, in turns: a first round that does not count, and then as many as there
-// are to be batches.
+// time, in turns.
 func inParallel(worlds []*world, parallel int, o options) error {
 	size := min(o.batch, max(2*parallel, 8))
-	for round := range 1 + o.batches {
+	for range o.batches {
 		for _, w := range worlds {
 			if !w.kinds.parallel {
 				continue
 			}
-			if err := w.batch(parallel, size, round > 0); err != nil {
+			if err := w.batch(parallel, size); err != nil {
 				return fmt.Errorf("%s: %w", w.name, err)
 			}
 		}
@@ -79,7 +78,7 @@ func inParallel(worlds []*world, parallel int, o options) error {
 }
 
 // batch attaches so many containers and detaches them.
-func (w *world) batch(parallel, size int, counts bool) error {
+func (w *world) batch(parallel, size int) error {
 	var ops []operation
 	for range size {
 		op, err := w.container()
@@ -100,9 +99,6 @@ func (w *world) batch(parallel, size int, counts bool) error {
 		start := time.Now()
 		if err := w.subject.settle(); err != nil {
 			return err
-		}
-		if !counts {
-			continue
 		}
 		per := func(d time.Duration) float64 { return float64(size) / d.Seconds() }
 		r := w.rate(verb, parallel)
