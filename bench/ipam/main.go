@@ -47,7 +47,7 @@ type store interface {
 // times of one store at one pool.
 type times struct{ allocate, release []time.Duration }
 
-// results are by pool and by the store's name.
+// results are by pool and by column.
 type results map[pool]map[string]*times
 
 func main() {
@@ -75,7 +75,7 @@ func run(ours, reference string, n int, all []pool, file string) error {
 	s.Printf("`go run ./bench/ipam %s` (%s). Medians of %d (the reference's of %d) in milliseconds, allocation / release, [p90 of allocation].",
 		strings.Join(os.Args[1:], " "), page.Machine(), n, (n+seldom-1)/seldom)
 	s.Printf("In process is one transaction on the ledger's file, opened for it; the others are processes, from start to end. All pools take turns. The ledger is in memory, as")
-	s.Printf("/run is; the files of host-local are on disk, as /var/lib is.")
+	s.Printf("/run is; the files of host-local are on disk, as /var/lib is. In process %d allocations follow on each other, of all pools in turns, but for the last column's.", often)
 	s.Targets(targets(all, found))
 	s.Table(table(all, found))
 	s.Plot("pools", "allocation and release", page.Lines("Allocation, median", "addresses reserved", "ms", curves(all, found)))
@@ -104,8 +104,8 @@ func measure(all []pool, ours, reference string, n int) (results, error) {
 	found := results{}
 	for _, p := range all {
 		found[p] = map[string]*times{}
-		for _, name := range names() {
-			found[p][name] = &times{}
+		for _, column := range columns() {
+			found[p][column] = &times{}
 		}
 	}
 	const warmUp = 1 // our host-local reads the reference's files once
@@ -114,14 +114,16 @@ func measure(all []pool, ours, reference string, n int) (results, error) {
 			if name == referenceHost && i >= warmUp && (i-warmUp)%seldom != 0 {
 				continue
 			}
-			for turn := range all {
-				p := all[(turn+i)%len(all)]
-				t := found[p][name]
-				if i < warmUp {
-					t = &times{}
-				}
-				if err := t.add(filled.stores[p][kind], fmt.Sprintf("timed%d", i)); err != nil {
-					return nil, fmt.Errorf("%s: %s: %w", p, name, err)
+			for _, column := range columnsOf(name) {
+				for turn := range all {
+					p := all[(turn+i)%len(all)]
+					t := found[p][column]
+					if i < warmUp {
+						t = &times{}
+					}
+					if err := t.add(filled.stores[p][kind], fmt.Sprintf("timed%d", i)); err != nil {
+						return nil, fmt.Errorf("%s: %s: %w", p, name, err)
+					}
 				}
 			}
 		}

@@ -30,11 +30,11 @@ func targets(all []pool, results results) []page.Target {
 }
 
 func table(all []pool, results results) [][]string {
-	rows := [][]string{append([]string{"pool"}, names()...)}
+	rows := [][]string{append([]string{"pool"}, columns()...)}
 	for _, p := range all {
 		row := []string{p.String()}
-		for _, name := range names() {
-			t := results[p][name]
+		for _, column := range columns() {
+			t := results[p][column]
 			row = append(row, fmt.Sprintf("%.3g / %.3g [%.3g]", percentile(t.allocate, 50), percentile(t.release, 50), percentile(t.allocate, 90)))
 		}
 		rows = append(rows, row)

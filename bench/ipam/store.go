@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/netctl/netctl/bench/boot"
 	"github.com/netctl/netctl/ipam"
@@ -24,6 +25,25 @@ const (
 	referenceHost = "reference host-local"
 	network       = "bench"
 )
+
+// afterOthers is a call in process after other programs have had the processor and
+// its caches. A call takes a tenth of what that costs, so it is told apart from those
+// that follow on it.
+const afterOthers = "the same, after other programs"
+
+// often is how many calls in process follow on that one.
+const often = 10
+
+// columns are what is measured, in the order of the table.
+func columns() []string { return append(names(), afterOthers) }
+
+// columnsOf gives the columns of the calls that a store makes when it is its turn.
+func columnsOf(store string) []string {
+	if store != inProcess {
+		return []string{store}
+	}
+	return append([]string{afterOthers}, slices.Repeat([]string{store}, often)...)
+}
 
 func names() []string { return []string{referenceHost, ownHostLocal, ledgerPlugin, inProcess} }
 
