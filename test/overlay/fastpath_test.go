@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -46,14 +47,17 @@ func TestFastPath(t *testing.T) {
 			one, two := a.Add("blue"), b.Add("blue")
 			takesFastPath(t, a, one.Addr)
 			takesFastPath(t, b, two.Addr)
-			before := forwarded(t, w)
-			for range 20 {
-				must(t, one.Reach(two.Addr, hosts.Patience))
-				must(t, two.Reach(one.Addr, hosts.Patience))
-			}
-			if now := forwarded(t, w); now != before {
-				t.Errorf("forwarded packets: %s, then %s", before, now)
-			}
+			// Again where it was not so: a probe that is late on a busy machine makes
+			// a peer one that takes less than the tunnel's MTU.
+			var before string
+			eventually(t, "nothing is forwarded", func() bool {
+				before = forwarded(t, w)
+				for range 10 {
+					must(t, one.Reach(two.Addr, hosts.Patience))
+					must(t, two.Reach(one.Addr, hosts.Patience))
+				}
+				return forwarded(t, w) == before
+			})
 			expires(t, one, two.Addr)
 
 			port := b.Publish("blue", 8080)
@@ -118,19 +122,21 @@ func expires(t *testing.T, from *hosts.Container, to netip.Addr) {
 			return err
 		}
 		defer unix.Close(fd)
-		limit := unix.NsecToTimeval(hosts.Patience.Nanoseconds())
+		limit := unix.NsecToTimeval(time.Second.Nanoseconds())
 		err = errors.Join(unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, 1), unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1),
 			unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit),
 			unix.Connect(fd, &unix.SockaddrInet4{Port: 9, Addr: to.As4()}))
 		if err != nil {
 			return err
 		}
-		if _, err := unix.Write(fd, []byte{1}); err != nil {
-			return err
+		for range int(hosts.Patience / time.Second) { // a datagram can be lost
+			if _, err = unix.Write(fd, []byte{1}); err == nil { // else it tells of the last one's answer
+				_, err = unix.Read(fd, make([]byte, 1))
+			}
+			if errors.Is(err, unix.EHOSTUNREACH) {
+				return nil
+			}
 		}
-		if _, err := unix.Read(fd, make([]byte, 1)); !errors.Is(err, unix.EHOSTUNREACH) {
-			return fmt.Errorf("a packet with one hop left: %v, want %v (time exceeded)", err, unix.EHOSTUNREACH)
-		}
-		return nil
+		return fmt.Errorf("a packet with one hop left: %v, want %v (time exceeded)", err, unix.EHOSTUNREACH)
 	}))
 }
