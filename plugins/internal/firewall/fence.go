@@ -52,10 +52,11 @@ const fenceVersion = 3
 // a whole drops packets, since for some 20 microseconds the kernel (6.18) asks
 // maps whose elements are gone already on behalf of rules that still apply.
 func ApplyFence(f wire.Fence, keep bool) (written bool, err error) {
-	conn, err := nft.New()
+	conn, letGo, err := fenceConn()
 	if err != nil {
-		return false, fmt.Errorf("nftables: %w", err)
+		return false, err
 	}
+	defer letGo()
 	have, err := fenceMarks(conn)
 	if err != nil {
 		return false, err
@@ -92,12 +93,25 @@ func ApplyFence(f wire.Fence, keep bool) (written bool, err error) {
 	return true, nil
 }
 
+// fenceConn opens one socket for all that is asked and written. letGo closes it
+// aside: after a transaction that deletes anything closing waits for an RCU grace
+// period, some 10 ms, in which the kernel frees the memory (nft_rcv_nl_event).
+// What was written applies before.
+func fenceConn() (conn *nft.Conn, letGo func(), err error) {
+	conn, err = nft.New(nft.AsLasting())
+	if err != nil {
+		return nil, nil, fmt.Errorf("nftables: %w", err)
+	}
+	return conn, func() { go func() { _ = conn.CloseLasting() }() }, nil
+}
+
 // FenceStands tells whether there is a fence of this tunnel, whoever it lets in.
 func FenceStands(f wire.Fence) (bool, error) {
-	conn, err := nft.New()
+	conn, letGo, err := fenceConn()
 	if err != nil {
-		return false, fmt.Errorf("nftables: %w", err)
+		return false, err
 	}
+	defer letGo()
 	have, err := fenceMarks(conn)
 	return have.guards == guards(f), err
 }
@@ -173,10 +187,11 @@ func deleteFence(conn *nft.Conn) {
 
 // RemoveFence takes the fence away; none is no error.
 func RemoveFence() error {
-	conn, err := nft.New()
+	conn, letGo, err := fenceConn()
 	if err != nil {
-		return fmt.Errorf("nftables: %w", err)
+		return err
 	}
+	defer letGo()
 	deleteFence(conn)
 	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("nftables: remove tables %s: %w", FenceTable, err)
