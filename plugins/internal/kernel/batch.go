@@ -14,17 +14,16 @@ import (
 
 const overlayProtocol = wire.OverlayProtocol
 
-// batch is how many messages go to the kernel in one system call. Each is
-// acknowledged; the acknowledgements of a batch must fit into the socket's
-// receive buffer (208 KiB by default, of which each takes some 800 bytes).
+// batch is how many messages go to the kernel in one system call. All of them may
+// fail, and their errors must fit into the socket's receive buffer (208 KiB by
+// default, of which each takes some 800 bytes).
 const batch = 128
 
 // batchWait bounds the wait for the kernel's answers, which takes the rtnl lock.
 const batchWait = 10 * time.Second
 
 // sendAll sends requests in batches and collects the kernel's answer to each:
-// nil is success. The messages of a batch are carried out in their order, and
-// one that fails does not stop the next.
+// nil is success. One that fails does not stop the next.
 func sendAll(all []request) ([]error, error) {
 	answers := make([]error, len(all))
 	if len(all) == 0 {
@@ -50,7 +49,9 @@ func sendAll(all []request) ([]error, error) {
 	return answers, nil
 }
 
-// sendBatch numbers the messages by their place, from 1.
+// sendBatch numbers the messages by their place, from 1. The kernel carries them
+// out in their order and answers each that fails; the last is answered whatever
+// becomes of it (NLM_F_ACK), and so the batch is over.
 func sendBatch(fd int, part []request, start int, answers []error) error {
 	var buffer []byte
 	for i, r := range part {
@@ -59,17 +60,19 @@ func sendBatch(fd int, part []request, start int, answers []error) error {
 		binary.NativeEndian.PutUint32(buffer[at:], uint32(len(r.message)))
 		binary.NativeEndian.PutUint32(buffer[at+8:], uint32(start+i+1))
 	}
+	last := buffer[len(buffer)-len(part[len(part)-1].message):]
+	binary.NativeEndian.PutUint16(last[6:], binary.NativeEndian.Uint16(last[6:])|unix.NLM_F_ACK)
 	if err := unix.Sendto(fd, buffer, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return fmt.Errorf("send %d netlink messages: %w", len(part), err)
 	}
-	answer := make([]byte, 32<<10)
-	for missing := len(part); missing > 0; {
+	answer := make([]byte, 4<<10)
+	for over := false; !over; {
 		n, _, err := unix.Recvfrom(fd, answer, 0)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("read netlink answers, %d of %d missing: %w", missing, len(part), err)
+			return fmt.Errorf("read netlink answers to %d messages: %w", len(part), err)
 		}
 		messages, err := syscall.ParseNetlinkMessage(answer[:n])
 		if err != nil {
@@ -80,7 +83,7 @@ func sendBatch(fd int, part []request, start int, answers []error) error {
 			if m.Header.Type != unix.NLMSG_ERROR || i < start || i >= start+len(part) || len(m.Data) < 4 {
 				continue
 			}
-			missing--
+			over = over || i == start+len(part)-1
 			if code := int32(binary.NativeEndian.Uint32(m.Data)); code != 0 {
 				answers[i] = syscall.Errno(-code)
 			}

@@ -109,6 +109,10 @@ type MeshOptions struct {
 	Keep bool
 	// Skip leaves an object for later, one that failed lately; nil skips none.
 	Skip func(object string) bool
+	// Guarded waits until packets may be led to peers: it is called once, when all
+	// that routes depend on is there and before the first route is written. With
+	// an error no route is, and nothing is removed. nil does not wait.
+	Guarded func() error
 }
 
 // ApplyMesh makes the tunnel's neighbours, FDB entries and our routes exactly
@@ -343,26 +347,30 @@ func hardwareAddr(b []byte) (mac wire.HardwareAddr) {
 // write sends the requests. Those that fail are reported one by one.
 func (d *meshDevice) write(set, remove []meshObject, o MeshOptions) (MeshReport, error) {
 	var report MeshReport
-	var all []request
-	due := func(object meshObject, r request, done *[]fmt.Stringer) {
+	var before, after []request // the guard
+	due := func(when *[]request, object meshObject, r request, done *[]fmt.Stringer) {
 		if o.Skip != nil && o.Skip(object.String()) {
 			report.Skipped++
 			return
 		}
 		r.object, r.done = object, done
-		all = append(all, r)
+		*when = append(*when, r)
 	}
 	for _, object := range set {
-		due(object, object.replace(d), &report.Set)
+		when := &before
+		if _, leads := object.(meshRoute); leads {
+			when = &after
+		}
+		due(when, object, object.replace(d), &report.Set)
 	}
 	for _, object := range remove {
-		due(object, object.remove(d), &report.Removed)
+		due(&after, object, object.remove(d), &report.Removed)
 	}
-	failures, err := sendAll(all)
+	failures, err := sendGuarded(before, after, o.Guarded)
 	if err != nil {
 		return report, err
 	}
-	for i, r := range all {
+	for i, r := range append(before, after...) {
 		switch failed := failures[i]; {
 		case failed == nil, r.done == &report.Removed && absent(failed):
 			*r.done = append(*r.done, r.object)
@@ -371,6 +379,19 @@ func (d *meshDevice) write(set, remove []meshObject, o MeshOptions) (MeshReport,
 		}
 	}
 	return report, nil
+}
+
+// sendGuarded sends some requests, and others when it is told that they may be.
+func sendGuarded(before, after []request, guarded func() error) ([]error, error) {
+	failures, err := sendAll(before)
+	if err == nil && guarded != nil {
+		err = guarded()
+	}
+	if err != nil {
+		return nil, err
+	}
+	more, err := sendAll(after)
+	return append(failures, more...), err
 }
 
 // UnderlayMTU is what fits into one packet on the way to each address of local's

@@ -1,6 +1,7 @@
 package kernel_test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -214,17 +215,61 @@ func TestOneFailureStopsNothingElse(t *testing.T) {
 		_, err := h.EnsureVxlan(tunnel())
 		must(t, err)
 		want := meshOf(5)
-		want.Routes[2] = wire.MeshRoute{To: want.Routes[2].To, Via: netip.MustParseAddr("198.51.100.1"), Direct: true} // no way there
+		for _, i := range []int{2, 5} { // one among others, and the very last
+			want.Routes[i] = wire.MeshRoute{To: want.Routes[i].To, Via: netip.MustParseAddr("198.51.100.1"), Direct: true} // no way there
+		}
 		report, err := h.ApplyMesh(want, kernel.MeshOptions{})
 		must(t, err)
-		if len(report.Failed) != 1 || len(report.Set) != 15 {
-			t.Fatalf("%d set, failed: %v; want 15 and one", len(report.Set), report.Failed)
+		if len(report.Failed) != 2 || len(report.Set) != 14 {
+			t.Fatalf("%d set, failed: %v; want 14 and two", len(report.Set), report.Failed)
 		}
-		failed := report.Failed[0].Object
-		report, err = h.ApplyMesh(want, kernel.MeshOptions{Skip: func(object string) bool { return object == failed }})
+		failed := []string{report.Failed[0].Object, report.Failed[1].Object}
+		report, err = h.ApplyMesh(want, kernel.MeshOptions{Skip: func(object string) bool { return slices.Contains(failed, object) }})
 		must(t, err)
-		if report.Skipped != 1 || report.Writes() != 0 {
+		if report.Skipped != 2 || report.Writes() != 0 {
 			t.Errorf("told to skip %q: %+v", failed, report)
+		}
+	})
+}
+
+// Until the guard says that packets may be led to peers, everything but routes is
+// made; with its error none is, and nothing is removed.
+func TestRoutesWaitForTheGuard(t *testing.T) {
+	tunnelWorld(t, func(h *kernel.Host, host *netns.Namespace) {
+		_, err := h.EnsureVxlan(tunnel())
+		must(t, err)
+		lines := func(args ...string) int {
+			out, err := host.Output(args[0], args[1:]...)
+			must(t, err)
+			return strings.Count(out, "\n")
+		}
+		there := func() string {
+			return fmt.Sprint(lines("bridge", "fdb", "show", "dev", "netctl-overlay"), lines("ip", "-6", "neigh", "show", "dev", "netctl-overlay", "nud", "permanent"),
+				lines("ip", "route", "show", "proto", "86"))
+		}
+		apply := func(peers int, answer error) (seen string) {
+			t.Helper()
+			_, err := h.ApplyMesh(meshOf(peers), kernel.MeshOptions{Guarded: func() error { seen = there(); return answer }})
+			if !errors.Is(err, answer) {
+				t.Errorf("%d peers: %v, want %v", peers, err, answer)
+			}
+			return seen
+		}
+		for _, step := range []struct {
+			peers       int
+			answer      error
+			during, end string
+		}{
+			{200, errors.New("no fence"), "200 200 0", "200 200 0"},
+			{200, nil, "200 200 0", "200 200 201"},
+			{150, errors.New("no fence"), "200 200 201", "200 200 201"},
+			{150, nil, "200 200 201", "150 150 151"},
+			{150, nil, "150 150 151", "150 150 151"}, // asked though there is nothing to do
+		} {
+			if during := apply(step.peers, step.answer); during != step.during || there() != step.end {
+				t.Errorf("%d peers, guard's error %v: FDB entries, neighbours and routes %s when it was asked, want %s; %s at the end, want %s",
+					step.peers, step.answer, during, step.during, there(), step.end)
+			}
 		}
 	})
 }

@@ -21,7 +21,7 @@ type message []byte
 func newMessage(kind, flags uint16, header []byte) message {
 	m := make(message, unix.SizeofNlMsghdr, 128)
 	binary.NativeEndian.PutUint16(m[4:], kind)
-	binary.NativeEndian.PutUint16(m[6:], flags|unix.NLM_F_REQUEST|unix.NLM_F_ACK)
+	binary.NativeEndian.PutUint16(m[6:], flags|unix.NLM_F_REQUEST)
 	return append(m, header...)
 }
 
