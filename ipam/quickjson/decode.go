@@ -46,6 +46,8 @@ func (d *decoder) value(v reflect.Value) bool {
 		return d.list(v)
 	case reflect.Struct:
 		return d.object(v)
+	case reflect.Map:
+		return d.table(v)
 	case reflect.Pointer:
 		to := reflect.New(v.Type().Elem())
 		if !v.IsNil() || !d.value(to.Elem()) {
@@ -120,6 +122,27 @@ func (d *decoder) object(v reflect.Value) bool {
 			return !twice && d.value(v.FieldByIndex(f.index))
 		}
 		return d.skip(d.depth)
+	})
+}
+
+// table reads an object into a new map whose keys are texts.
+func (d *decoder) table(v reflect.Value) bool {
+	if v.Type().Key() != reflect.TypeFor[string]() || !v.IsNil() {
+		return false
+	}
+	to := reflect.MakeMap(v.Type())
+	v.Set(to)
+	return d.members('{', '}', func() bool {
+		name, ok := d.text()
+		if !ok || !d.next(':') {
+			return false
+		}
+		key, member := reflect.ValueOf(string(name)), reflect.New(v.Type().Elem()).Elem()
+		if to.MapIndex(key).IsValid() || !d.value(member) {
+			return false
+		}
+		to.SetMapIndex(key, member)
+		return true
 	})
 }
 

@@ -33,6 +33,7 @@ type everything struct {
 	Zero    zero               `json:"zero,omitzero"`
 	When    time.Time          `json:"when"`
 	Inner   struct{ A, B int } `json:"cni.dev/inner"`
+	Table   map[string][]int   `json:"table,omitempty"`
 	Nothing *string            `json:"-"`
 	hidden  string
 }
@@ -79,7 +80,7 @@ func targets() []func() any {
 	return []func() any{
 		func() any { return new(everything) },
 		func() any {
-			return &everything{Name: "default", Words: []string{"a", "b"}, Port: 7, Pointer: &embedded{Depth: 3}}
+			return &everything{Name: "default", Words: []string{"a", "b"}, Port: 7, Table: map[string][]int{"a": {9}}, Pointer: &embedded{Depth: 3}}
 		},
 		func() any { return new(oddities) }, func() any { return new(twins) },
 		func() any { return new([]string) }, func() any { return new(string) }, func() any { return new(int) },
@@ -90,10 +91,11 @@ func targets() []func() any {
 func documents() []string {
 	return []string{
 		`{"name":"a","flag":true,"small":-128,"port":65535,"Big":123456789012345678,"bigger":1,"inside":"x","depth":255}`,
-		`{"NAME":"a","Flag":false,"words":["a","b"],"lists":[[1,2],[],[3]],"objects":[{"inside":"a"},{"depth":1}]}`,
+		`{"NAME":"a","Flag":false,"words":["a","b"],"table":{"b":[1],"a":[],"":[2]},"lists":[[1,2],[],[3]],"objects":[{"inside":"a"},{"depth":1}]}`,
 		`{"pointer":{"inside":"p"},"number":5,"flags":[true,false],"prefix":"10.0.0.0/8","addr":"::1","addrs":["1.2.3.4:5"]}`,
 		` { "raw" : { "a" : [ 1 , "\u00e9\"\\" , null ] } , "own" : [ true ] , "zero":{"N":7}, "when":"2026-11-26T22:00:00.5Z","cni.dev/inner":{"a":1,"B":2} } `,
 		`{"unknown":{"a":[1.5e+3,-0,0.1E-2,"\\\"\b\f\n\r\t\/\u1234"]},"other":null,"t":true,"f":false,"nested":[[[[]]]],"empty":{}}`,
+		`{"table":{}}`, `{"table":{"a":[1],"a":[2]}}`, `{"table":{"a":null}}`, `{"table":null}`, `{"table":{"a":"x"}}`, `{"table":{"\u0061":[1]}}`, `{"table":[1]}`, `{"table":{"a":[1],}}`,
 		`{"name":null}`, `{"name":1}`, `{"small":128}`, `{"port":-1}`, `{"port":1.0}`, `{"port":1e2}`, `{"big":9223372036854775808}`,
 		`{"name":"a","name":"b"}`, `{"name":"a","Name":"b"}`, `{"objects":[{"inside":"a"}],"objects":[{"depth":2}]}`,
 		`{"name":"caf\u00e9"}`, `{"name":"caf` + "é" + `"}`, `{"na\u006de":"x"}`, `{"name":"` + "\x7f" + `"}`, "{\"name\":\"\x01\"}", "{\"name\":\"\xff\"}",

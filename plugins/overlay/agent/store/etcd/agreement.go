@@ -64,10 +64,11 @@ func (s *Store) folder(key string) (folder, name string) {
 	return "", ""
 }
 
-func newAgreement(revision int64) *agreement {
+// newAgreement has room for so many records.
+func newAgreement(revision int64, records int) *agreement {
 	return &agreement{
-		revision: revision, raw: map[string][]byte{}, skipped: map[string]store.Skipped{},
-		networks: map[string]store.Network{}, nodes: map[string]store.Node{},
+		revision: revision, raw: make(map[string][]byte, records), skipped: map[string]store.Skipped{},
+		networks: map[string]store.Network{}, nodes: make(map[string]store.Node, records),
 	}
 }
 

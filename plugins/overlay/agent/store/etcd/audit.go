@@ -18,7 +18,7 @@ func (s *Store) Audit(ctx context.Context) ([]store.Skipped, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := newAgreement(response.Header.Revision)
+	a := newAgreement(response.Header.Revision, 0)
 	var skipped []store.Skipped
 	for _, kv := range response.Responses[0].GetResponseRange().Kvs {
 		if folder, _ := s.folder(string(kv.Key)); folder == configKey || folder == netDir || folder == nodeDir {

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/netctl/netctl/ipam/quickjson"
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
 )
 
@@ -110,7 +111,7 @@ func valueOf[T any](kv *mvccpb.KeyValue) (v stored[T], err error) {
 
 // decode reads a value of this schema or an older one.
 func decode(raw []byte, into any) error {
-	err := json.Unmarshal(raw, into)
+	err := quickjson.Unmarshal(raw, into)
 	var version struct {
 		Schema int `json:"schema"`
 	}

@@ -137,7 +137,7 @@ func (s *Store) Pools(ctx context.Context, network string) ([]store.Claim, error
 // readClaims leaves out what can't be read, except that an unreadable owner
 // still owns: the key is the ownership.
 func (s *Store) readClaims(kvs []*mvccpb.KeyValue) []store.Claim {
-	var claims []store.Claim
+	claims := make([]store.Claim, 0, len(kvs))
 	for _, kv := range kvs {
 		network, pool, err := s.parsePoolKey(string(kv.Key))
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"sync"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -75,7 +76,11 @@ func (s *Store) scene(ctx context.Context, r store.Registration) (*scene, error)
 	if err != nil {
 		return nil, err
 	}
-	sc := &scene{all: s.agreed(response), claims: s.readClaims(found(response, pools))}
+	sc := &scene{}
+	var reading sync.WaitGroup // beside each other: there are as many claims as nodes
+	reading.Go(func() { sc.claims = s.readClaims(found(response, pools)) })
+	sc.all = s.agreed(response)
+	reading.Wait()
 	if sc.config, err = first[store.Cluster](response, 0); err != nil {
 		return nil, err
 	}

@@ -168,7 +168,7 @@ func (s *Store) everything() []clientv3.Op {
 }
 
 func (s *Store) agreed(response *clientv3.TxnResponse) *agreement {
-	a := newAgreement(response.Header.Revision)
+	a := newAgreement(response.Header.Revision, len(found(response, 1)))
 	for op := range s.everything() {
 		for _, kv := range found(response, op) {
 			a.apply(s, kv, false)
