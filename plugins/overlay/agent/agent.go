@@ -214,6 +214,18 @@ func (s *state) degraded() string {
 	return ""
 }
 
+// settled waits until the start is over, or has taken too long to go on waiting;
+// false if the context ends.
+func (a *Agent) settled(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-a.started:
+	case <-time.After(startWait):
+	}
+	return true
+}
+
 // A bell wakes a loop; several before it wakes are one.
 type bell chan struct{}
 

@@ -138,6 +138,9 @@ func (a *Agent) take(v store.View, list bool) (taken bool) {
 
 // writeSnapshots keeps the file up to date, without writing it at each change.
 func (a *Agent) writeSnapshots(ctx context.Context, due bell) {
+	if !a.settled(ctx) {
+		return
+	}
 	for {
 		select {
 		case <-ctx.Done():

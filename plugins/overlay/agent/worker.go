@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/netctl/netctl/plugins/internal/firewall"
@@ -22,6 +23,7 @@ const (
 	coalesceMax = 50 * time.Millisecond // a steady stream does not put it off for longer
 	newsPause   = 20 * time.Millisecond // between two looks at the host's addresses
 	audit       = 30 * time.Second      // it looks even if nobody said anything
+	startWait   = time.Second           // after which what a start would be disturbed by is done all the same
 	firstRetry  = time.Second           // of an object that could not be written
 	lastRetry   = time.Minute
 )
@@ -143,13 +145,7 @@ func (a *Agent) reconcile(failing map[string]*retry) (writes int, err error) {
 	if err := a.host.PrepareOverlay(handover.Device, has6(in.View)); err != nil {
 		return writes, err
 	}
-	// Before anything leads into a tunnel that may be new, the fence knows it.
-	fenced, err := a.applyFence(&p.Fence, keep)
-	writes += fenced
-	if err != nil {
-		return writes, err
-	}
-	n, unset, err := a.program(p, keep, failing)
+	n, unset, err := a.program(&p, keep, failing)
 	writes += n
 	if err != nil {
 		return writes, err
@@ -179,9 +175,10 @@ func count(written bool, err error) (int, error) {
 	return 0, err
 }
 
-// program makes the mesh so. What single objects could not be set is no reason to
-// stop.
-func (a *Agent) program(p plan.Plan, keep bool, failing map[string]*retry) (writes int, unset, err error) {
+// program makes fence and mesh so. Before anything leads into a tunnel that may
+// be new, the fence knows it; until then both are made side by side. What single
+// objects could not be set is no reason to stop.
+func (a *Agent) program(p *plan.Plan, keep bool, failing map[string]*retry) (writes int, unset, err error) {
 	options := kernel.MeshOptions{Keep: keep}
 	if len(failing) > 0 {
 		options.Skip = func(object string) bool {
@@ -189,10 +186,20 @@ func (a *Agent) program(p plan.Plan, keep bool, failing map[string]*retry) (writ
 			return r != nil && time.Now().Before(r.due)
 		}
 	}
+	fenced := make(chan error, 1)
+	go func() {
+		var err error
+		writes, err = a.applyFence(&p.Fence, keep)
+		fenced <- err
+	}()
+	options.Guarded = sync.OnceValue(func() error { return <-fenced })
 	report, err := a.host.ApplyMesh(p.Mesh, options)
+	if guarded := options.Guarded(); err == nil {
+		err = guarded
+	}
 	a.tell(report)
 	noteFailures(failing, report)
-	return report.Writes(), failuresOf(report), err
+	return writes + report.Writes(), failuresOf(report), err
 }
 
 // applyFence leaves a fence that stands alone while all that is known is a
@@ -387,12 +394,18 @@ func (a *Agent) dismantleIf(known bool) error {
 }
 
 // watchHost wakes the worker when links, addresses, routes or neighbours
-// change.
+// change. It begins after the first complete pass, which would be news to it
+// thousands of times; what has changed meanwhile is found by looking.
 func (a *Agent) watchHost(ctx context.Context) error {
+	if !a.settled(ctx) {
+		return ctx.Err()
+	}
 	news, err := kernel.News(ctx)
 	if err != nil {
 		return err
 	}
+	a.dirty.ring()
+	a.checkAddress()
 	for {
 		select {
 		case <-ctx.Done():
@@ -400,7 +413,7 @@ func (a *Agent) watchHost(ctx context.Context) error {
 		case <-news:
 			a.dirty.ring()
 			a.checkAddress()
-			// This host's own changes are news too, thousands when it starts.
+			// This host's own changes are news too.
 			if !pause(ctx, newsPause) {
 				return ctx.Err()
 			}
