@@ -64,6 +64,7 @@ type Agent struct {
 	rejoin bell // what this host owns is to be verified anew
 	mirror bell // the networks of this host's containers may have changed
 	policy bell // the cluster's policies may have changed
+	tunnel bell // the tunnel's address has changed
 	// tried is closed when this host has tried to join for the first time.
 	tried chan struct{}
 	// started is closed after the first complete pass.
@@ -122,7 +123,7 @@ type state struct {
 // New prepares an agent. It reads its identity and its last view.
 func New(cfg Config) (*Agent, error) {
 	a := &Agent{cfg: cfg, dir: filepath.Join(cfg.DataDir, "overlay"), log: cfg.Log,
-		dirty: newBell(), member: newBell(), names: newBell(), mirror: newBell(), policy: newBell(), again: newBell(), rejoin: newBell(),
+		dirty: newBell(), member: newBell(), names: newBell(), mirror: newBell(), policy: newBell(), tunnel: newBell(), again: newBell(), rejoin: newBell(),
 		tried: make(chan struct{}), started: make(chan struct{})}
 	if err := os.MkdirAll(a.dir, 0o700); err != nil {
 		return nil, err

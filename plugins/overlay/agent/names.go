@@ -123,7 +123,11 @@ func (a *Agent) mirrorNames(ctx context.Context) error {
 	if !a.cfg.Store.Can().Names {
 		follow = a.followPeers
 	}
-	running := map[string]context.CancelFunc{}
+	type follower struct {
+		stop context.CancelFunc
+		news bell
+	}
+	running := map[string]follower{}
 	var done sync.WaitGroup
 	defer done.Wait()
 	for {
@@ -132,21 +136,24 @@ func (a *Agent) mirrorNames(ctx context.Context) error {
 			return ctx.Err()
 		case <-a.mirror:
 		}
+		for _, f := range running {
+			f.news.ring()
+		}
 		members, err := a.memberships()
 		if err != nil {
 			continue
 		}
 		for network := range members {
-			if running[network] == nil {
-				following, cancel := context.WithCancel(ctx)
-				running[network] = cancel
-				done.Add(1)
-				go func() { defer done.Done(); follow(following, network) }()
+			if _, follows := running[network]; !follows {
+				following, stop := context.WithCancel(ctx)
+				f := follower{stop, newBell()}
+				running[network] = f
+				done.Go(func() { follow(following, network, f.news) })
 			}
 		}
-		for network, cancel := range maps.Clone(running) {
+		for network, f := range maps.Clone(running) {
 			if !members[network] {
-				cancel()
+				f.stop()
 				delete(running, network)
 				a.setRemotes(ctx, network, nil)
 			}
@@ -171,7 +178,7 @@ func (a *Agent) memberships() (map[string]bool, error) {
 	return members, nil
 }
 
-func (a *Agent) followStore(ctx context.Context, network string) {
+func (a *Agent) followStore(ctx context.Context, network string, _ bell) {
 	var b backoff
 	for ctx.Err() == nil {
 		err := a.cfg.Store.WatchNames(ctx, network, func(all []store.Names) {

@@ -81,8 +81,9 @@ func (a *Agent) namesIn(network string) peerNames {
 	return p
 }
 
-// followPeers asks every peer for its names in a network.
-func (a *Agent) followPeers(ctx context.Context, network string) {
+// followPeers asks every peer for its names in a network. Who they are it looks up
+// when there is news, and now and then.
+func (a *Agent) followPeers(ctx context.Context, network string, news bell) {
 	var mu sync.Mutex
 	known := map[netip.Addr][]store.Names{}
 	update := func(peer netip.Addr, names []store.Names) {
@@ -121,8 +122,11 @@ func (a *Agent) followPeers(ctx context.Context, network string) {
 				update(vtep, nil)
 			}
 		}
-		if !pause(ctx, time.Second) {
+		select {
+		case <-ctx.Done():
 			return
+		case <-news:
+		case <-time.After(time.Second): // the tunnel's address is no news
 		}
 	}
 }

@@ -55,7 +55,11 @@ func (a *Agent) probe(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			a.log.Debug("no probes", "because", err)
 		}
-		pause(ctx, longWait)
+		select {
+		case <-ctx.Done():
+		case <-a.tunnel: // there is one now, or another
+		case <-time.After(longWait):
+		}
 	}
 	return ctx.Err()
 }

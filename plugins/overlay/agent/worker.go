@@ -299,6 +299,9 @@ func (a *Agent) notePlan(p plan.Plan) {
 		if s.plan.MTU != p.MTU {
 			a.member.ring() // the others should know
 		}
+		if s.plan.Tunnel.Local != p.Tunnel.Local {
+			a.tunnel.ring()
+		}
 		s.plan = p
 	})
 }

@@ -10,13 +10,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
 )
@@ -30,6 +27,9 @@ type Config struct {
 type Store struct {
 	path string
 	log  *slog.Logger
+	// again is how often the file is looked at beside notifications, which some
+	// file systems don't have.
+	again time.Duration
 
 	mu   sync.Mutex
 	last File // the last one that was good
@@ -41,7 +41,7 @@ func Open(_ context.Context, c Config, log *slog.Logger) (*Store, error) {
 	if c.Path == "" {
 		return nil, errors.New("key path is missing: want the peers file")
 	}
-	return &Store{path: c.Path, log: log}, nil
+	return &Store{path: c.Path, log: log, again: lookAgain}, nil
 }
 
 // Kind implements store.Store.
@@ -71,21 +71,23 @@ func (s *Store) read() (File, error) {
 	return s.last, err
 }
 
-// lookAgain is how often the file is looked at beside notifications, which some
-// file systems don't have.
 const lookAgain = 5 * time.Second
 
 // Watch implements store.Store. A file that is gone or wrong changes nothing;
 // what is wrong with it is a skipped value of the View.
 func (s *Store) Watch(ctx context.Context, yield func(store.View)) error {
-	news, err := watchDir(ctx, filepath.Dir(s.path))
+	news, err := openNews(ctx)
 	if err != nil {
-		return fmt.Errorf("watch %s: %w", filepath.Dir(s.path), err)
+		return fmt.Errorf("watch %s: %w", s.path, err)
 	}
-	tick := time.NewTicker(lookAgain)
+	tick := time.NewTicker(s.again)
 	defer tick.Stop()
 	var last *store.View
 	for {
+		// What is read was so after the watches were set: no change falls between.
+		if err := news.follow(s.path); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("watch %s: %w", s.path, err)
+		}
 		f, err := s.read()
 		if err != nil && !s.have {
 			return err
@@ -101,39 +103,10 @@ func (s *Store) Watch(ctx context.Context, yield func(store.View)) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-news:
+		case <-news.came:
 		case <-tick.C:
 		}
 	}
-}
-
-// watchDir tells when something happens in a directory: editors and
-// configuration management replace files.
-func watchDir(ctx context.Context, dir string) (<-chan struct{}, error) {
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
-	if err != nil {
-		return nil, err
-	}
-	file := os.NewFile(uintptr(fd), "inotify") // non-blocking: Close ends a Read
-	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_CLOSE_WRITE|unix.IN_MOVED_TO|unix.IN_DELETE|unix.IN_MOVED_FROM); err != nil {
-		file.Close()
-		return nil, err
-	}
-	news := make(chan struct{}, 1)
-	context.AfterFunc(ctx, func() { file.Close() })
-	go func() {
-		buffer := make([]byte, 4096)
-		for {
-			if _, err := file.Read(buffer); err != nil {
-				return
-			}
-			select {
-			case news <- struct{}{}:
-			default:
-			}
-		}
-	}()
-	return news, nil
 }
 
 // Session implements store.Store: the host finds itself in the file by its

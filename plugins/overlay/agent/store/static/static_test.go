@@ -3,6 +3,7 @@ package static
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
 	"github.com/netctl/netctl/plugins/overlay/agent/store/storetest"
@@ -137,4 +139,98 @@ func FuzzParse(f *testing.F) {
 			_ = file.View()
 		}
 	})
+}
+
+// A changed file is followed by notification, however it is changed: looking
+// again is put off here for longer than the test takes.
+func TestAChangedFileIsFollowed(t *testing.T) {
+	text := func(vni uint32) []byte {
+		data, err := json.Marshal(File{VNI: vni, Networks: []Network{{Name: "blue", Ranges: []netip.Prefix{netip.MustParsePrefix("10.100.0.0/16")}}}})
+		check(t, err)
+		return data
+	}
+	put := func(path string, vni uint32) {
+		check(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		check(t, os.WriteFile(path, text(vni), 0o600))
+	}
+	link := func(target, path string) { // as Kubernetes does, by a rename
+		check(t, os.Symlink(target, path+".tmp"))
+		check(t, os.Rename(path+".tmp", path))
+	}
+	for name, c := range map[string]struct {
+		prepare func(dir string) (path string)
+		change  func(dir string)
+	}{
+		"written in place": {
+			func(dir string) string { put(dir+"/peers.json", 1); return dir + "/peers.json" },
+			func(dir string) { put(dir+"/peers.json", 2) }},
+		"replaced": {
+			func(dir string) string { put(dir+"/peers.json", 1); return dir + "/peers.json" },
+			func(dir string) {
+				put(dir+"/new", 2)
+				check(t, os.Rename(dir+"/new", dir+"/peers.json"))
+			}},
+		"a ConfigMap": {
+			func(dir string) string {
+				put(dir+"/..one/peers.json", 1)
+				link("..one", dir+"/..data")
+				link("..data/peers.json", dir+"/peers.json")
+				return dir + "/peers.json"
+			},
+			func(dir string) {
+				put(dir+"/..two/peers.json", 2)
+				link("..two", dir+"/..data")
+				check(t, os.RemoveAll(dir+"/..one"))
+			}},
+		"behind a link": {
+			func(dir string) string {
+				put(dir+"/elsewhere/real.json", 1)
+				check(t, os.Mkdir(dir+"/etc", 0o700))
+				link("../elsewhere/real.json", dir+"/etc/peers.json")
+				return dir + "/etc/peers.json"
+			},
+			func(dir string) { put(dir+"/elsewhere/real.json", 2) }},
+		"a directory that is a link": {
+			func(dir string) string {
+				put(dir+"/one/peers.json", 1)
+				link(dir+"/one", dir+"/etc")
+				return dir + "/etc/peers.json"
+			},
+			func(dir string) {
+				put(dir+"/two/peers.json", 2)
+				link(dir+"/two", dir+"/etc")
+			}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := open(t, c.prepare(dir))
+			s.again = time.Hour
+			ctx, cancel := context.WithCancel(t.Context())
+			seen, ended := make(chan uint32, 16), make(chan error, 1)
+			go func() { ended <- s.Watch(ctx, func(v store.View) { seen <- v.Cluster.VNI }) }()
+			for _, want := range []uint32{1, 2} {
+				for got := uint32(0); got != want; {
+					select {
+					case got = <-seen:
+					case <-time.After(30 * time.Second):
+						t.Fatalf("the file with VNI %d is not seen", want)
+					}
+				}
+				if want == 1 {
+					c.change(dir)
+				}
+			}
+			cancel()
+			if err := <-ended; !errors.Is(err, context.Canceled) {
+				t.Errorf("the watch ended with %v", err)
+			}
+		})
+	}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
