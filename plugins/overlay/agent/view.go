@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"slices"
@@ -21,10 +22,12 @@ const (
 	snapshotPause = time.Second
 )
 
-type backoff struct{ wait time.Duration }
+// backoff is the wait between attempts: twice as long each time, from first up to
+// most. 0 stands for those towards the store.
+type backoff struct{ first, most, wait time.Duration }
 
 func (b *backoff) next() time.Duration {
-	b.wait = min(max(2*b.wait, firstWait), longWait)
+	b.wait = min(max(2*b.wait, cmp.Or(b.first, firstWait)), cmp.Or(b.most, longWait))
 	return b.wait/2 + rand.N(b.wait/2+1)
 }
 

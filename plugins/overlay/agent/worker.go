@@ -26,6 +26,8 @@ const (
 	startWait   = time.Second           // after which what a start would be disturbed by is done all the same
 	firstRetry  = time.Second           // of an object that could not be written
 	lastRetry   = time.Minute
+	firstAgain  = 100 * time.Millisecond // after a pass that failed as a whole
+	lastAgain   = 10 * time.Second
 )
 
 // passes counts what the worker did.
@@ -44,14 +46,21 @@ type retry struct {
 // work makes the kernel as it should be, again and again.
 func (a *Agent) work(ctx context.Context) error {
 	failing := map[string]*retry{}
+	a.dirty.ring() // the snapshot
+	return a.look(ctx, func() (time.Duration, error) {
+		err := a.pass(failing)
+		return nextDue(failing), err
+	})
+}
+
+// look calls pass whenever something may be different, when it says that it has
+// to be called again (0 is never), and soon after it has failed.
+func (a *Agent) look(ctx context.Context, pass func() (next time.Duration, err error)) error {
 	tick := time.NewTicker(audit)
 	defer tick.Stop()
-	a.dirty.ring() // the snapshot
+	b := backoff{first: firstAgain, most: lastAgain}
+	var due <-chan time.Time
 	for {
-		var due <-chan time.Time
-		if next := nextDue(failing); next > 0 {
-			due = time.After(next)
-		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -62,7 +71,15 @@ func (a *Agent) work(ctx context.Context) error {
 		case <-tick.C:
 		case <-due:
 		}
-		a.pass(failing)
+		next, err := pass()
+		if err == nil {
+			b.reset()
+		} else if again := b.next(); next == 0 || again < next {
+			next = again
+		}
+		if due = nil; next > 0 {
+			due = time.After(next)
+		}
 	}
 }
 
@@ -97,7 +114,7 @@ func nextDue(failing map[string]*retry) time.Duration {
 }
 
 // pass looks at everything once and writes what is different.
-func (a *Agent) pass(failing map[string]*retry) {
+func (a *Agent) pass(failing map[string]*retry) error {
 	start := time.Now()
 	// As it is before the pass: one that began with the snapshot has not made
 	// what the store says.
@@ -122,6 +139,7 @@ func (a *Agent) pass(failing map[string]*retry) {
 		}
 		p.Err = err
 	})
+	return err
 }
 
 // reconcile is one pass. It tells how much was written.
