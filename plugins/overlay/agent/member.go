@@ -140,17 +140,17 @@ func (s *state) cries() bool {
 // maintain claims what networks need, gives back what they don't, and keeps the
 // host's record as it is.
 func (a *Agent) maintain(ctx context.Context, session store.Session) error {
+	var networks []store.Network
+	var live bool
+	a.with(func(s *state) { networks, live = s.view.Networks, s.live && !s.left })
+	if !live { // what joining has found is no older than a moment
+		return nil
+	}
 	if !a.cfg.Store.Can().Claims {
 		if err := a.verify(ctx, session); err != nil {
 			return err
 		}
 		return a.updateRecord(ctx, session)
-	}
-	var networks []store.Network
-	var live bool
-	a.with(func(s *state) { networks, live = s.view.Networks, s.live && !s.left })
-	if !live {
-		return nil
 	}
 	var errs []error
 	for _, n := range networks {

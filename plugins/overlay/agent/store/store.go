@@ -140,8 +140,8 @@ type Session interface {
 	// check Owned before any other action.
 	Lost() <-chan struct{}
 
-	// Owned reads the claims that are this node's now, with their tokens:
-	// always from the store, never from memory.
+	// Owned reads the claims that are this node's now, with their tokens: from
+	// the store, or as a stream has them that follows it, never from memory.
 	Owned(ctx context.Context) ([]Claim, error)
 	// Claim gets a pool. Where the node's record has the pool already that
 	// r.Prefer names, that claim is returned. *ExhaustedError if no pool of the

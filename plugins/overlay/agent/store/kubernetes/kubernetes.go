@@ -8,6 +8,11 @@
 // metadata, so that a kubelet's status updates cost no decoding of whole
 // objects, and ignore events that leave the annotation as it was.
 //
+// A node that joins makes seven requests, however many others there are: the
+// namespace that names the cluster, its own Node and the list of Nodes when its
+// session is opened, two streams that go on from there, its annotation and its
+// condition. What a stream follows is not asked for.
+//
 // Networks, liveness and names are the cluster's own: there is one network,
 // given by the configuration; CoreDNS answers names.
 package kubernetes
@@ -20,6 +25,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -72,6 +79,11 @@ type Store struct {
 	nodes   metadata.Getter
 	full    dynamic.Interface
 	address string
+
+	// own is this host's Node as a stream has it, others are the records of all;
+	// nil while no stream follows them.
+	own    atomic.Pointer[ownNode]
+	others atomic.Pointer[roll]
 }
 
 var (
@@ -157,18 +169,22 @@ func (s *Store) failed(what string, err error) error {
 
 // An ownNode is this host's Node, whole.
 type ownNode struct {
-	uid    string
-	pools  []netip.Prefix // spec.podCIDRs
-	record store.Node     // the annotation; zero if there is none
+	uid     string
+	version int64          // its resourceVersion
+	pools   []netip.Prefix // spec.podCIDRs
+	record  store.Node     // the annotation; zero if there is none
 }
 
-// own reads this host's Node.
-func (s *Store) own(ctx context.Context) (*ownNode, error) {
+// ownNow gives this host's Node: as a stream has it, or else it is read.
+func (s *Store) ownNow(ctx context.Context) (*ownNode, error) {
+	if own := s.own.Load(); own != nil {
+		return own, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
 	object, err := s.full.Resource(nodeResource()).Get(ctx, s.config.Node, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("node %s: %w in the cluster: key node must be the name of this host's Node", s.config.Node, store.ErrNotFound)
+		return nil, s.noNode()
 	}
 	if err != nil {
 		return nil, s.failed("read node "+s.config.Node, err)
@@ -176,8 +192,13 @@ func (s *Store) own(ctx context.Context) (*ownNode, error) {
 	return s.interpret(object)
 }
 
+func (s *Store) noNode() error {
+	return fmt.Errorf("node %s: %w in the cluster: key node must be the name of this host's Node", s.config.Node, store.ErrNotFound)
+}
+
 func (s *Store) interpret(object *unstructured.Unstructured) (*ownNode, error) {
 	n := &ownNode{uid: string(object.GetUID())}
+	n.version, _ = strconv.ParseInt(object.GetResourceVersion(), 10, 64)
 	cidrs, _, err := unstructured.NestedStringSlice(object.Object, "spec", "podCIDRs")
 	if err != nil {
 		return nil, fmt.Errorf("node %s: spec.podCIDRs: %w", s.config.Node, err)
@@ -228,27 +249,46 @@ func (s *Store) apply(ctx context.Context, uid string, record *store.Node) error
 	}
 	ctx, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
-	return s.patch(ctx, "write the annotation", types.ApplyPatchType, map[string]any{"apiVersion": "v1", "kind": "Node", "metadata": meta})
+	written, err := s.patch(ctx, "write the annotation", types.ApplyPatchType, map[string]any{"apiVersion": "v1", "kind": "Node", "metadata": meta})
+	if err != nil {
+		return err
+	}
+	// Until the stream tells of it, nobody is to write the same again.
+	if own, err := s.interpret(written); err == nil && s.own.Load() != nil {
+		s.follow(own)
+	}
+	return nil
 }
 
-func (s *Store) patch(ctx context.Context, what string, kind types.PatchType, body any, subresources ...string) error {
+// follow takes this host's Node over as a stream or an answer has it, unless what
+// is known is newer.
+func (s *Store) follow(own *ownNode) {
+	for {
+		known := s.own.Load()
+		if known != nil && known.uid == own.uid && known.version > own.version || s.own.CompareAndSwap(known, own) {
+			return
+		}
+	}
+}
+
+func (s *Store) patch(ctx context.Context, what string, kind types.PatchType, body any, subresources ...string) (*unstructured.Unstructured, error) {
 	raw, err := json.Marshal(body)
 	if err != nil {
-		return fmt.Errorf("encode a patch of node %s: %w", s.config.Node, err)
+		return nil, fmt.Errorf("encode a patch of node %s: %w", s.config.Node, err)
 	}
 	force := true // nobody else has a business with this field
 	options := metav1.PatchOptions{FieldManager: manager}
 	if kind == types.ApplyPatchType {
 		options.Force = &force
 	}
-	_, err = s.full.Resource(nodeResource()).Patch(ctx, s.config.Node, kind, raw, options, subresources...)
+	object, err := s.full.Resource(nodeResource()).Patch(ctx, s.config.Node, kind, raw, options, subresources...)
 	switch {
 	case err == nil:
-		return nil
+		return object, nil
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
-		return fmt.Errorf("node %s: %s: %w: %w", s.config.Node, what, store.ErrConflict, err)
+		return nil, fmt.Errorf("node %s: %s: %w: %w", s.config.Node, what, store.ErrConflict, err)
 	}
-	return s.failed(what+" of node "+s.config.Node, err)
+	return nil, s.failed(what+" of node "+s.config.Node, err)
 }
 
 // Ready tells the cluster that the node's network works: the condition
@@ -261,8 +301,9 @@ func (s *Store) Ready(ctx context.Context) error {
 		"type": "NetworkUnavailable", "status": "False", "reason": "OverlayIsUp", "message": "netctl's overlay is running on this node",
 		"lastHeartbeatTime": now, "lastTransitionTime": now,
 	}
-	return s.patch(ctx, "set condition NetworkUnavailable", types.StrategicMergePatchType,
+	_, err := s.patch(ctx, "set condition NetworkUnavailable", types.StrategicMergePatchType,
 		map[string]any{"status": map[string]any{"conditions": []any{condition}}}, "status")
+	return err
 }
 
 // cluster is the identity of the cluster: by convention the UID of its namespace

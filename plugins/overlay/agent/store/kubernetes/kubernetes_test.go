@@ -230,6 +230,26 @@ func TestWatchFaults(t *testing.T) {
 	}
 }
 
+// A list tells how far the cluster is, not the Nodes in it: else one from which
+// the newest Node was deleted would seem to be of a cluster that has gone back.
+func TestADeletedNodeTakesNoRevisionAway(t *testing.T) {
+	server := kubetest.Start(t)
+	server.SetNode("node-1", "10.100.0.0/24")
+	server.SetNode("node-2", "10.100.1.0/24")
+	s := open(t, server, "node-1")
+	first := func() (v store.View) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*storetest.Patience)
+		defer cancel()
+		_ = s.Watch(ctx, func(seen store.View) { v = seen; cancel() })
+		return v
+	}
+	before := first()
+	server.DeleteNode("node-2")
+	if after := first(); before.Revision == 0 || after.Revision <= before.Revision {
+		t.Errorf("revision %d, and after a Node was deleted %d", before.Revision, after.Revision)
+	}
+}
+
 // TestRefuses: another cluster, a Node that there is not, another's address, a
 // server that is down.
 func TestRefuses(t *testing.T) {

@@ -6,9 +6,11 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
 )
@@ -21,6 +23,7 @@ type session struct {
 	self  store.Node
 	entry store.Entry
 	lost  chan struct{} // never closed
+	read  atomic.Pointer[opening]
 }
 
 var _ store.Session = (*session)(nil)
@@ -35,37 +38,92 @@ func (s *Store) Session(ctx context.Context, r store.Registration) (store.Sessio
 	if r.Cluster != "" && r.Cluster != cluster.ID {
 		return nil, &store.ClusterError{Have: cluster.ID, Want: r.Cluster}
 	}
-	own, err := s.own(ctx)
+	o, own, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.vtepsFree(ctx, r.Node.VTEP); err != nil {
+	if err := s.vtepsFree(r.Node.VTEP, recordsOf(o.nodes)); err != nil {
 		return nil, err
 	}
+	o.cluster = cluster
 	self := r.Node
 	self.Schema, self.ID, self.Epoch = store.Schema, store.NodeID(s.config.Node), 1
 	self.Pools = own.record.Pools
 	n := &session{store: s, uid: own.uid, self: self, lost: make(chan struct{})}
 	n.entry = store.Entry{Cluster: cluster.ID, Owned: n.claims(own)}
+	n.read.Store(o)
 	return n, nil
 }
 
-// vtepsFree refuses tunnel addresses that another node's record has.
-func (s *Store) vtepsFree(ctx context.Context, vteps []netip.Addr) error {
+// An opening is what was read when a session was opened: the session's Watch
+// begins with it.
+type opening struct {
+	cluster store.Cluster
+	own     *unstructured.UnstructuredList
+	nodes   *metav1.PartialObjectMetadataList
+}
+
+// open reads this host's Node and the metadata of all, as lists: streams can go on
+// from these.
+func (s *Store) open(ctx context.Context) (*opening, *ownNode, error) {
 	ctx, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
+	o := &opening{}
+	var err error
+	if o.own, err = s.full.Resource(nodeResource()).List(ctx, metav1.ListOptions{FieldSelector: s.ownField()}); err != nil {
+		return nil, nil, s.failed("read node "+s.config.Node, err)
+	}
+	if len(o.own.Items) == 0 {
+		return nil, nil, s.noNode()
+	}
+	own, err := s.interpret(&o.own.Items[0])
+	if err != nil {
+		return nil, nil, err
+	}
+	o.nodes, err = s.list(ctx)
+	return o, own, err
+}
+
+// list reads all nodes' metadata, from the server's cache.
+func (s *Store) list(ctx context.Context) (*metav1.PartialObjectMetadataList, error) {
 	list, err := s.nodes.List(ctx, metav1.ListOptions{ResourceVersion: "0"})
 	if err != nil {
-		return s.failed("list nodes", err)
+		return nil, s.failed("list nodes", err)
 	}
+	return list, nil
+}
+
+// recordsOf are those that can be read.
+func recordsOf(list *metav1.PartialObjectMetadataList) []store.Node {
+	var records []store.Node
 	for _, item := range list.Items {
-		record, err := parse(item.Annotations[Annotation], item.Name)
-		if err != nil || item.Name == s.config.Node {
-			continue
+		if record, err := parse(item.Annotations[Annotation], item.Name); err == nil {
+			records = append(records, record)
 		}
+	}
+	return records
+}
+
+// recordsNow are those of all nodes: as a stream has them, or else they are read.
+func (s *Store) recordsNow(ctx context.Context) ([]store.Node, error) {
+	if others := s.others.Load(); others != nil {
+		return others.all(), nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callWait)
+	defer cancel()
+	list, err := s.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return recordsOf(list), nil
+}
+
+// vtepsFree refuses tunnel addresses that another node's record has.
+func (s *Store) vtepsFree(vteps []netip.Addr, records []store.Node) error {
+	for _, record := range records {
 		for _, a := range vteps {
-			if slices.Contains(record.VTEP, a) {
-				return &store.TakenError{What: "tunnel address " + a.String(), Holder: item.Name, Hint: "two hosts can't have one address; if that host is gone for good, delete its Node"}
+			if string(record.ID) != s.config.Node && slices.Contains(record.VTEP, a) {
+				return &store.TakenError{What: "tunnel address " + a.String(), Holder: string(record.ID), Hint: "two hosts can't have one address; if that host is gone for good, delete its Node"}
 			}
 		}
 	}
@@ -78,9 +136,9 @@ func (n *session) ID() string { return "" }
 // Entry is what was found.
 func (n *session) Entry() store.Entry { return n.entry }
 
-// Watch is the Store's.
+// Watch goes on from what was read when the session was opened.
 func (n *session) Watch(ctx context.Context, yield func(store.View)) error {
-	return n.store.Watch(ctx, yield)
+	return n.store.watch(ctx, n.read.Swap(nil), yield)
 }
 
 // Self is the record as this session writes it.
@@ -89,9 +147,9 @@ func (n *session) Self() store.Node { return n.self }
 // Lost is never closed.
 func (n *session) Lost() <-chan struct{} { return n.lost }
 
-// Owned reads the Node's spec.podCIDRs.
+// Owned are the Node's spec.podCIDRs.
 func (n *session) Owned(ctx context.Context) ([]store.Claim, error) {
-	own, err := n.store.own(ctx)
+	own, err := n.store.ownNow(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +186,7 @@ func (n *session) Update(ctx context.Context, record store.Node, owned []store.C
 	if err := record.Check(); err != nil {
 		return store.Node{}, err
 	}
-	own, err := n.store.own(ctx)
+	own, err := n.store.ownNow(ctx)
 	if err != nil {
 		return store.Node{}, err
 	}
@@ -139,7 +197,11 @@ func (n *session) Update(ctx context.Context, record store.Node, owned []store.C
 	if own.uid == n.uid && record.Equal(own.record) {
 		return record, nil
 	}
-	if err := n.store.vtepsFree(ctx, record.VTEP); err != nil {
+	records, err := n.store.recordsNow(ctx)
+	if err != nil {
+		return store.Node{}, err
+	}
+	if err := n.store.vtepsFree(record.VTEP, records); err != nil {
 		return store.Node{}, err
 	}
 	if err := n.store.apply(ctx, own.uid, &record); err != nil {
@@ -174,7 +236,7 @@ func (n *session) lostOf(record store.Node, own *ownNode, owned []store.Claim) e
 
 // Leave takes the annotation away: peers forget this node.
 func (n *session) Leave(ctx context.Context) error {
-	own, err := n.store.own(ctx)
+	own, err := n.store.ownNow(ctx)
 	if err != nil {
 		return err
 	}

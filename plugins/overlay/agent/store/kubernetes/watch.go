@@ -25,21 +25,33 @@ import (
 // Lists, streams, bookmarks, expired versions and their retries are the client
 // library's (Reflector). What it can't get past ends the watch.
 func (s *Store) Watch(ctx context.Context, yield func(store.View)) error {
-	cluster, err := s.cluster(ctx)
-	if err != nil {
-		return err
+	return s.watch(ctx, nil, yield)
+}
+
+// watch begins with what was read, unless that is nil.
+func (s *Store) watch(ctx context.Context, read *opening, yield func(store.View)) error {
+	if read == nil {
+		cluster, err := s.cluster(ctx)
+		if err != nil {
+			return err
+		}
+		read = &opening{cluster: cluster}
 	}
+	defer s.own.Store(nil)
+	defer s.others.Store(nil)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	roll := &roll{store: s, cluster: cluster, yield: yield, texts: map[string]string{}, records: map[string]store.Node{}, skipped: map[string]string{}}
+	roll := &roll{store: s, cluster: read.cluster, yield: yield, texts: map[string]string{}, records: map[string]store.Node{}, skipped: map[string]string{}}
 	own := &ownPools{roll: roll, known: make(chan struct{})}
 	var running sync.WaitGroup
-	running.Go(func() { cancel(s.reflect(ctx, "own node", s.listOwn(), &unstructured.Unstructured{}, own)) })
+	running.Go(func() { cancel(s.reflect(ctx, "own node", s.listOwn(read.own), &unstructured.Unstructured{}, own)) })
 	// The first view comes when the own pools are known: only what changes after
 	// that has to wake anybody.
 	select {
 	case <-own.known:
-		running.Go(func() { cancel(s.reflect(ctx, "nodes", s.listNodes(), &metav1.PartialObjectMetadata{}, roll)) })
+		running.Go(func() {
+			cancel(s.reflect(ctx, "nodes", s.listNodes(read.nodes), &metav1.PartialObjectMetadata{}, roll))
+		})
 	case <-ctx.Done():
 	}
 	running.Wait()
@@ -59,30 +71,60 @@ func (s *Store) reflect(ctx context.Context, what string, lister cache.ListerWat
 	return ctx.Err()
 }
 
-func (s *Store) listNodes() cache.ListerWatcher {
-	return &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return s.nodes.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			return s.nodes.Watch(ctx, o)
-		},
-	}
+// A lister gives the list that was read already, at first, and then asks.
+type lister struct {
+	cache.ListWatch
 }
 
-func (s *Store) listOwn() cache.ListerWatcher {
-	own := s.full.Resource(nodeResource())
-	only := fields.OneTermEqualSelector("metadata.name", s.config.Node).String()
-	return &cache.ListWatch{
+// IsWatchListSemanticsUnSupported keeps the Reflector from asking for a list by
+// way of the stream: there is one, or a server that has none would be asked in
+// vain each time.
+func (*lister) IsWatchListSemanticsUnSupported() bool { return true }
+
+// listOnce makes a lister that begins with a list, if it has one.
+func listOnce[L runtime.Object](read L, has bool, list func(context.Context, metav1.ListOptions) (L, error),
+	follow func(context.Context, metav1.ListOptions) (watch.Interface, error)) *lister {
+	return &lister{cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.FieldSelector = only
-			return own.List(ctx, o)
+			if has {
+				has = false
+				return read, nil
+			}
+			return list(ctx, o)
 		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.FieldSelector = only
-			return own.Watch(ctx, o)
-		},
+		WatchFuncWithContext: follow,
+	}}
+}
+
+func (s *Store) listNodes(read *metav1.PartialObjectMetadataList) *lister {
+	return listOnce(read, read != nil, s.nodes.List, func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+		w, err := s.nodes.Watch(ctx, o)
+		if err != nil {
+			s.others.Store(nil)
+		}
+		return w, err
+	})
+}
+
+// ownField selects this host's Node.
+func (s *Store) ownField() string {
+	return fields.OneTermEqualSelector("metadata.name", s.config.Node).String()
+}
+
+func (s *Store) listOwn(read *unstructured.UnstructuredList) *lister {
+	own := s.full.Resource(nodeResource())
+	list := func(ctx context.Context, o metav1.ListOptions) (*unstructured.UnstructuredList, error) {
+		o.FieldSelector = s.ownField()
+		return own.List(ctx, o)
 	}
+	return listOnce(read, read != nil, list, func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+		o.FieldSelector = s.ownField()
+		w, err := own.Watch(ctx, o)
+		if err != nil {
+			s.own.Store(nil) // whoever asks is told why there is no answer
+		}
+		return w, err
+	})
 }
 
 // A roll is the records of all nodes, and a cache.ReflectorStore.
@@ -145,18 +187,26 @@ func (r *roll) Replace(objects []any, version string) error {
 	for name := range gone {
 		changed = r.set(name, "", false, version) || changed
 	}
+	// The list's own: the newest Node may be the one that was deleted.
+	r.heard(version)
 	r.listed = true
+	r.store.others.Store(r)
 	if changed || first {
 		r.show()
 	}
 	return nil
 }
 
+// all are the records that can be read.
+func (r *roll) all() []store.Node {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.records))
+}
+
 // set takes an annotation over and tells whether it is another one.
 func (r *roll) set(name, text string, has bool, version string) bool {
-	if v, err := strconv.ParseInt(version, 10, 64); err == nil {
-		r.revision = max(r.revision, store.Revision(v))
-	}
+	r.heard(version)
 	before, had := r.texts[name]
 	if had == has && before == text {
 		return false
@@ -175,6 +225,13 @@ func (r *roll) set(name, text string, has bool, version string) bool {
 	}
 	r.records[name] = record
 	return true
+}
+
+// heard notes how far the cluster is.
+func (r *roll) heard(version string) {
+	if v, err := strconv.ParseInt(version, 10, 64); err == nil {
+		r.revision = max(r.revision, store.Revision(v))
+	}
 }
 
 // show yields what is known, once it is complete.
@@ -222,6 +279,11 @@ func (o *ownPools) look(object any) error {
 		return fmt.Errorf("watch own node: the server sent a %T", object)
 	}
 	cidrs, _, _ := unstructured.NestedStringSlice(node.Object, "spec", "podCIDRs")
+	if own, err := o.roll.store.interpret(node); err == nil && own.uid != "" {
+		o.roll.store.follow(own)
+	} else {
+		o.roll.store.own.Store(nil) // reading it says what is wrong
+	}
 	select {
 	case <-o.known:
 	default:

@@ -36,8 +36,8 @@ type Server struct {
 	events  []event
 	streams int // counts the times at which all streams were ended
 	down    bool
-	// Requests counts requests by what they were: "list", "watch", "get",
-	// "apply", "status".
+	// Requests counts requests by what they were: "namespace", "list",
+	// "watch", "get", "apply", "status".
 	requests map[string]int
 	// used are the permissions that requests needed, as "get nodes".
 	used map[string]bool
@@ -267,6 +267,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, sub, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/api/v1/nodes/"), "/")
 	switch {
 	case r.URL.Path == "/api/v1/namespaces/kube-system":
+		s.requests["namespace"]++
 		answer(w, object{"apiVersion": "v1", "kind": "Namespace", "metadata": object{"name": "kube-system", "uid": Cluster}})
 	case r.URL.Path == "/api/v1/nodes" && r.URL.Query().Get("watch") != "":
 		s.watch(w, r)
