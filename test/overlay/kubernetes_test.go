@@ -25,7 +25,7 @@ func TestKubernetes(t *testing.T) {
 		h.StartWithEtcd()
 	}
 	a, b := w.Hosts[0], w.Hosts[1]
-	a.Ready(0)
+	a.Await("ready", func(s control.Status) bool { return s.Ready }) // b may be known by then
 	definition := filepath.Join(a.ConfDir(), "pods.conflist")
 	if _, err := os.Stat(definition); err == nil || k.Condition(a.Name, "NetworkUnavailable") != "" {
 		t.Errorf("without a podCIDR the node says that pods can be started (%v, condition %q)", err, k.Condition(a.Name, "NetworkUnavailable"))

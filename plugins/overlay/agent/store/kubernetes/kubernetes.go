@@ -182,18 +182,21 @@ func (s *Store) ownNow(ctx context.Context) (*ownNode, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
-	object, err := s.full.Resource(nodeResource()).Get(ctx, s.config.Node, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil, s.noNode()
-	}
-	if err != nil {
-		return nil, s.failed("read node "+s.config.Node, err)
-	}
-	return s.interpret(object)
+	_, own, err := s.readOwn(ctx)
+	return own, err
 }
 
-func (s *Store) noNode() error {
-	return fmt.Errorf("node %s: %w in the cluster: key node must be the name of this host's Node", s.config.Node, store.ErrNotFound)
+// readOwn reads this host's Node, as a list: a stream can go on from that.
+func (s *Store) readOwn(ctx context.Context) (*unstructured.UnstructuredList, *ownNode, error) {
+	list, err := s.full.Resource(nodeResource()).List(ctx, metav1.ListOptions{FieldSelector: s.ownField()})
+	if err != nil {
+		return nil, nil, s.failed("read node "+s.config.Node, err)
+	}
+	if len(list.Items) == 0 {
+		return nil, nil, fmt.Errorf("node %s: %w in the cluster: key node must be the name of this host's Node", s.config.Node, store.ErrNotFound)
+	}
+	own, err := s.interpret(&list.Items[0])
+	return list, own, err
 }
 
 func (s *Store) interpret(object *unstructured.Unstructured) (*ownNode, error) {

@@ -63,25 +63,16 @@ type opening struct {
 	nodes   *metav1.PartialObjectMetadataList
 }
 
-// open reads this host's Node and the metadata of all, as lists: streams can go on
-// from these.
+// open reads this host's Node and the metadata of all.
 func (s *Store) open(ctx context.Context) (*opening, *ownNode, error) {
 	ctx, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
-	o := &opening{}
-	var err error
-	if o.own, err = s.full.Resource(nodeResource()).List(ctx, metav1.ListOptions{FieldSelector: s.ownField()}); err != nil {
-		return nil, nil, s.failed("read node "+s.config.Node, err)
-	}
-	if len(o.own.Items) == 0 {
-		return nil, nil, s.noNode()
-	}
-	own, err := s.interpret(&o.own.Items[0])
+	list, own, err := s.readOwn(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	o.nodes, err = s.list(ctx)
-	return o, own, err
+	nodes, err := s.list(ctx)
+	return &opening{own: list, nodes: nodes}, own, err
 }
 
 // list reads all nodes' metadata, from the server's cache.
