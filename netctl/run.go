@@ -48,9 +48,12 @@ func (f *sessionFlags) catch() *attach.Signals {
 	return attach.CatchSignals()
 }
 
-// checkStreams reads --attach. An input that is to be connected must stay open
-// (docker: -i).
-func (f *sessionFlags) checkStreams(stdin bool) error {
+// check reads --attach, where an input needs -i, and refuses a terminal in the
+// place of which there is something else.
+func (f *sessionFlags) check(c *containerFlags, stdin io.Reader) error {
+	if c.stdin && c.tty && !f.detach && !isTerminal(stdin) {
+		return &Error{Status: ExitFailed, Err: errors.New("cannot attach stdin to a terminal-enabled container because stdin is not a terminal"), Hint: "leave out -t"}
+	}
 	for i, name := range f.streams {
 		f.streams[i] = strings.ToLower(name)
 		switch known := []string{"stdin", "stdout", "stderr"}; {
@@ -58,7 +61,7 @@ func (f *sessionFlags) checkStreams(stdin bool) error {
 			return usageError("--attach %s: want %s", name, strings.Join(known, ", "))
 		case f.detach:
 			return usageError("--attach can't be combined with --detach")
-		case f.streams[i] == "stdin" && !stdin:
+		case f.streams[i] == "stdin" && !c.stdin:
 			return usageError("--attach stdin needs --interactive")
 		}
 	}
@@ -163,11 +166,8 @@ func (c containers) runNew(ctx context.Context, f *containerFlags, session sessi
 	if err != nil {
 		return usageError("--detach-keys: %w", err)
 	}
-	if err := session.checkStreams(f.stdin); err != nil {
+	if err := session.check(f, c.app.Stdin); err != nil {
 		return err
-	}
-	if f.stdin && f.tty && !session.detach && !isTerminal(c.app.Stdin) {
-		return &Error{Status: ExitFailed, Err: errors.New("cannot attach stdin to a terminal-enabled container because stdin is not a terminal"), Hint: "leave out -t"}
 	}
 	all := c.all()
 	// From the record on there is something to take back, until the session has the
