@@ -2,6 +2,7 @@ package hosts
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/netctl/netctl/test/netns"
@@ -198,6 +200,35 @@ func Echo(conn net.Conn, limit time.Duration) error {
 	}
 	_, err := io.ReadFull(conn, make([]byte, 1))
 	return err
+}
+
+// Lookup asks the container's resolver, its gateway, for a name of its network,
+// and gives the addresses by space; "" if there are none.
+func (c *Container) Lookup(ctx context.Context, name string) (string, error) {
+	gateway := netip.PrefixFrom(c.Addr, 24).Masked().Addr().Next()
+	resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (conn net.Conn, err error) {
+		err = c.NS.Do(func() (err error) {
+			conn, err = (&net.Dialer{}).DialContext(ctx, network, netip.AddrPortFrom(gateway, 53).String())
+			return err
+		})
+		return conn, err
+	}}
+	got, err := resolver.LookupHost(ctx, name+"."+c.Network+".netctl.internal.")
+	return strings.Join(got, " "), err
+}
+
+// AwaitName asks until the answer is this, and tells how long that took.
+func (c *Container) AwaitName(ctx context.Context, name, want string, limit time.Duration) (time.Duration, error) {
+	start := time.Now()
+	var got string
+	var err error
+	for time.Since(start) < limit {
+		if got, err = c.Lookup(ctx, name); got == want {
+			return time.Since(start), nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return 0, fmt.Errorf("%s asked from %s: %q, %w; want %q within %v", name, c.ID, got, err, want, limit)
 }
 
 // Await tries to reach the other until it works, and tells how long that took.
