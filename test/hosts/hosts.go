@@ -139,6 +139,16 @@ func (h *Host) Plug() error {
 		h.NS.Run("ip", "route", "add", "default", "via", "192.0.2.254"))
 }
 
+// Move gives the host another address on the switch, as DHCP may.
+func (h *Host) Move(to netip.Addr) error {
+	old := h.Addr
+	h.Addr = to
+	return errors.Join(
+		h.NS.Run("ip", "addr", "del", old.String()+"/24", "dev", "eth0"),
+		h.NS.Run("ip", "addr", "add", to.String()+"/24", "dev", "eth0"),
+		h.NS.Run("ip", "route", "replace", "default", "via", "192.0.2.254"))
+}
+
 // RealFrames has packets leave the host as a real link would send them: inside
 // one machine super-packets cross the links in one piece otherwise, larger than
 // any MTU.

@@ -66,16 +66,39 @@ func (h *Host) LocalAddresses(except string) ([]netip.Addr, error) {
 		}
 		result = append(result, addr)
 	}
+	if from := h.OutwardAddress(); from.IsValid() {
+		return append([]netip.Addr{from}, result...), nil
+	}
+	return result, nil
+}
+
+// OutwardAddress is that from which the host speaks to the world; the zero
+// address if no route leads there.
+func (h *Host) OutwardAddress() netip.Addr {
 	for _, to := range outside {
 		routes, err := h.link.RouteGet(ip(to))
 		if err != nil || len(routes) == 0 {
 			continue
 		}
 		if from := addrOf(routes[0].Src); from.IsValid() {
-			return append([]netip.Addr{from}, result...), nil
+			return from
 		}
 	}
-	return result, nil
+	return netip.Addr{}
+}
+
+// UnderlayAddresses are the global addresses of the link that a tunnel is bound
+// to.
+func (h *Host) UnderlayAddresses(tunnel string) ([]netip.Addr, error) {
+	_, underlay, err := h.TunnelLinks(tunnel)
+	if err != nil {
+		return nil, err
+	}
+	link, err := h.link.LinkByIndex(int(underlay))
+	if err != nil {
+		return nil, fmt.Errorf("look for the link of %s: %w", tunnel, err)
+	}
+	return h.AddressesOf(link.Attrs().Name)
 }
 
 // AddressesOf are the global addresses of a link.

@@ -15,8 +15,10 @@ import (
 
 // EnsureVxlan makes the tunnel's device, or makes the one that is there as it
 // should be, and tells how many requests that took: 0 if nothing was different.
-// What can't be changed on a living device (VNI, port, learning, GBP) has it
-// made anew.
+// What can't be changed on a living device has it made anew: VNI, port, learning,
+// GBP, and the place. The kernel would take another local address, and from then
+// on (6.14 and later) count every packet with a group as an error: it forgets
+// that these bits of the header are in use.
 func (h *Host) EnsureVxlan(want wire.Vxlan) (writes int, err error) {
 	underlay, err := h.linkWith(want.Local)
 	if err != nil {
@@ -24,9 +26,9 @@ func (h *Host) EnsureVxlan(want wire.Vxlan) (writes int, err error) {
 	}
 	have, err := h.findVxlan(want.Name)
 	missing := absent(err)
-	if err == nil && !sameKind(have, want) {
+	if err == nil && !sameKind(have, want, underlay.Attrs().Index) {
 		if err := h.link.LinkDel(have); err != nil && !absent(err) {
-			return 0, fmt.Errorf("delete tunnel %s, which is of another kind: %w", want.Name, err)
+			return 0, fmt.Errorf("delete tunnel %s, which is of another kind or place: %w", want.Name, err)
 		}
 		missing, writes = true, 1
 	}
@@ -40,7 +42,7 @@ func (h *Host) EnsureVxlan(want wire.Vxlan) (writes int, err error) {
 	if err != nil {
 		return writes, err
 	}
-	n, err := h.adjustVxlan(have, want, underlay)
+	n, err := h.adjustVxlan(have, want)
 	return writes + n, err
 }
 
@@ -95,9 +97,10 @@ func (h *Host) LinkNumber(name string) (uint32, error) {
 	return uint32(link.Attrs().Index), nil
 }
 
-func sameKind(have *netlink.Vxlan, want wire.Vxlan) bool {
+func sameKind(have *netlink.Vxlan, want wire.Vxlan, underlay int) bool {
+	local, _ := netip.AddrFromSlice(have.SrcAddr)
 	return have.VxlanId == int(want.VNI) && have.Port == int(want.Port) && have.GBP && !have.Learning && !have.FlowBased &&
-		(have.SrcAddr.To4() != nil) == want.Local.Is4()
+		local.Unmap() == want.Local && have.VtepDevIndex == underlay
 }
 
 // makeVxlan sends the request itself: the library can't switch the outer UDP
@@ -135,36 +138,16 @@ func addVxlanData(info *nl.RtAttr, want wire.Vxlan, underlay int) {
 	if want.Local.Is4() {
 		data.AddRtAttr(nl.IFLA_VXLAN_UDP_CSUM, []byte{0})
 	}
-	addVxlanPlace(data, want.Local, underlay)
-}
-
-func addVxlanPlace(data *nl.RtAttr, local netip.Addr, underlay int) {
-	kind := nl.IFLA_VXLAN_LOCAL
-	if local.Is6() {
-		kind = nl.IFLA_VXLAN_LOCAL6
+	place := nl.IFLA_VXLAN_LOCAL
+	if want.Local.Is6() {
+		place = nl.IFLA_VXLAN_LOCAL6
 	}
-	data.AddRtAttr(kind, local.AsSlice())
+	data.AddRtAttr(place, want.Local.AsSlice())
 	data.AddRtAttr(nl.IFLA_VXLAN_LINK, nl.Uint32Attr(uint32(underlay)))
 }
 
-// moveVxlan gives the device another address and underlay. The library would
-// send every attribute, and the kernel refuses those that can't change, even
-// unchanged.
-func moveVxlan(index int, local netip.Addr, underlay int) error {
-	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
-	header := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	header.Index = int32(index)
-	req.AddData(header)
-	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
-	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("vxlan"))
-	addVxlanPlace(info.AddRtAttr(nl.IFLA_INFO_DATA, nil), local, underlay)
-	req.AddData(info)
-	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
-	return err
-}
-
 // adjustVxlan makes what can change on a living device as it should be.
-func (h *Host) adjustVxlan(have *netlink.Vxlan, want wire.Vxlan, underlay netlink.Link) (writes int, err error) {
+func (h *Host) adjustVxlan(have *netlink.Vxlan, want wire.Vxlan) (writes int, err error) {
 	change := func(differs bool, what string, fn func() error) {
 		if !differs || err != nil {
 			return
@@ -175,10 +158,6 @@ func (h *Host) adjustVxlan(have *netlink.Vxlan, want wire.Vxlan, underlay netlin
 		}
 		writes++
 	}
-	local, _ := netip.AddrFromSlice(have.SrcAddr)
-	change(local.Unmap() != want.Local || have.VtepDevIndex != underlay.Attrs().Index, "address "+want.Local.String(), func() error {
-		return moveVxlan(have.Index, want.Local, underlay.Attrs().Index)
-	})
 	change(have.HardwareAddr.String() != want.MAC.String(), "hardware address", func() error {
 		return h.link.LinkSetHardwareAddr(have, want.MAC.Net())
 	})

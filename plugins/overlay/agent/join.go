@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -68,7 +67,7 @@ func (a *Agent) join(ctx context.Context) (store.Session, error) {
 
 // registration is who this host is, now.
 func (a *Agent) registration() (store.Registration, error) {
-	local, err := a.host.LocalAddresses(handover.Device)
+	local, err := a.localAddresses()
 	if err != nil {
 		return store.Registration{}, err
 	}
@@ -107,90 +106,6 @@ func (a *Agent) firstMTU(vteps []netip.Addr) int {
 		return 0
 	}
 	return device - wire.Overhead(vteps[0])
-}
-
-// vteps are the tunnel addresses to register: none where the store knows them.
-func (a *Agent) vteps(local []netip.Addr) ([]netip.Addr, error) {
-	if a.cfg.VTEP != "" {
-		addr, err := a.givenAddress()
-		return []netip.Addr{addr}, err
-	}
-	if !a.cfg.Store.Can().Records {
-		return nil, nil
-	}
-	if len(local) == 0 {
-		return nil, errors.New("this host has no address that others could reach: give one with --vtep")
-	}
-	return local[:1], nil
-}
-
-// givenAddress is what --vtep says: an address, or a link that has one.
-func (a *Agent) givenAddress() (netip.Addr, error) {
-	if addr, err := netip.ParseAddr(a.cfg.VTEP); err == nil {
-		return addr, nil
-	}
-	all, err := a.host.AddressesOf(a.cfg.VTEP)
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("--vtep %s is neither an address nor a link of this host: %w", a.cfg.VTEP, err)
-	}
-	if len(all) == 0 {
-		return netip.Addr{}, fmt.Errorf("--vtep %s: the link has no address", a.cfg.VTEP)
-	}
-	return all[0], nil
-}
-
-// tunnelAddress is this host's before it has joined: what the last view says,
-// as far as the host has it.
-func (a *Agent) tunnelAddress(v store.View, self store.NodeID) (netip.Addr, error) {
-	local, err := a.host.LocalAddresses(handover.Device)
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	var found netip.Addr
-	for _, n := range v.Nodes {
-		for _, vtep := range n.VTEP {
-			if slices.Contains(local, vtep) && (n.ID == self || !found.IsValid() && a.cfg.VTEP == "") {
-				found = vtep
-				a.with(func(s *state) {
-					if !a.cfg.Store.Can().Records {
-						s.self.ID = n.ID
-					}
-				})
-			}
-		}
-	}
-	if a.cfg.VTEP != "" {
-		return a.givenAddress()
-	}
-	if !found.IsValid() && len(local) > 0 && a.cfg.Store.Can().Records {
-		found = local[0]
-	}
-	if !found.IsValid() {
-		return found, errors.New("this host has none of the tunnel addresses that it knows of")
-	}
-	return found, nil
-}
-
-// checkAddress has the record changed when the tunnel's address did (DHCP).
-func (a *Agent) checkAddress() {
-	if !a.cfg.Store.Can().Records {
-		return
-	}
-	local, err := a.host.LocalAddresses(handover.Device)
-	if err != nil {
-		return
-	}
-	vteps, err := a.vteps(local)
-	if err != nil || len(vteps) == 0 {
-		return
-	}
-	a.with(func(s *state) {
-		if s.local != vteps[0] && (!s.local.IsValid() || !slices.Contains(local, s.local) || a.cfg.VTEP != "") {
-			s.local = vteps[0]
-			a.member.ring()
-			a.dirty.ring()
-		}
-	})
 }
 
 func (a *Agent) sessionFile() string { return filepath.Join(a.cfg.StateDir, "overlay", "session") }
