@@ -115,6 +115,7 @@ func (w *World) AddHost(name string, addr netip.Addr) *Host {
 	w.t.Cleanup(func() {
 		h.Kill()
 		h.quitResolver()
+		w.must(h.removeState())
 		if w.t.Failed() {
 			w.t.Logf("overlayd of %s:\n%s", h.Name, h.Log())
 		}
@@ -167,9 +168,20 @@ func (h *Host) Reboot() {
 	h.Kill()
 	h.quitResolver()
 	_ = h.w.Switch.Run("ip", "link", "del", h.Port)
-	h.w.must(os.RemoveAll(h.StateDir()))
+	h.w.must(h.removeState())
 	h.NS = namespace(h.w.t)
 	h.w.must(h.Plug())
+}
+
+// removeState tries until the resolver, which was told to end, makes no files
+// there any more.
+func (h *Host) removeState() (err error) {
+	for deadline := time.Now().Add(Patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if err = os.RemoveAll(h.StateDir()); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // StateDir, DataDir and ConfDir are the host's own.

@@ -101,7 +101,9 @@ func (a *Agent) checkAddress() {
 	next, ok := a.nextAddress(local)
 	a.with(func(s *state) {
 		if ok && s.local != next && (!s.local.IsValid() || !slices.Contains(local, s.local) || a.cfg.VTEP != "") {
-			a.log.Info("tunnel address changed", "from", s.local, "to", next)
+			if s.local.IsValid() {
+				a.log.Info("tunnel address changed", "from", s.local, "to", next)
+			}
 			s.local = next
 			a.member.ring()
 			a.dirty.ring()
