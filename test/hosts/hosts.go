@@ -80,7 +80,9 @@ type Host struct {
 func New(t testing.TB, bin string, n int) *World {
 	t.Helper()
 	w := &World{Bin: bin, t: t, Switch: namespace(t), FastPath: os.Getenv("OVERLAY_FAST_PATH") != ""}
-	w.must(w.Switch.Run("ip", "link", "add", "br0", "type", "bridge"))
+	// With an address of its own: one that it had from a port would change when that
+	// host is rebooted, and the others would speak to the old one for a while.
+	w.must(w.Switch.Run("ip", "link", "add", "br0", "address", "02:fe:c0:00:02:fe", "type", "bridge"))
 	w.must(w.Switch.Run("ip", "addr", "add", "192.0.2.254/24", "dev", "br0"))
 	w.must(w.Switch.Run("ip", "link", "set", "br0", "up"))
 	for i := range n {

@@ -179,7 +179,7 @@ func TestWhoLeftMeanwhileIsForgotten(t *testing.T) {
 // Row 13: with etcd down containers come and go, traffic flows, overlayd starts
 // anew, and a host is rebooted. A host that comes new is known when etcd is back.
 func TestStoreDown(t *testing.T) {
-	w, e := etcdWorld(t, 2)
+	w, e := quickWorld(t, 2, 2, "10.100.0.0/20") // who is without a store says so when its session is over
 	a, b := w.Hosts[0], w.Hosts[1]
 	two := b.Add("blue")
 	e.Kill()
