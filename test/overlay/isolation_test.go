@@ -177,6 +177,21 @@ func forgedPacketsAreDropped(t *testing.T, fast bool) {
 	if arrives("source of a third host", moment) {
 		t.Error("a packet left its host with a source of another host's pool")
 	}
+	// A stranger that sends without tunnel, and one that asks for names.
+	must(t, w.Switch.Run("ip", "route", "add", "10.100.1.0/24", "via", a.Addr.String()))
+	must(t, w.Switch.Do(func() error { return sendRaw(datagram(member, target.Addr, 9, []byte("without tunnel"))) }))
+	if arrives("without tunnel", moment) {
+		t.Error("a packet with a source of a member's pool was delivered without tunnel")
+	}
+	names := netip.AddrPortFrom(a.Addr, 4790)
+	eventually(t, "a member may ask for names", func() bool {
+		asks, err := hosts.DialFrom(b.NS, names, moment)
+		return err == nil && asks.Close() == nil
+	})
+	if asks, err := hosts.DialFrom(w.Switch, names, moment); err == nil {
+		asks.Close()
+		t.Error("a stranger may ask for names")
+	}
 	// The wrong group.
 	must(t, b.NS.Do(func() error {
 		out, err := net.Dial("udp", netip.AddrPortFrom(a.Addr, 4789).String())
