@@ -36,6 +36,9 @@ func (m *monitor) live(ctx context.Context, s *specs.Spec, process *engine.Start
 		// A program that can't be run again ends its turn at once, as shells
 		// would report it.
 		if process, err = m.again(s); err != nil {
+			if m.isStopping() { // what ended this start was to end the container
+				return how, nil
+			}
 			m.log.Error("restart", "err", err)
 			process = nil
 			how.code, _ = engine.Explain(err)
@@ -68,6 +71,12 @@ func (m *monitor) restarts(code, restarts int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return !m.stopping && m.cfg.Restart.Again(code, restarts)
+}
+
+func (m *monitor) isStopping() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stopping
 }
 
 // rest notes that the program has ended, tells those who watched it, and waits.
