@@ -62,6 +62,12 @@ func TestAFenceIsWrittenOnce(t *testing.T) {
 			if strings.Contains(text, "map @groups") != (direct != "") {
 				t.Errorf("direct %q:\n%s", direct, text)
 			}
+			if direct != "" { // for each family, as a container's packets by the tunnel are
+				for _, ip := range []string{"ip", "ip6"} {
+					contains(t, text, `iifname "eth0" meta mark set `+ip+` saddr map @groups accept`,
+						ip+" daddr @peers iifname @bridges "+ip+" saddr != @own drop", `iifname "eth0" `+ip+" saddr @peers goto direct")
+				}
+			}
 			if strings.Contains(text, "table inet") {
 				t.Errorf("the earlier version's table is left:\n%s", text)
 			}
