@@ -28,15 +28,7 @@ func BenchmarkNames(b *testing.B) {
 	section.Printf("A container with a name is started on one host, and one of another host asks its resolver every millisecond. The time begins when the start " +
 		"has returned. A host that dies is killed and cut off; its session lives for 30 s.")
 	section.Table(rows)
-	section.Targets(targets)
-	section.Printf("%s.", page.Machine())
-	b.Log("\n" + section.String())
-	b.ReportMetric(0, "ns/op")
-	if *benchPage != "" {
-		if err := section.Write(*benchPage); err != nil {
-			b.Fatal(err)
-		}
-	}
+	writeDown(b, section, targets)
 }
 
 // namesWith measures on a world of its own: hosts that come and go beside the

@@ -44,15 +44,7 @@ func BenchmarkPeers(b *testing.B) {
 		"Ready again is a start with nothing changed, after which the kernel announced so many changes.")
 	section.Table(rows)
 	startTimes(b, section)
-	section.Targets(targets)
-	section.Printf("%s.", page.Machine())
-	b.Log("\n" + section.String())
-	b.ReportMetric(0, "ns/op")
-	if *benchPage != "" {
-		if err := section.Write(*benchPage); err != nil {
-			b.Fatal(err)
-		}
-	}
+	writeDown(b, section, targets)
 }
 
 // A crowd is an etcd with many hosts in it that exist nowhere else, and what was

@@ -19,7 +19,14 @@ func small() bool { return os.Getenv("OVERLAY_BENCH") == "small" }
 // path, and writes it down.
 func BenchmarkOverlay(b *testing.B) {
 	section := page.New("overlay")
-	section.Targets(dataPath(b, section))
+	writeDown(b, section, dataPath(b, section))
+}
+
+// writeDown ends a section with its targets, and puts it into the page if one is
+// given.
+func writeDown(b *testing.B, section *page.Section, targets []page.Target) {
+	b.Helper()
+	section.Targets(targets)
 	section.Printf("%s.", page.Machine())
 	b.Log("\n" + section.String())
 	b.ReportMetric(0, "ns/op")
