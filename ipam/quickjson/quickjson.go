@@ -9,9 +9,10 @@
 // and prepares nothing but a list of the fields.
 //
 // It knows what plain documents and types are made of. Of whatever else there
-// is (an escape in a text, null, a map, a wrong type, a key that comes twice) it
-// has no opinion: it undoes what it has begun and calls encoding/json. So
-// results and errors are encoding/json's always; the tests compare the two.
+// is (an escape in a text, null, a map that has other keys than texts, a wrong
+// type, a key that comes twice) it has no opinion: it undoes what it has begun
+// and calls encoding/json. So results and errors are encoding/json's always; the
+// tests compare the two.
 package quickjson
 
 import (
