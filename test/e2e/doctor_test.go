@@ -88,12 +88,10 @@ func (h *host) outside(mtu int) {
 	h.t.Cleanup(func() { out.Close() })
 	h.shell(fmt.Sprintf("ip link add eth0 mtu %d type veth peer name eth0 mtu %d netns %s", mtu, mtu, out.Path()))
 	h.shell("ip addr add 192.0.2.2/24 dev eth0; ip link set eth0 up; ip route add default via 192.0.2.1")
-	if err := out.Run("sh", "-ec", "ip addr add 192.0.2.1/24 dev eth0; ip link set eth0 up; busybox httpd -p 80 -h /usr/share"); err != nil {
+	if err := out.Run("sh", "-ec", "ip addr add 192.0.2.1/24 dev eth0; ip link set eth0 up"); err != nil {
 		h.t.Fatal(err)
 	}
-	h.t.Cleanup(func() {
-		out.Run("sh", "-c", "kill $(busybox netstat -ltnp | sed -n 's/.*:80 .* \\([0-9]*\\)\\/.*/\\1/p')")
-	})
+	h.serveIn(out, "80")
 }
 
 func (h *host) container(name string, flags ...string) {
@@ -270,18 +268,24 @@ func sickHosts() []sick {
 // server runs a web server on the host itself until the test ends.
 func (h *host) server(listen string) {
 	h.t.Helper()
+	h.serveIn(h.ns, listen)
+}
+
+// serveIn runs a web server in a namespace until the test ends.
+func (h *host) serveIn(ns *netns.Namespace, listen string) {
+	h.t.Helper()
 	cmd := exec.Command("/bin/busybox", "httpd", "-f", "-p", listen, "-h", "/usr/share")
-	if err := h.ns.Do(cmd.Start); err != nil {
+	if err := ns.Do(cmd.Start); err != nil {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	port := listen[strings.LastIndexByte(listen, ':')+1:]
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if out, err := h.ns.Output("ss", "-Hltn", "sport", "=", ":"+port); err == nil && out != "" {
+		if out, err := ns.Output("ss", "-Hltn", "sport", "=", ":"+port); err == nil && out != "" {
 			return
 		}
 	}
-	h.t.Fatal("the host's server does not listen")
+	h.t.Fatalf("no server listens on %s", listen)
 }
 
 // killResolver kills this host's dnsd, and no other.
