@@ -133,7 +133,7 @@ func (c *crowd) floor(b *testing.B) float64 {
 		mac, next := fmt.Sprintf("02:56:c6:12:%02x:%02x", i>>8, i&255), fmt.Sprintf("fe80::56:c6ff:fe12:%x", i)
 		fmt.Fprintf(&entries, "fdb replace %s dev vx0 dst 198.18.%d.%d self permanent\n", mac, i>>8, i&255)
 		fmt.Fprintf(&others, "neigh replace %s lladdr %s dev vx0 nud permanent\n", next, mac)
-		fmt.Fprintf(&others, "route replace 10.%d.%d.0/24 via inet6 %s dev vx0 onlink proto 86\n", 64+i>>8, i&255, next)
+		fmt.Fprintf(&others, "route replace 10.%d.%d.0/24 via inet6 %s dev vx0 onlink metric %d proto 86\n", 64+i>>8, i&255, next, 1+i)
 	}
 	for _, err := range []error{
 		os.WriteFile(fdb, []byte(entries.String()), 0o600), os.WriteFile(rest, []byte(others.String()), 0o600),

@@ -15,16 +15,7 @@ import (
 	"github.com/netctl/netctl/plugins/internal/wire"
 )
 
-// Metrics of our routes: 0 for IPv4, for IPv6 one below that of the route that
-// the kernel makes for an address (256): while a bridge still has an address of
-// a pool that is another host's now, packets to that pool go to the other host.
-// And the largest one for a route that refuses, so that it yields to any other
-// of its prefix.
-const (
-	metric6     = 128
-	refuse      = 1<<32 - 1
-	dumpRetries = 5
-)
+const dumpRetries = 5
 
 // A meshObject is one thing in the kernel: a key, and what it says.
 type meshObject interface {
@@ -76,6 +67,8 @@ type meshState struct {
 	fdb        map[wire.HardwareAddr]fdbEntry
 	neighbours map[netip.Addr]meshNeighbour
 	routes     map[routeKey]meshRoute
+	// others are IPv4 routes that are not ours: to where, with which metrics.
+	others map[netip.Prefix][]int
 	// strays are found beside another of the same key.
 	strays []meshObject
 }
@@ -124,39 +117,42 @@ type MeshOptions struct {
 // up from FDB entry over neighbour to route, what is removed goes the other
 // way, and what changes is replaced in place.
 func (h *Host) ApplyMesh(want wire.Mesh, o MeshOptions) (MeshReport, error) {
-	link, err := h.findVxlan(want.Device)
+	device, c, err := h.compareMesh(want)
 	if err != nil {
 		return MeshReport{}, err
 	}
-	device := &meshDevice{index: link.Index}
-	have, err := readMesh(device, len(want.Peers))
-	if err != nil {
-		return MeshReport{}, err
+	remove := c.moved
+	if !o.Keep {
+		remove = append(remove, c.gone...)
 	}
-	set, remove := differences(stateOf(want), have)
-	if o.Keep {
-		remove = nil
-	}
-	return device.write(set, remove, o)
+	return device.write(c.set, remove, o)
 }
 
 // CheckMesh says which objects of a mesh are missing or different, without
 // changing anything.
 func (h *Host) CheckMesh(want wire.Mesh) ([]string, error) {
-	link, err := h.findVxlan(want.Device)
+	_, c, err := h.compareMesh(want)
 	if err != nil {
 		return nil, err
 	}
-	have, err := readMesh(&meshDevice{index: link.Index}, len(want.Peers))
-	if err != nil {
-		return nil, err
-	}
-	set, _ := differences(stateOf(want), have)
 	var names []string
-	for _, object := range set {
+	for _, object := range c.set {
 		names = append(names, object.String())
 	}
 	return names, nil
+}
+
+func (h *Host) compareMesh(want wire.Mesh) (*meshDevice, changes, error) {
+	link, err := h.findVxlan(want.Device)
+	if err != nil {
+		return nil, changes{}, err
+	}
+	device := &meshDevice{index: link.Index}
+	have, err := readMesh(device, len(want.Peers))
+	if err != nil {
+		return nil, changes{}, err
+	}
+	return device, differences(stateOf(want, have.others), have), nil
 }
 
 // RemoveMeshRoutes takes the routes away that don't go with the tunnel.
@@ -166,8 +162,7 @@ func (h *Host) RemoveMeshRoutes() error {
 	if err := readRoutes(device, state); err != nil {
 		return err
 	}
-	_, remove := differences(newMeshState(0), state)
-	report, err := device.write(nil, remove, MeshOptions{})
+	report, err := device.write(nil, differences(newMeshState(0), state).gone, MeshOptions{})
 	for _, f := range report.Failed {
 		err = errors.Join(err, f)
 	}
@@ -177,11 +172,14 @@ func (h *Host) RemoveMeshRoutes() error {
 // newMeshState has room for so many peers with a pool each.
 func newMeshState(peers int) *meshState {
 	return &meshState{fdb: make(map[wire.HardwareAddr]fdbEntry, peers), neighbours: make(map[netip.Addr]meshNeighbour, peers),
-		routes: make(map[routeKey]meshRoute, peers)}
+		routes: make(map[routeKey]meshRoute, peers), others: map[netip.Prefix][]int{}}
 }
 
-// stateOf translates what is wanted into the kernel's terms.
-func stateOf(want wire.Mesh) *meshState {
+// stateOf translates what is wanted into the kernel's terms. A route is as good
+// as the best of others to its prefix, and comes before it (see beside): while a
+// bridge still has an address of a pool that is another host's now, packets to
+// that pool go to the other host.
+func stateOf(want wire.Mesh, others map[netip.Prefix][]int) *meshState {
 	s := newMeshState(len(want.Peers))
 	for _, p := range want.Peers {
 		mac := p.MAC()
@@ -191,13 +189,13 @@ func stateOf(want wire.Mesh) *meshState {
 		}
 	}
 	for _, r := range want.Routes {
-		route := meshRoute{to: r.To.Masked(), mtu: r.MTU, source: r.Source}
-		if r.To.Addr().Is6() {
-			route.metric = metric6
+		route := meshRoute{to: r.To.Masked(), mtu: r.MTU, source: r.Source, metric: r.Metric()}
+		for _, metric := range others[route.to] {
+			route.metric = min(metric, route.metric)
 		}
 		switch {
 		case !r.Via.IsValid():
-			route.refuse, route.metric, route.mtu, route.source = true, refuse, 0, netip.Addr{}
+			route.refuse, route.mtu, route.source, route.metric = true, 0, netip.Addr{}, r.Metric()
 		case r.Direct:
 			route.gw = r.Via
 		default:
@@ -208,15 +206,44 @@ func stateOf(want wire.Mesh) *meshState {
 	return s
 }
 
-// differences gives what to set and what to remove, each in the order of
-// writing.
-func differences(want, have *meshState) (set, remove []meshObject) {
-	set = slices.Concat(
+// changes are what makes one mesh of another, each list in the order of writing.
+type changes struct {
+	set []meshObject
+	// moved are routes to what is wanted by another metric, beside which the one
+	// that is set would say nothing, or not for long.
+	moved []meshObject
+	// gone are what is not wanted.
+	gone []meshObject
+}
+
+func differences(want, have *meshState) (c changes) {
+	c.set = slices.Concat(
 		fresh(want.fdb, have.fdb, func(a, b wire.HardwareAddr) int { return bytes.Compare(a[:], b[:]) }),
 		fresh(want.neighbours, have.neighbours, netip.Addr.Compare),
 		beside(fresh(want.routes, have.routes, routeKey.compare), have.routes))
-	remove = slices.Concat(gone(want.routes, have.routes), gone(want.neighbours, have.neighbours), have.strays, gone(want.fdb, have.fdb))
-	return set, remove
+	c.moved, c.gone = apart(gone(want.routes, have.routes), want.routes)
+	c.gone = slices.Concat(c.gone, gone(want.neighbours, have.neighbours), have.strays, gone(want.fdb, have.fdb))
+	return c
+}
+
+// apart tells routes that have another metric now from those that lead where
+// nothing is wanted.
+func apart(routes []meshObject, want map[routeKey]meshRoute) (moved, gone []meshObject) {
+	if len(routes) == 0 {
+		return nil, nil
+	}
+	leads := map[netip.Prefix]bool{}
+	for _, r := range want {
+		leads[r.to] = leads[r.to] || !r.refuse
+	}
+	for _, object := range routes {
+		if r := object.(meshRoute); leads[r.to] && !r.refuse {
+			moved = append(moved, r)
+		} else {
+			gone = append(gone, r)
+		}
+	}
+	return moved, gone
 }
 
 // beside marks the routes of which there is none yet: one that only replaced
@@ -305,22 +332,31 @@ func readEntries(d *meshDevice, s *meshState) error {
 	return nil
 }
 
+// readRoutes reads ours of both families, and the others of IPv4.
 func readRoutes(d *meshDevice, s *meshState) error {
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+	for family, protocol := range map[uint8]uint8{unix.AF_INET: 0, unix.AF_INET6: wire.OverlayProtocol} {
 		begin := func() {
 			maps.DeleteFunc(s.routes, func(k routeKey, _ meshRoute) bool { return of(family, k.to.Addr()) })
-		}
-		err := listRoutes(family, wire.OverlayProtocol, begin, func(r listedRoute) {
-			if r.tunnel = r.link == d.index; r.refuse {
-				r.meshRoute = meshRoute{to: r.to, metric: r.metric, refuse: true}
+			if family == unix.AF_INET {
+				clear(s.others)
 			}
-			s.routes[routeKey{r.to, r.metric}] = r.meshRoute
-		})
-		if err != nil {
+		}
+		if err := listRoutes(family, protocol, begin, func(r listedRoute) { s.note(d, r) }); err != nil {
 			return fmt.Errorf("list routes: %w", err)
 		}
 	}
 	return nil
+}
+
+func (s *meshState) note(d *meshDevice, r listedRoute) {
+	if r.protocol != wire.OverlayProtocol {
+		s.others[r.to] = append(s.others[r.to], r.metric)
+		return
+	}
+	if r.tunnel = r.link == d.index; r.refuse {
+		r.meshRoute = meshRoute{to: r.to, metric: r.metric, refuse: true}
+	}
+	s.routes[routeKey{r.to, r.metric}] = r.meshRoute
 }
 
 func of(family uint8, a netip.Addr) bool { return a.Is6() == (family == unix.AF_INET6) }

@@ -113,8 +113,9 @@ func TestAMeshIsMadeRepairedAndLeftAlone(t *testing.T) {
 		quiet("the first pass")
 		for name, change := range map[string][]string{
 			"a route deleted":         {"ip", "route", "del", "10.100.7.0/24"},
-			"a route altered":         {"ip", "route", "replace", "10.100.1.0/24", "via", "192.0.2.77"},
-			"a route's MTU altered":   {"ip", "route", "change", "10.100.1.0/24", "via", "inet6", "fe80::56:c0ff:fe00:20a", "dev", "netctl-overlay", "onlink", "proto", "86", "mtu", "1300"},
+			"a route altered":         {"ip", "route", "replace", "10.100.1.0/24", "metric", "2", "via", "192.0.2.77"},
+			"a better route added":    {"ip", "route", "add", "10.100.9.0/24", "via", "192.0.2.77"},
+			"a route's MTU altered":   {"ip", "route", "change", "10.100.1.0/24", "via", "inet6", "fe80::56:c0ff:fe00:20a", "dev", "netctl-overlay", "onlink", "metric", "2", "proto", "86", "mtu", "1300"},
 			"a route added":           {"ip", "route", "add", "10.103.9.0/24", "via", "192.0.2.77", "proto", "86"},
 			"a neighbour deleted":     {"ip", "neigh", "del", "fe80::56:c0ff:fe00:20b", "dev", "netctl-overlay"},
 			"a neighbour altered":     {"ip", "neigh", "replace", "fe80::56:c0ff:fe00:20b", "lladdr", "02:00:00:00:00:07", "dev", "netctl-overlay", "nud", "permanent"},
@@ -204,6 +205,51 @@ func TestALostPoolLeadsToItsOwnerAndComesBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRoutesHaveTheirOwnMetric: what an earlier program wrote with metric 0, and
+// what yields to somebody else's route, is moved and not doubled, also where
+// nothing may be deleted.
+func TestRoutesHaveTheirOwnMetric(t *testing.T) {
+	const pool, ours = "10.100.2.0/24", "via inet6 fe80::56:c0ff:fe00:20b dev netctl-overlay proto 86 src 10.100.0.0 "
+	tunnelWorld(t, func(h *kernel.Host, host *netns.Namespace) {
+		_, err := h.EnsureVxlan(tunnel())
+		must(t, err)
+		for _, to := range []string{"10.100.1.0/24", pool} { // the second one's gateway was another
+			must(t, host.Run("ip", "route", "add", to, "via", "inet6", "fe80::56:c0ff:fe00:20a", "dev", "netctl-overlay", "onlink", "proto", "86"))
+		}
+		for _, step := range []struct {
+			when, change string
+			keep         bool
+			shown        []string // of the pool, in order of preference
+		}{
+			{"after an earlier program", "ip link show", true, []string{ours + "metric 3 onlink"}},
+			{"beside somebody's route", "ip route add 10.100.2.0/24 dev eth0 scope link", true, []string{ours + "onlink", "dev eth0 scope link"}},
+			{"without it", "ip route del 10.100.2.0/24 dev eth0", false, []string{ours + "metric 3 onlink"}},
+			{"beside one that is as good", "ip route append 10.100.2.0/24 dev eth0 scope link metric 3", false, []string{ours + "metric 3 onlink", "dev eth0 scope link metric 3"}},
+			{"beside a worse one, too", "ip route add 10.100.2.0/24 dev eth0 scope link metric 700", false,
+				[]string{ours + "metric 3 onlink", "dev eth0 scope link metric 3", "dev eth0 scope link metric 700"}},
+		} {
+			args := strings.Fields(step.change)
+			must(t, host.Run(args[0], args[1:]...))
+			report, err := h.ApplyMesh(meshOf(2), kernel.MeshOptions{Keep: step.keep})
+			if err != nil || len(report.Failed) > 0 {
+				t.Fatalf("%s: %+v, %v", step.when, report, err)
+			}
+			out, err := host.Output("ip", "route", "show", pool)
+			must(t, err)
+			var shown []string
+			for line := range strings.Lines(out) {
+				shown = append(shown, strings.TrimPrefix(strings.Join(strings.Fields(line), " "), pool+" "))
+			}
+			if !slices.Equal(shown, step.shown) {
+				t.Errorf("%s: routes to %s\n%s\nwant\n%s", step.when, pool, strings.Join(shown, "\n"), strings.Join(step.shown, "\n"))
+			}
+			if report, err = h.ApplyMesh(meshOf(2), kernel.MeshOptions{Keep: step.keep}); err != nil || report.Writes() > 0 {
+				t.Errorf("%s, and nothing changed: %+v, %v", step.when, report, err)
+			}
+		}
+	})
 }
 
 func order(object string) int {

@@ -17,9 +17,9 @@ func FuzzKernelList(f *testing.F) {
 	mac := wire.HardwareAddr{2, 0x56, 192, 0, 2, 9}
 	seeds := []meshObject{
 		fdbEntry{mac, netip.MustParseAddr("192.0.2.9")}, meshNeighbour{mac.LinkLocal(), mac},
-		meshRoute{to: netip.MustParsePrefix("10.0.0.0/8"), refuse: true, metric: refuse},
+		meshRoute{to: netip.MustParsePrefix("10.0.0.0/8"), refuse: true, metric: 1<<32 - 1},
 		meshRoute{to: netip.MustParsePrefix("10.1.2.0/24"), gw: mac.LinkLocal(), tunnel: true, mtu: 1400, source: netip.MustParseAddr("10.1.1.0")},
-		meshRoute{to: netip.MustParsePrefix("fd00:1::/64"), gw: mac.LinkLocal(), tunnel: true, metric: metric6},
+		meshRoute{to: netip.MustParsePrefix("fd00:1::/64"), gw: mac.LinkLocal(), tunnel: true, metric: 128},
 	}
 	for _, object := range seeds {
 		m := object.replace(device).message
@@ -46,9 +46,9 @@ func TestWhatIsSentIsRead(t *testing.T) {
 	device := &meshDevice{index: 7}
 	for _, want := range []meshRoute{
 		{to: netip.MustParsePrefix("10.1.2.0/24"), gw: netip.MustParseAddr("fe80::1"), tunnel: true, mtu: 1400, source: netip.MustParseAddr("10.1.1.0")},
-		{to: netip.MustParsePrefix("10.1.2.0/24"), gw: netip.MustParseAddr("192.0.2.9")},
-		{to: netip.MustParsePrefix("10.0.0.0/8"), refuse: true, metric: refuse},
-		{to: netip.MustParsePrefix("fd00:1::/64"), gw: netip.MustParseAddr("fe80::1"), tunnel: true, metric: metric6, mtu: 1380},
+		{to: netip.MustParsePrefix("10.1.2.0/24"), gw: netip.MustParseAddr("192.0.2.9"), metric: 515},
+		{to: netip.MustParsePrefix("10.0.0.0/8"), refuse: true, metric: 1<<32 - 1},
+		{to: netip.MustParsePrefix("fd00:1::/64"), gw: netip.MustParseAddr("fe80::1"), tunnel: true, metric: 128, mtu: 1380},
 	} {
 		m := want.replace(device).message
 		binary.NativeEndian.PutUint32(m, uint32(len(m)))

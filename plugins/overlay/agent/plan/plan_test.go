@@ -55,9 +55,9 @@ bridge fdb replace 02:56:c0:00:02:03 dev netctl-overlay dst 192.0.2.3 self perma
 ip neigh replace fe80::56:c0ff:fe00:203 lladdr 02:56:c0:00:02:03 dev netctl-overlay nud permanent
 ip route replace unreachable 10.100.0.0/16 metric 4294967295 proto 86
 ip route replace unreachable 10.101.0.0/16 metric 4294967295 proto 86
-ip route replace 10.100.2.0/24 via inet6 fe80::56:c0ff:fe00:202 dev netctl-overlay onlink proto 86 src 10.100.1.0
-ip route replace 10.100.3.0/24 via inet6 fe80::56:c0ff:fe00:203 dev netctl-overlay onlink proto 86 src 10.100.1.0 mtu 1350
-ip route replace 10.100.4.0/24 via inet6 fe80::56:c0ff:fe00:203 dev netctl-overlay onlink proto 86 src 10.100.1.0 mtu 1350`)
+ip route replace 10.100.2.0/24 via inet6 fe80::56:c0ff:fe00:202 dev netctl-overlay onlink metric 3 proto 86 src 10.100.1.0
+ip route replace 10.100.3.0/24 via inet6 fe80::56:c0ff:fe00:203 dev netctl-overlay onlink metric 4 proto 86 src 10.100.1.0 mtu 1350
+ip route replace 10.100.4.0/24 via inet6 fe80::56:c0ff:fe00:203 dev netctl-overlay onlink metric 5 proto 86 src 10.100.1.0 mtu 1350`)
 	if got := lines(Make(input())); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -68,12 +68,12 @@ func TestWhatChangesThePlan(t *testing.T) {
 		change func(*Input)
 		want   string // in the commands, or in what the test prints of the rest
 	}{
-		"a probe found less":  {func(in *Input) { in.Probed = map[netip.Addr]int{addr("192.0.2.2"): 1354} }, "10.100.2.0/24 via inet6 fe80::56:c0ff:fe00:202 dev netctl-overlay onlink proto 86 src 10.100.1.0 mtu 1354"},
-		"a peer on the link":  {func(in *Input) { in.Direct, in.OnLink = "eth0", func(netip.Addr) bool { return true } }, "ip route replace 10.100.2.0/24 via 192.0.2.2 proto 86 src 10.100.1.0"},
+		"a probe found less":  {func(in *Input) { in.Probed = map[netip.Addr]int{addr("192.0.2.2"): 1354} }, "10.100.2.0/24 via inet6 fe80::56:c0ff:fe00:202 dev netctl-overlay onlink metric 3 proto 86 src 10.100.1.0 mtu 1354"},
+		"a peer on the link":  {func(in *Input) { in.Direct, in.OnLink = "eth0", func(netip.Addr) bool { return true } }, "ip route replace 10.100.2.0/24 via 192.0.2.2 metric 3 proto 86 src 10.100.1.0"},
 		"all ways are narrow": {func(in *Input) { in.To = func(netip.Addr) int { return 1400 } }, "mtu 1350 type vxlan"},
 		"one way is narrow": {func(in *Input) {
 			in.To = func(a netip.Addr) int { return map[bool]int{true: 1400, false: 1500}[a == addr("192.0.2.2")] }
-		}, "fe80::56:c0ff:fe00:202 dev netctl-overlay onlink proto 86 src 10.100.1.0 mtu 1350"},
+		}, "fe80::56:c0ff:fe00:202 dev netctl-overlay onlink metric 3 proto 86 src 10.100.1.0 mtu 1350"},
 		"cluster port and VNI":     {func(in *Input) { in.View.Cluster.Port, in.View.Cluster.VNI = 8472, 77 }, "id 77 dstport 8472"},
 		"a pool of mine claimed":   {func(in *Input) { in.View.Nodes[1].Pools = pools("10.100.1.0/24") }, "conflict: node b claims 10.100.1.0/24"},
 		"a larger pool over mine":  {func(in *Input) { in.View.Nodes[1].Pools = pools("10.100.0.0/22") }, "conflict: node b claims 10.100.0.0/22"},
