@@ -20,6 +20,7 @@ import (
 	"github.com/netctl/netctl/dnsd/client"
 	"github.com/netctl/netctl/ipam/ledger"
 	"github.com/netctl/netctl/test/netns"
+	"github.com/netctl/netctl/test/tidy"
 )
 
 // TestMain plays the resolver itself when it is called by its name, as the
@@ -44,7 +45,7 @@ func TestMain(m *testing.M) {
 		// By default the race detector has each process sleep for a second
 		// before it ends.
 		os.Setenv("GORACE", "atexit_sleep_ms=0")
-		os.Exit(m.Run())
+		os.Exit(tidy.Run(m.Run))
 	}
 }
 

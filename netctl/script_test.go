@@ -20,11 +20,12 @@ import (
 	"github.com/netctl/netctl/netctl/plumbing"
 	"github.com/netctl/netctl/netctl/runner"
 	"github.com/netctl/netctl/test/programs"
+	"github.com/netctl/netctl/test/tidy"
 )
 
 // TestMain lets the test binary play the scripts' own programs.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(tidy.M{M: m}, map[string]func(){
 		"attach": attachNamespace,
 		"detach": detachNamespace,
 	})

@@ -21,6 +21,7 @@ import (
 	"github.com/netctl/netctl/plugins"
 	"github.com/netctl/netctl/test/netns"
 	"github.com/netctl/netctl/test/programs"
+	"github.com/netctl/netctl/test/tidy"
 )
 
 // binaries is the directory of the built plugins, made once by TestMain; killat
@@ -28,7 +29,7 @@ import (
 var binaries, killat string
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
+	os.Exit(tidy.Run(func() int {
 		dir, err := os.MkdirTemp("", "netctl-plugins-")
 		if err != nil {
 			panic(err)
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 		}
 		killat = filepath.Join(dir, "test/killat")
 		return m.Run()
-	}())
+	}))
 }
 
 // install puts the plugins and the resolver into the directory.

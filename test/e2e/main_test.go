@@ -16,13 +16,14 @@ import (
 	"github.com/netctl/netctl/dnsd/client"
 	"github.com/netctl/netctl/test/netns"
 	"github.com/netctl/netctl/test/programs"
+	"github.com/netctl/netctl/test/tidy"
 )
 
 // binaries is the directory of the built programs, made once by TestMain.
 var binaries string
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
+	os.Exit(tidy.Run(func() int {
 		dir, err := os.MkdirTemp("", "netctl-e2e-")
 		if err != nil {
 			panic(err)
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		return m.Run()
-	}())
+	}))
 }
 
 // A host is a private machine on which netctl runs.

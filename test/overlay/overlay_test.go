@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/netctl/netctl/test/hosts"
+	"github.com/netctl/netctl/test/tidy"
 )
 
 var binaries string
@@ -17,7 +18,7 @@ var binaries string
 func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
+	os.Exit(tidy.Run(func() int {
 		dir, err := os.MkdirTemp("", "netctl-overlay-")
 		if err != nil {
 			panic(err)
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 		}
 		binaries = dir
 		return m.Run()
-	}())
+	}))
 }
 
 // staticWorld is n hosts with a peers file and their overlayd ready.

@@ -18,6 +18,7 @@ import (
 	"github.com/netctl/netctl/netctl/runner/lifecycle"
 	"github.com/netctl/netctl/netctl/runner/monitor"
 	"github.com/netctl/netctl/netctl/runner/store"
+	"github.com/netctl/netctl/test/tidy"
 )
 
 // The test binary is its own monitor, and, through package engine, its own
@@ -35,7 +36,7 @@ func TestMain(m *testing.M) {
 	// By default the race detector has each process sleep for a second before it
 	// ends; monitors and their children too.
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
-	os.Exit(m.Run())
+	os.Exit(tidy.Run(m.Run))
 }
 
 // loopback is a small but real Networks: it raises lo, and notes each attachment
