@@ -98,7 +98,7 @@ func takesFastPath(t *testing.T, h *hosts.Host, container netip.Addr) {
 	key := fmt.Sprintf(" . %s : ", container)
 	eventually(t, container.String()+" takes the fast path", func() bool {
 		text, err := h.NS.Output("nft", "list", "table", "netdev", "netctl-overlay")
-		return err == nil && strings.Count(text, key) == 2 && strings.Contains(text, "made-from-")
+		return err == nil && strings.Count(text, key) == 2 && strings.Contains(text, "holds-")
 	})
 }
 

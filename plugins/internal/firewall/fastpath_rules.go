@@ -89,17 +89,17 @@ func fastLookup(v family, name string, into int) expr.Any {
 	return &expr.Lookup{SourceRegister: register(fastAsked), DestRegister: register(into), IsDestRegSet: true, SetName: fastSet(v, name)}
 }
 
-// add appends the message that puts the rule at the end of a device's chain.
-func (r fastRule) add(to []nftMessage, device string, earlier error) ([]nftMessage, error) {
-	list, err := r.expressions()
+// message puts the rule at the end of a device's chain.
+func (r fastRule) message(chain, forward string) (nftMessage, error) {
+	list, err := r.expressions(forward)
 	m, err2 := messageTo(nft.TableFamilyNetdev, unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND,
-		text(unix.NFTA_RULE_TABLE, FenceTable), text(unix.NFTA_RULE_CHAIN, fromDevice(device)), list)
-	return append(to, m), errors.Join(earlier, err, err2)
+		text(unix.NFTA_RULE_TABLE, FenceTable), text(unix.NFTA_RULE_CHAIN, chain), list)
+	return m, errors.Join(err, err2)
 }
 
 // expressions are the rule as the kernel takes it. The library does not know the
 // last one, nft_fwd_netdev.c's.
-func (r fastRule) expressions() (netlink.Attribute, error) {
+func (r fastRule) expressions(forward string) (netlink.Attribute, error) {
 	var all []netlink.Attribute
 	for _, e := range r.match {
 		data, err := expr.Marshal(byte(nft.TableFamilyNetdev), e)
@@ -111,7 +111,7 @@ func (r fastRule) expressions() (netlink.Attribute, error) {
 	number := func(kind uint16, value uint32) netlink.Attribute {
 		return netlink.Attribute{Type: kind, Data: binary.BigEndian.AppendUint32(nil, value)}
 	}
-	all = append(all, nested(unix.NFTA_LIST_ELEM, text(unix.NFTA_EXPR_NAME, "fwd"), nested(unix.NFTA_EXPR_DATA,
+	all = append(all, nested(unix.NFTA_LIST_ELEM, text(unix.NFTA_EXPR_NAME, forward), nested(unix.NFTA_EXPR_DATA,
 		number(unix.NFTA_FWD_SREG_DEV, r.dev), number(fwdAddress, r.address), number(fwdFamily, uint32(r.family.netlink())))))
 	return nested(unix.NFTA_RULE_EXPRESSIONS, all...), nil
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // fastFence is a fence with a fast path, of a tunnel and a bridge that are there.
-func fastFence(t *testing.T, host *netns.Namespace) wire.Fence {
+func fastFence(t testing.TB, host *netns.Namespace) wire.Fence {
 	t.Helper()
 	for _, name := range []string{fence().Device, "nb-blue"} {
 		if err := host.Run("ip", "link", "add", name, "type", "bridge"); err != nil {
@@ -27,7 +27,7 @@ func fastFence(t *testing.T, host *netns.Namespace) wire.Fence {
 }
 
 // fastFenceOf is one of links that are there already.
-func fastFenceOf(t *testing.T) wire.Fence {
+func fastFenceOf(t testing.TB) wire.Fence {
 	t.Helper()
 	f := fence()
 	number := func(name string) uint32 {

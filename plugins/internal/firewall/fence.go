@@ -40,17 +40,19 @@ const (
 )
 
 // fenceVersion counts up when the names, the kinds or the chains below change.
-const fenceVersion = 3
+const fenceVersion = 4
 
 // ApplyFence makes the fence this one, in one transaction, and tells whether
 // anything had to be written. With keep nobody is shut out who was let in: there
 // may be more than is known.
 //
 // What it was made from is in the names of chains, so that to find it
-// unchanged takes a look at the chains' names. Who comes and goes changes
-// elements of the sets, and rules, and nothing else: a table that is replaced as
-// a whole drops packets, since for some 20 microseconds the kernel (6.18) asks
-// maps whose elements are gone already on behalf of rules that still apply.
+// unchanged takes a look at the chains' names, and so does each part of it that
+// changes by itself: of a container that comes the peers' sets need not be read.
+// Who comes and goes changes elements of the sets, and rules, and nothing else: a
+// table that is replaced as a whole drops packets, since for some 20 microseconds
+// the kernel (6.18) asks maps whose elements are gone already on behalf of rules
+// that still apply.
 func ApplyFence(f wire.Fence, keep bool) (written bool, err error) {
 	conn, letGo, err := fenceConn()
 	if err != nil {
@@ -61,27 +63,24 @@ func ApplyFence(f wire.Fence, keep bool) (written bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	want := fenceMark{shape: fenceShape + hash(16, shapeOf(f)), holds: fenceHolds + hash(16, fmt.Sprintf("%+v", f)), guards: guards(f)}
-	if have == want || keep && have == want.more() {
+	want := markOf(f)
+	if have == want || keep && have == have.keeping(want) {
 		return false, nil
 	}
-	change := have.shape == want.shape
+	change := have[markShape] == want[markShape]
 	if keep && change {
-		want = want.more()
+		want = have.keeping(want)
 	}
 	if !change {
 		deleteFence(conn)
 	}
 	for _, v := range families() {
-		w := &fenceWriter{conn: conn, family: v, fence: f,
-			table: conn.AddTable(&nft.Table{Name: FenceTable, Family: v.table()}), sets: map[string]*nft.Set{}}
+		w := &fenceWriter{conn: conn, family: v, fence: f, table: &nft.Table{Name: FenceTable, Family: v.table()}, sets: map[string]*nft.Set{}}
 		if change {
-			w.change(have, keep)
+			w.change(have, want, keep)
 		} else {
-			w.declare()
+			w.declare(want)
 		}
-		w.mark(want)
-		w.rules()
 		err = errors.Join(err, w.err)
 	}
 	if err := errors.Join(err, conn.Flush()); err != nil {
@@ -113,7 +112,7 @@ func FenceStands(f wire.Fence) (bool, error) {
 	}
 	defer letGo()
 	have, err := fenceMarks(conn)
-	return have.guards == guards(f), err
+	return have[markGuards] == guards(f), err
 }
 
 // guards names the tunnel that a fence is of. A tunnel that was made anew has
@@ -122,21 +121,76 @@ func guards(f wire.Fence) string {
 	return fenceGuards + hash(16, fmt.Sprintf("%s %v %v %s %v", f.Device, f.Tunnel, f.Underlay, f.Direct, f.Local))
 }
 
-// A fenceMark is the names of three chains without rules: what shape the tables
-// have, what is in them, and which tunnel they guard.
-type fenceMark struct{ shape, holds, guards string }
+// A fenceMark is the names of chains without rules, which say what the tables were
+// made from.
+type fenceMark [5]string
+
+// What each of them stands for.
+const (
+	markShape  = iota // what only whole tables can change
+	markSays          // what the rules say
+	markGuards        // which tunnel it is
+	markOthers        // what the peers' sets hold
+	markOwn           // what this host's sets hold
+)
 
 // Their names begin with these.
 const (
 	fenceShape  = "made-from-"
-	fenceHolds  = "holds-"
-	fenceMore   = "holds-more-than-"
 	fenceGuards = "guards-"
+	fenceHolds  = "holds-"
+	fenceMore   = "more-than-" // comes then: something was kept, too
 )
 
-// more is the mark of one that has kept something, too.
-func (m fenceMark) more() fenceMark {
-	return fenceMark{m.shape, fenceMore + strings.TrimPrefix(m.holds, fenceHolds), m.guards}
+func markPrefixes() fenceMark {
+	return fenceMark{fenceShape, "says-", fenceGuards, fenceHolds, "has-"}
+}
+
+func markOf(f wire.Fence) fenceMark {
+	var containers, fast []string
+	for _, n := range f.Fast.Networks {
+		containers, fast = append(containers, fmt.Sprint(n.Containers)), append(fast, n.Bridge)
+	}
+	texts := fenceMark{
+		markShape:  shapeOf(f),
+		markSays:   fmt.Sprintf("%s %v %v %v %v %s %v %+v %q", f.Device, f.Tunnel, f.Underlay, f.Port, f.Local, f.Direct, f.Own, f.Networks, fast),
+		markOthers: othersText(f),
+		markOwn:    fmt.Sprintf("%v %+v %q", f.Own, f.Networks, containers),
+	}
+	m := markPrefixes()
+	for i, text := range texts {
+		m[i] += hash(16, text)
+	}
+	m[markGuards] = guards(f)
+	return m
+}
+
+// othersText is of thousands of addresses, and needed at each look, so it is not
+// left to reflection.
+func othersText(f wire.Fence) string {
+	var text []byte
+	for _, a := range f.Members {
+		text = append(a.AppendTo(text), ' ')
+	}
+	for _, r := range f.Ranges {
+		text = append(r.AppendTo(text), ' ')
+	}
+	for _, p := range f.Peers {
+		text = binary.BigEndian.AppendUint16(p.Pool.AppendTo(text), p.Group)
+	}
+	return string(text) + " " + peersText(f.Fast)
+}
+
+// keeping is the mark of the tables m after they were changed into want and have
+// kept what they had.
+func (m fenceMark) keeping(want fenceMark) fenceMark {
+	for _, i := range []int{markOthers, markOwn} {
+		prefix := markPrefixes()[i]
+		if m[i] != want[i] {
+			want[i] = prefix + fenceMore + strings.TrimPrefix(want[i], prefix)
+		}
+	}
+	return want
 }
 
 // shapeOf is what sets and chains depend on, and only whole tables can change.
@@ -158,14 +212,10 @@ func fenceMarks(conn *nft.Conn) (fenceMark, error) {
 		}
 		var m fenceMark
 		for _, c := range chains {
-			if c.Table.Name == FenceTable && strings.HasPrefix(c.Name, fenceShape) {
-				m.shape = c.Name
-			}
-			if c.Table.Name == FenceTable && strings.HasPrefix(c.Name, fenceHolds) {
-				m.holds = c.Name
-			}
-			if c.Table.Name == FenceTable && strings.HasPrefix(c.Name, fenceGuards) {
-				m.guards = c.Name
+			for i, prefix := range markPrefixes() {
+				if c.Table.Name == FenceTable && strings.HasPrefix(c.Name, prefix) {
+					m[i] = c.Name
+				}
 			}
 		}
 		all = append(all, m)
@@ -209,31 +259,52 @@ type fenceWriter struct {
 	err    error
 }
 
-// declare makes the sets with their elements.
-func (w *fenceWriter) declare() {
-	for _, c := range w.contents() {
+// declare makes the table, the sets with their elements, and the rules.
+func (w *fenceWriter) declare(mark fenceMark) {
+	w.conn.AddTable(w.table)
+	for _, c := range append(w.contents(markOthers), w.contents(markOwn)...) {
 		w.err = errors.Join(w.err, w.conn.AddSet(c.set, nil))
 		w.put(c.set, c.elements)
 	}
+	w.mark(fenceMark{}, mark)
+	w.rules()
 }
 
-func (w *fenceWriter) mark(m fenceMark) {
-	for _, name := range []string{m.shape, m.holds, m.guards} {
+// mark has the chains say what there is now.
+func (w *fenceWriter) mark(before, now fenceMark) {
+	for i, name := range now {
+		if name == before[i] {
+			continue
+		}
+		if before[i] != "" {
+			w.conn.DelChain(&nft.Chain{Table: w.table, Name: before[i]})
+		}
 		w.conn.AddChain(&nft.Chain{Table: w.table, Name: name})
 	}
 }
 
 // change takes elements out of the sets and puts others in, and empties the
-// chains for other rules.
-func (w *fenceWriter) change(before fenceMark, keep bool) {
-	for _, name := range w.chains() {
-		w.conn.FlushChain(&nft.Chain{Table: w.table, Name: name})
+// chains for other rules, as far as they are not the same.
+func (w *fenceWriter) change(before, now fenceMark, keep bool) {
+	if before[markSays] != now[markSays] {
+		for _, name := range w.chains() {
+			w.conn.FlushChain(&nft.Chain{Table: w.table, Name: name})
+		}
 	}
-	w.conn.DelChain(&nft.Chain{Table: w.table, Name: before.holds})
-	if before.guards != guards(w.fence) {
-		w.conn.DelChain(&nft.Chain{Table: w.table, Name: before.guards})
+	for _, part := range []int{markOthers, markOwn} {
+		if before[part] != now[part] {
+			w.update(w.contents(part), keep)
+		}
 	}
-	for _, c := range w.contents() {
+	w.mark(before, now)
+	if before[markSays] != now[markSays] {
+		w.rules()
+	}
+}
+
+// update makes the sets hold what they should.
+func (w *fenceWriter) update(contents []content, keep bool) {
+	for _, c := range contents {
 		have, err := w.conn.GetSetElements(c.set)
 		if err != nil {
 			w.err = errors.Join(w.err, fmt.Errorf("read set %s: %w", c.set.Name, err))
@@ -253,37 +324,54 @@ func (w *fenceWriter) put(s *nft.Set, elements []nft.SetElement) {
 	}
 }
 
-// contents are the sets with their elements.
-func (w *fenceWriter) contents() []content {
-	v, f := w.family, w.fence
-	address := map[family]nft.SetDatatype{ipv4: nft.TypeIPAddr, ipv6: nft.TypeIP6Addr}[v]
-	members := addressElements(v, f.Members)
-	all := []content{
-		// A size lets the kernel choose its quickest kind of set; 0 would be any.
-		{&nft.Set{Name: fenceMembers, KeyType: address, Size: sizeFor(len(members))}, members, false},
-		{&nft.Set{Name: fenceRanges, KeyType: address, Interval: true}, intervals(v, ungrouped(f.Ranges), false), false},
-		{&nft.Set{Name: fenceOwn, KeyType: address, Interval: true}, intervals(v, f.Own, false), true},
-		{&nft.Set{Name: fencePeers, KeyType: address, Interval: true}, intervals(v, f.Peers, false), false},
+// contents are the sets of a part with their elements.
+func (w *fenceWriter) contents(part int) []content {
+	all := w.ownContents()
+	if part == markOthers {
+		all = w.othersContents()
 	}
-	if f.Direct != "" {
-		all = append(all, content{&nft.Set{Name: fenceGroups, KeyType: address, DataType: nft.TypeMark, IsMap: true, Interval: true}, intervals(v, f.Peers, true), false})
-	}
-	fast, to := fastContents(v, f.Fast)
-	all = append(all, content{&nft.Set{Name: fenceFast, KeyType: address}, fast, true},
-		content{&nft.Set{Name: fenceFastTo, KeyType: address, Interval: true}, to, false})
-	var hosts []nft.SetElement
-	for _, n := range f.Networks {
-		for _, e := range addressElements(v, n.Host) {
-			hosts = append(hosts, nft.SetElement{Key: e.Key, Val: groupMark(n.Group)})
-		}
-	}
-	all = append(all, content{&nft.Set{Name: fenceHosts, KeyType: address, DataType: nft.TypeMark, IsMap: true}, hosts, true})
-	all = append(all, networkContents(f.Networks)...)
 	for _, c := range all {
 		c.set.Table = w.table
 		w.sets[c.set.Name] = c.set
 	}
 	return all
+}
+
+// othersContents are the sets of the other hosts and their pools.
+func (w *fenceWriter) othersContents() []content {
+	v, f := w.family, w.fence
+	address := addressType(v)
+	members := addressElements(v, f.Members)
+	all := []content{
+		// A size lets the kernel choose its quickest kind of set; 0 would be any.
+		{&nft.Set{Name: fenceMembers, KeyType: address, Size: sizeFor(len(members))}, members, false},
+		{&nft.Set{Name: fenceRanges, KeyType: address, Interval: true}, intervals(v, ungrouped(f.Ranges), false), false},
+		{&nft.Set{Name: fencePeers, KeyType: address, Interval: true}, intervals(v, f.Peers, false), false},
+		{&nft.Set{Name: fenceFastTo, KeyType: address, Interval: true}, intervals(v, fastPools(f.Fast), false), false},
+	}
+	if f.Direct != "" {
+		all = append(all, content{&nft.Set{Name: fenceGroups, KeyType: address, DataType: nft.TypeMark, IsMap: true, Interval: true}, intervals(v, f.Peers, true), false})
+	}
+	return all
+}
+
+// ownContents are the sets of this host's pools, networks and containers.
+func (w *fenceWriter) ownContents() []content {
+	v, f := w.family, w.fence
+	address := addressType(v)
+	var hosts, fast []nft.SetElement
+	for _, n := range f.Networks {
+		for _, e := range addressElements(v, n.Host) {
+			hosts = append(hosts, nft.SetElement{Key: e.Key, Val: groupMark(n.Group)})
+		}
+	}
+	for _, n := range f.Fast.Networks {
+		fast = append(fast, addressElements(v, n.Containers)...)
+	}
+	return append(networkContents(f.Networks),
+		content{&nft.Set{Name: fenceOwn, KeyType: address, Interval: true}, intervals(v, f.Own, false), true},
+		content{&nft.Set{Name: fenceFast, KeyType: address}, fast, true},
+		content{&nft.Set{Name: fenceHosts, KeyType: address, DataType: nft.TypeMark, IsMap: true}, hosts, true})
 }
 
 // networkContents are the sets by bridge and group.
@@ -372,6 +460,13 @@ func addressElements(f family, all []netip.Addr) []nft.SetElement {
 		elements = append(elements, nft.SetElement{Key: a.AsSlice()})
 	}
 	return elements
+}
+
+func addressType(f family) nft.SetDatatype {
+	if f == ipv6 {
+		return nft.TypeIP6Addr
+	}
+	return nft.TypeIPAddr
 }
 
 func ungrouped(all []netip.Prefix) []wire.Grouped {

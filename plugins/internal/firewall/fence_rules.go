@@ -245,18 +245,27 @@ func number(key expr.MetaKey, value uint32) []expr.Any {
 	return append(meta(key, 0), equal(false, binary.NativeEndian.AppendUint32(nil, value)))
 }
 
+// setID is the number of a set that is made in the same transaction, else 0: it is
+// there by its name.
+func (w *fenceWriter) setID(name string) uint32 {
+	if s := w.sets[name]; s != nil {
+		return s.ID
+	}
+	return 0
+}
+
 func (w *fenceWriter) in(set string) []expr.Any {
-	return []expr.Any{&expr.Lookup{SourceRegister: register(0), SetName: set, SetID: w.sets[set].ID}}
+	return []expr.Any{&expr.Lookup{SourceRegister: register(0), SetName: set, SetID: w.setID(set)}}
 }
 
 func (w *fenceWriter) notIn(set string) []expr.Any {
-	return []expr.Any{&expr.Lookup{SourceRegister: register(0), SetName: set, SetID: w.sets[set].ID, Invert: true}}
+	return []expr.Any{&expr.Lookup{SourceRegister: register(0), SetName: set, SetID: w.setID(set), Invert: true}}
 }
 
 // toMark makes the packet's mark what a map says.
 func (w *fenceWriter) toMark(set string) []expr.Any {
 	return []expr.Any{
-		&expr.Lookup{SourceRegister: register(0), DestRegister: register(0), IsDestRegSet: true, SetName: set, SetID: w.sets[set].ID},
+		&expr.Lookup{SourceRegister: register(0), DestRegister: register(0), IsDestRegSet: true, SetName: set, SetID: w.setID(set)},
 		&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: register(0)},
 	}
 }
