@@ -391,14 +391,23 @@ func ask(n *netns.Namespace, transport, server string, m *dns.Msg) (*dns.Msg, er
 
 // askAt is ask at any port.
 func askAt(n *netns.Namespace, transport, server string, m *dns.Msg) (*dns.Msg, error) {
+	return askFor(n, transport, server, m, patience)
+}
+
+// askBriefly is ask where there need not be a reply.
+func askBriefly(n *netns.Namespace, transport, server string, m *dns.Msg) (*dns.Msg, error) {
+	return askFor(n, transport, net.JoinHostPort(server, "53"), m, 2*time.Second)
+}
+
+func askFor(n *netns.Namespace, transport, server string, m *dns.Msg, limit time.Duration) (*dns.Msg, error) {
 	var reply *dns.Msg
 	err := n.Do(func() error {
-		conn, err := net.DialTimeout(transport, server, 6*time.Second)
+		conn, err := net.DialTimeout(transport, server, limit)
 		if err != nil {
 			return err
 		}
 		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(6 * time.Second))
+		conn.SetDeadline(time.Now().Add(limit))
 		c := &dns.Conn{Conn: conn, UDPSize: 4096}
 		if err := c.WriteMsg(m); err != nil {
 			return err

@@ -203,7 +203,8 @@ func TestSecondInterfaceKeepsItsLimits(t *testing.T) {
 }
 
 // TestBandwidthLimits measures, coarsely: of an unlimited second each direction
-// lets through what its rate says, give or take a factor of two.
+// lets through what its rate says, give or take a factor of two. A machine that
+// is busy elsewhere can only take from it, so it gets some tries.
 func TestBandwidthLimits(t *testing.T) {
 	h := newHost(t)
 	ns := h.container()
@@ -217,7 +218,10 @@ func TestBandwidthLimits(t *testing.T) {
 		{"ingress", h.ns, ns, "10.88.0.2:9000", 20e6 / 8},
 		{"egress", ns, h.ns, "10.88.0.1:9000", 80e6 / 8},
 	} {
-		got := throughput(t, c.from, c.to, c.address, time.Second)
+		got := 0.0
+		for try := 0; try < 20 && got < c.rate/2; try++ {
+			got = throughput(t, c.from, c.to, c.address, time.Second)
+		}
 		if got < c.rate/2 || got > c.rate*2 {
 			t.Errorf("%s: %.0f bytes/s, want about %.0f", c.name, got, c.rate)
 		}

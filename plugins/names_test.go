@@ -20,9 +20,24 @@ import (
 )
 
 // resolve looks an IPv4 name up from a namespace with Go's own resolver, at a
-// server, over a transport. It returns the addresses, or what went wrong.
-func resolve(ns *netns.Namespace, transport, server, name string) (answer string) {
-	err := ns.Do(func() error {
+// server, over a transport. It returns the addresses, or what went wrong. How
+// long Go's resolver waits the machine's resolv.conf says; on a busy machine that
+// can be too short.
+func resolve(ns *netns.Namespace, transport, server, name string) string {
+	for end := time.Now().Add(40 * time.Second); ; {
+		answer, err := resolveOnce(ns, transport, server, name)
+		var failed *net.DNSError
+		switch {
+		case err == nil:
+			return answer
+		case !errors.As(err, &failed) || !failed.IsTimeout || time.Now().After(end):
+			return err.Error()
+		}
+	}
+}
+
+func resolveOnce(ns *netns.Namespace, transport, server, name string) (answer string, err error) {
+	err = ns.Do(func() error {
 		r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (c net.Conn, err error) {
 			err = ns.Do(func() error { // called on a thread of the resolver's own
 				c, err = (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, transport, net.JoinHostPort(server, "53"))
@@ -40,10 +55,7 @@ func resolve(ns *netns.Namespace, transport, server, name string) (answer string
 		answer = strings.Trim(fmt.Sprint(addrs), "[]")
 		return err
 	})
-	if err != nil {
-		return err.Error()
-	}
-	return answer
+	return answer, err
 }
 
 // wantNames looks names up from a namespace over both transports.

@@ -400,7 +400,7 @@ func TestAnOldSnapshotKeepsNobodyOut(t *testing.T) {
 	must(t, os.WriteFile(snapshot, old, 0o600))
 	b.StartWithEtcd()
 	b.Await("at work without the peer", func(s control.Status) bool { return s.Passes.Count > 0 && len(s.Peers) == 0 })
-	must(t, two.Reach(one.Addr, 2*time.Second))
+	must(t, two.Reach(one.Addr, hosts.Patience))
 	e.Run()
 	b.Await("aware of the peer again", func(s control.Status) bool { return len(s.Peers) == 1 && s.Degraded == "" })
 	must(t, two.Reach(one.Addr, hosts.Patience))

@@ -204,7 +204,7 @@ func TestStopGivesGrace(t *testing.T) {
 		grace time.Duration
 		code  int
 	}{
-		{polite, 10 * time.Second, 5},
+		{polite, time.Minute, 5},
 		{deaf, 200 * time.Millisecond, 128 + 9},
 	} {
 		h.await(func() bool { return h.log(c.rec.Config.ID) == "ready\n" })
