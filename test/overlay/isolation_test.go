@@ -102,23 +102,7 @@ func forgedPacketsAreDropped(t *testing.T, fast bool) {
 	if fast {
 		takesFastPath(t, a, target.Addr)
 	}
-	var conn *net.UDPConn
-	must(t, target.NS.Do(func() (err error) {
-		conn, err = net.ListenUDP("udp", &net.UDPAddr{Port: 9})
-		return err
-	}))
-	defer conn.Close()
-	arrives := func(text string, wait time.Duration) bool {
-		buffer := make([]byte, 64)
-		for deadline := time.Now().Add(wait); time.Now().Before(deadline); {
-			must(t, conn.SetReadDeadline(deadline))
-			n, _, err := conn.ReadFrom(buffer)
-			if err == nil && string(buffer[:n]) == text {
-				return true
-			}
-		}
-		return false
-	}
+	ear := listen(t, target)
 	member := netip.MustParseAddr("10.100.2.9")
 	forge := func(from *netns.Namespace, source netip.Addr, text string) {
 		must(t, from.Do(func() error {
@@ -131,26 +115,17 @@ func forgedPacketsAreDropped(t *testing.T, fast bool) {
 			return err
 		}))
 	}
-	// A datagram can be lost, so these are sent until one arrives.
-	mustArrive := func(text string, send func()) {
-		for deadline := time.Now().Add(hosts.Patience); time.Now().Before(deadline); {
-			if send(); arrives(text, moment) {
-				return
-			}
-		}
-		t.Fatalf("%s does not arrive: the test proves nothing", text)
-	}
-	mustArrive("genuine", func() { forge(b.NS, member, "genuine") })
+	ear.mustHear(t, "genuine", func() { forge(b.NS, member, "genuine") })
 	forge(w.Switch, member, "stranger")
-	if arrives("stranger", moment) {
+	if ear.hears(t, "stranger", moment) {
 		t.Error("a tunnel packet from a stranger was delivered")
 	}
 	forge(b.NS, netip.MustParseAddr("10.100.1.9"), "own pool")
-	if arrives("own pool", moment) {
+	if ear.hears(t, "own pool", moment) {
 		t.Error("a packet from a member with a source of our own pool was delivered")
 	}
 	forge(b.NS, netip.MustParseAddr("198.51.100.9"), "foreign source")
-	if arrives("foreign source", moment) {
+	if ear.hears(t, "foreign source", moment) {
 		t.Error("a packet with a foreign inner source was delivered")
 	}
 	// A container of this host that speaks for a member, to any of the host's addresses.
@@ -159,7 +134,7 @@ func forgedPacketsAreDropped(t *testing.T, fast bool) {
 		must(t, inside.NS.Do(func() error {
 			return sendRaw(datagram(b.Addr, to, 4789, vxlan(1, tunnelMAC(a.Addr), member, target.Addr, "spoken for")))
 		}))
-		if arrives("spoken for", moment) {
+		if ear.hears(t, "spoken for", moment) {
 			t.Errorf("a container was heard as a member, at %s", to)
 		}
 	}
@@ -172,15 +147,15 @@ func forgedPacketsAreDropped(t *testing.T, fast bool) {
 	from := func(source netip.Addr, text string) {
 		must(t, far.NS.Do(func() error { return sendRaw(datagram(source, target.Addr, 9, []byte(text))) }))
 	}
-	mustArrive("own source", func() { from(far.Addr, "own source") })
+	ear.mustHear(t, "own source", func() { from(far.Addr, "own source") })
 	from(netip.MustParseAddr("10.100.3.9"), "source of a third host")
-	if arrives("source of a third host", moment) {
+	if ear.hears(t, "source of a third host", moment) {
 		t.Error("a packet left its host with a source of another host's pool")
 	}
 	// A stranger that sends without tunnel, and one that asks for names.
 	must(t, w.Switch.Run("ip", "route", "add", "10.100.1.0/24", "via", a.Addr.String()))
 	must(t, w.Switch.Do(func() error { return sendRaw(datagram(member, target.Addr, 9, []byte("without tunnel"))) }))
-	if arrives("without tunnel", moment) {
+	if ear.hears(t, "without tunnel", moment) {
 		t.Error("a packet with a source of a member's pool was delivered without tunnel")
 	}
 	names := netip.AddrPortFrom(a.Addr, 4790)
@@ -202,9 +177,63 @@ func forgedPacketsAreDropped(t *testing.T, fast bool) {
 		_, err = out.Write(vxlan(99, tunnelMAC(a.Addr), member, target.Addr, "other group"))
 		return err
 	}))
-	if arrives("other group", moment) {
+	if ear.hears(t, "other group", moment) {
 		t.Error("a packet of another network's group was delivered")
 	}
+}
+
+// An ear is a container's UDP port 9.
+type ear struct{ conn *net.UDPConn }
+
+func listen(t *testing.T, c *hosts.Container) (e ear) {
+	t.Helper()
+	must(t, c.NS.Do(func() (err error) {
+		e.conn, err = net.ListenUDP("udp", &net.UDPAddr{Port: 9})
+		return err
+	}))
+	t.Cleanup(func() { _ = e.conn.Close() })
+	return e
+}
+
+// all is what comes within the time.
+func (e ear) all(t *testing.T, wait time.Duration) (texts []string) {
+	t.Helper()
+	for deadline := time.Now().Add(wait); ; {
+		text, ok := e.next(t, deadline)
+		if !ok {
+			return texts
+		}
+		texts = append(texts, text)
+	}
+}
+
+// hears tells whether a datagram with this text comes within the time.
+func (e ear) hears(t *testing.T, text string, wait time.Duration) bool {
+	t.Helper()
+	for deadline := time.Now().Add(wait); ; {
+		if got, ok := e.next(t, deadline); !ok || got == text {
+			return ok
+		}
+	}
+}
+
+func (e ear) next(t *testing.T, deadline time.Time) (text string, ok bool) {
+	t.Helper()
+	must(t, e.conn.SetReadDeadline(deadline))
+	buffer := make([]byte, 64)
+	n, _, err := e.conn.ReadFrom(buffer)
+	return string(buffer[:n]), err == nil
+}
+
+// mustHear sends until one arrives: a datagram can be lost.
+func (e ear) mustHear(t *testing.T, text string, send func()) {
+	t.Helper()
+	for deadline := time.Now().Add(hosts.Patience); time.Now().Before(deadline); {
+		if send(); e.hears(t, text, moment) {
+			return
+		}
+	}
+	t.Fatalf("%s does not arrive: the test proves nothing", text)
 }
 
 // tunnelMAC is derived from the tunnel's address (specification 5.3).

@@ -9,6 +9,7 @@ import (
 	"github.com/netctl/netctl/plugins/overlay/agent/store/static"
 	"github.com/netctl/netctl/plugins/overlay/control"
 	"github.com/netctl/netctl/test/hosts"
+	"github.com/netctl/netctl/test/netns"
 )
 
 // TestDirectRoutes: peers on the same link are reached without tunnel.
@@ -37,6 +38,69 @@ func TestDirectRoutes(t *testing.T) {
 	must(t, err)
 	if !strings.Contains(shown, "via 192.0.2.2 dev eth0") {
 		t.Errorf("not direct: %s", shown)
+	}
+}
+
+// Row 24 without tunnel: what a peer sends for its containers arrives; nothing
+// else does, from whomever on the link, and a container is heard by the others
+// only with its own source. That a stranger may forge a source of a peer's pool is
+// the price of direct routes (docs/overlay.md).
+func TestDirectRoutesAreGuarded(t *testing.T) {
+	w := hosts.New(t, binaries, 3)
+	f := w.Peers()
+	f.Networks = append(f.Networks, static.Network{Name: "red", Ranges: []netip.Prefix{netip.MustParsePrefix("10.101.0.0/20")}})
+	for i := range f.Peers {
+		f.Peers[i].Pools["red"] = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 101, byte(i + 1), 0}), 24)}
+	}
+	w.WritePeers(f)
+	for _, h := range w.Hosts {
+		h.Start("--peers", h.PeersFile(), "--direct", "auto")
+	}
+	for _, h := range w.Hosts {
+		h.Ready(2)
+		awaitUsable(h, "blue", 3)
+		awaitUsable(h, "red", 3)
+	}
+	a, b := w.Hosts[0], w.Hosts[1]
+	target, far := a.Add("blue"), b.Add("blue")
+	if _, err := far.Await(target.Addr); err != nil {
+		t.Fatal(err)
+	}
+	red := a.Add("red")
+	ear, redEar := listen(t, target), listen(t, red)
+	send := func(from *netns.Namespace, source string, to *hosts.Container, text string) {
+		t.Helper()
+		must(t, from.Do(func() error { return sendRaw(datagram(netip.MustParseAddr(source), to.Addr, 9, []byte(text))) }))
+	}
+	stranger := w.Switch
+	must(t, stranger.Run("ip", "route", "add", "10.100.1.0/24", "via", a.Addr.String()))
+	ear.mustHear(t, "of a peer", func() { send(far.NS, far.Addr.String(), target, "of a peer") })
+	// That these packets would arrive, if they were not dropped, is known by this:
+	// they come the same way.
+	ear.mustHear(t, "forged", func() { send(stranger, "10.100.2.9", target, "forged") })
+	for _, c := range []struct {
+		text   string
+		from   *netns.Namespace
+		source string
+	}{
+		{"a range's source in no pool", stranger, "10.100.9.9"},
+		{"a source of our own pool", stranger, "10.100.1.9"},
+		{"a peer's source, another network", stranger, "10.101.2.9"},
+		{"another network's host, own pool", stranger, "10.101.1.9"},
+		{"a container as a third host's", far.NS, "10.100.3.9"},
+		{"a container as its host's other", far.NS, "10.101.2.9"},
+	} {
+		send(c.from, c.source, target, c.text)
+	}
+	for _, text := range ear.all(t, moment) {
+		if text != "of a peer" && text != "forged" { // one of those that were repeated
+			t.Errorf("%s was delivered", text)
+		}
+	}
+	other := b.Add("red")
+	redEar.mustHear(t, "of red", func() { send(other.NS, "10.101.2.9", red, "of red") })
+	if send(far.NS, "10.101.2.9", red, "of blue as red's"); redEar.hears(t, "of blue as red's", moment) {
+		t.Error("a container of network blue was heard in red, with a source of red")
 	}
 }
 

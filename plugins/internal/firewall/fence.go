@@ -31,6 +31,7 @@ const (
 	fenceOwn     = "own"
 	fencePeers   = "peers"
 	fenceGroups  = "groups"  // pool of a peer -> group, for what comes without tunnel
+	fenceSenders = "senders" // own pool -> group, for what leaves without tunnel
 	fenceHosts   = "hosts"   // own address -> group
 	fenceBridges = "bridges" // device of a network
 	fenceLeaving = "leaving" // bridge -> group
@@ -40,7 +41,7 @@ const (
 )
 
 // fenceVersion counts up when the names, the kinds or the chains below change.
-const fenceVersion = 4
+const fenceVersion = 5
 
 // ApplyFence makes the fence this one, in one transaction, and tells whether
 // anything had to be written. With keep nobody is shut out who was let in: there
@@ -368,7 +369,11 @@ func (w *fenceWriter) ownContents() []content {
 	for _, n := range f.Fast.Networks {
 		fast = append(fast, addressElements(v, n.Containers)...)
 	}
-	return append(networkContents(f.Networks),
+	all := networkContents(f.Networks)
+	if f.Direct != "" {
+		all = append(all, content{&nft.Set{Name: fenceSenders, KeyType: address, DataType: nft.TypeMark, IsMap: true, Interval: true}, intervals(v, f.Own, true), true})
+	}
+	return append(all,
 		content{&nft.Set{Name: fenceOwn, KeyType: address, Interval: true}, intervals(v, f.Own, false), true},
 		content{&nft.Set{Name: fenceFast, KeyType: address}, fast, true},
 		content{&nft.Set{Name: fenceHosts, KeyType: address, DataType: nft.TypeMark, IsMap: true}, hosts, true})

@@ -110,15 +110,26 @@ func (w *fenceWriter) forwarded() {
 	forward := w.hook("forward", nft.ChainHookForward, *nft.ChainPriorityFilter-1)
 	w.leaving(forward)
 	w.entering(forward, number(expr.MetaKeyIIF, w.fence.Tunnel))
-	if direct := w.fence.Direct; direct != "" {
-		w.add(forward, w.destination(), w.in(fencePeers), w.iifIn(fenceBridges), w.source(), w.notIn(fenceOwn), drops())
-		chain := w.chain("direct")
-		w.add(forward, iif(direct), w.source(), w.in(fencePeers), goesTo(chain))
-		w.entering(chain, nil)
-		w.add(chain, drops())
+	if w.fence.Direct != "" {
+		w.withoutTunnel(forward)
 	}
 	w.add(forward, oif(w.fence.Device), drops()) // neither a pool of ours, nor its network's bridge
 	w.add(forward, iif(w.fence.Device), drops()) // not admitted
+}
+
+// withoutTunnel is leaving and entering for what takes direct routes. No group
+// travels with these packets: the other side takes it from the source, which has
+// to be of a network that the bridge may speak to, or a container that forges
+// another network's source would be heard in there.
+func (w *fenceWriter) withoutTunnel(forward *nft.Chain) {
+	to, from := w.chain("to-direct"), w.chain("direct")
+	w.add(forward, w.destination(), w.in(fencePeers), w.iifIn(fenceBridges), goesTo(to))
+	// meta mark set ip saddr map @senders meta mark . iifname @admit meta mark set 0 accept
+	w.add(to, w.source(), w.toMark(fenceSenders), meta(expr.MetaKeyMARK, 0), meta(expr.MetaKeyIIFNAME, 1), w.in(fenceAdmit), noMark(), accepts())
+	w.add(to, drops())
+	w.add(forward, iif(w.fence.Direct), w.source(), w.in(fencePeers), goesTo(from))
+	w.entering(from, nil)
+	w.add(from, drops())
 }
 
 // leaving marks packets to the tunnel that have a source of ours and come by its
@@ -197,7 +208,7 @@ func (w *fenceWriter) outgoing() {
 func (w *fenceWriter) chains() []string {
 	names := []string{"prerouting", "forward", "input", "output", "from-host"}
 	if w.fence.Direct != "" {
-		names = append(names, "direct")
+		names = append(names, "to-direct", "direct")
 	}
 	return names
 }

@@ -65,7 +65,8 @@ func TestAFenceIsWrittenOnce(t *testing.T) {
 			if direct != "" { // for each family, as a container's packets by the tunnel are
 				for _, ip := range []string{"ip", "ip6"} {
 					contains(t, text, `iifname "eth0" meta mark set `+ip+` saddr map @groups accept`,
-						ip+" daddr @peers iifname @bridges "+ip+" saddr != @own drop", `iifname "eth0" `+ip+" saddr @peers goto direct")
+						ip+" daddr @peers iifname @bridges goto to-direct",
+						"meta mark set "+ip+" saddr map @senders meta mark . iifname @admit meta mark set 0x00000000 accept\n\t\tdrop", `iifname "eth0" `+ip+" saddr @peers goto direct")
 				}
 			}
 			if strings.Contains(text, "table inet") {
