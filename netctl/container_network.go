@@ -34,6 +34,7 @@ func (c containers) fillNetwork(f *containerFlags) func(*runner.Config) error {
 			if err := f.fillEndpoints(cfg); err != nil {
 				return err
 			}
+			c.warnUnreached(cfg.Endpoints[0])
 		}
 		if err := f.fillNames(cfg); err != nil {
 			return err
@@ -239,6 +240,25 @@ func (f *containerFlags) fillEndpoints(cfg *runner.Config) error {
 	}
 	first.Ports = append(first.Ports, publishOf(f, cfg.Exposed)...)
 	return nil
+}
+
+// warnUnreached says so where a port is published on a host address of a family that
+// the network does not have: docker's proxy would translate, rules can't.
+func (c containers) warnUnreached(e runner.Endpoint) {
+	for _, p := range e.Ports {
+		if !p.HostIP.IsValid() {
+			continue
+		}
+		n, err := networkCommands(c).store().Find(e.Network)
+		if err != nil || len(n.Subnets()) == 0 || n.HasFamily(p.HostIP.Is4()) {
+			continue
+		}
+		lacks := "IPv6"
+		if p.HostIP.Is4() {
+			lacks = "IPv4"
+		}
+		fmt.Fprintf(c.app.Stderr, "Warning: nobody will answer on %s: network %s has no %s\n", hostAddress(p), n.Name, lacks)
+	}
 }
 
 // fillPorts reads -p and --expose before anything else, so that a mistake in

@@ -214,7 +214,7 @@ func newNetworkSettings(rec runner.Container) networkSettingsObject {
 	for _, p := range rec.Exposed {
 		o.Ports[portKey(p)] = nil
 	}
-	addBindings(o.Ports, published(rec))
+	addBindings(o.Ports, reached(rec))
 	return o
 }
 
@@ -250,21 +250,15 @@ func portKey(p runner.PortSpec) string {
 	return strconv.Itoa(int(p.ContainerPort)) + "/" + p.Protocol
 }
 
-// addBindings adds ports as docker shows them: without an address, one entry
-// for each family.
+// addBindings adds ports as docker shows them: what nobody has chosen is empty.
 func addBindings(to map[string][]bindingObject, ports []runner.PortSpec) {
 	for _, p := range sortedPorts(ports) {
-		host := ""
+		var b bindingObject
 		if p.HostPort != 0 {
-			host = strconv.Itoa(int(p.HostPort))
+			b.HostPort = strconv.Itoa(int(p.HostPort))
 		}
-		addresses := []string{"0.0.0.0", "::"}
-		if p.HostIP.IsValid() {
-			addresses = []string{p.HostIP.String()}
-		}
-		for _, a := range addresses {
-			to[portKey(p)] = append(to[portKey(p)], bindingObject{a, host})
-		}
+		b.HostIp = addrOr(p.HostIP, "")
+		to[portKey(p)] = append(to[portKey(p)], b)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,12 +25,10 @@ func (c containers) port() *cobra.Command {
 			if err != nil {
 				return c.explain(err, args[0])
 			}
-			ports := sortedPorts(published(rec))
+			ports := sortedPorts(reached(rec))
 			if len(args) == 1 {
 				for _, p := range ports {
-					for _, host := range hostAddresses(p) {
-						fmt.Fprintf(c.app.Stdout, "%d/%s -> %s\n", p.ContainerPort, p.Protocol, host)
-					}
+					fmt.Fprintf(c.app.Stdout, "%d/%s -> %s\n", p.ContainerPort, p.Protocol, hostAddress(p))
 				}
 				return nil
 			}
@@ -47,9 +46,7 @@ func (c containers) showPort(rec runner.Container, ports []runner.PortSpec, text
 	for _, p := range ports {
 		if p.ContainerPort == wanted[0].ContainerPort && p.Protocol == wanted[0].Protocol {
 			found = true
-			for _, host := range hostAddresses(p) {
-				fmt.Fprintln(c.app.Stdout, host)
-			}
+			fmt.Fprintln(c.app.Stdout, hostAddress(p))
 		}
 	}
 	if !found {
@@ -67,6 +64,38 @@ func published(rec runner.Container) []runner.PortSpec {
 	return ports
 }
 
+// reached are the published ports with the host addresses at which they answer: one
+// that is published on all addresses answers on those of the families that the
+// container has an address of. Nobody translates between the families, as docker's
+// proxy does, so [::]:8080 of a container with IPv4 alone would be no truth.
+func reached(rec runner.Container) []runner.PortSpec {
+	var ports []runner.PortSpec
+	for _, a := range rec.State.Attached {
+		for _, all := range wildcards(a.Addresses) {
+			for _, p := range a.Ports {
+				if !p.HostIP.IsValid() {
+					p.HostIP = all
+				}
+				if p.HostIP.Is4() == all.Is4() {
+					ports = append(ports, p)
+				}
+			}
+		}
+	}
+	return ports
+}
+
+// wildcards are 0.0.0.0 and ::, as far as there are addresses of their family.
+func wildcards(addresses []netip.Prefix) []netip.Addr {
+	var out []netip.Addr
+	for _, all := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		if slices.ContainsFunc(addresses, func(a netip.Prefix) bool { return a.Addr().Is4() == all.Is4() }) {
+			out = append(out, all)
+		}
+	}
+	return out
+}
+
 func sortedPorts(ports []runner.PortSpec) []runner.PortSpec {
 	ports = slices.Clone(ports)
 	slices.SortFunc(ports, func(a, b runner.PortSpec) int {
@@ -76,14 +105,8 @@ func sortedPorts(ports []runner.PortSpec) []runner.PortSpec {
 	return ports
 }
 
-// hostAddresses are where a port can be reached; without an address, on all of
-// both families.
-func hostAddresses(p runner.PortSpec) []string {
-	port := strconv.Itoa(int(p.HostPort))
-	if p.HostIP.IsValid() {
-		return []string{net.JoinHostPort(p.HostIP.String(), port)}
-	}
-	return []string{"0.0.0.0:" + port, "[::]:" + port}
+func hostAddress(p runner.PortSpec) string {
+	return net.JoinHostPort(p.HostIP.String(), strconv.Itoa(int(p.HostPort)))
 }
 
 // portsText is the column of ps: published ports, neighbours folded into
@@ -92,11 +115,9 @@ func portsText(rec runner.Container) string {
 	if !rec.State.Status.Active() {
 		return ""
 	}
-	ports := sortedPorts(published(rec))
-	var texts []string
-	for _, family := range []int{0, 1} {
-		texts = append(texts, foldPorts(ports, family)...)
-	}
+	ports := sortedPorts(reached(rec))
+	slices.SortStableFunc(ports, func(a, b runner.PortSpec) int { return a.HostIP.Compare(b.HostIP) }) // 0.0.0.0 first
+	texts := foldPorts(ports)
 	for _, e := range sortedPorts(rec.Exposed) {
 		if !slices.ContainsFunc(ports, func(p runner.PortSpec) bool {
 			return p.ContainerPort == e.ContainerPort && p.Protocol == e.Protocol
@@ -107,8 +128,8 @@ func portsText(rec runner.Container) string {
 	return strings.Join(texts, ", ")
 }
 
-// foldPorts writes the n-th host address of each port.
-func foldPorts(ports []runner.PortSpec, n int) []string {
+// foldPorts writes ports that follow each other as ranges.
+func foldPorts(ports []runner.PortSpec) []string {
 	var texts []string
 	for i := 0; i < len(ports); {
 		first := ports[i]
@@ -118,11 +139,7 @@ func foldPorts(ports []runner.PortSpec, n int) []string {
 		}
 		last := ports[end-1]
 		i = end
-		hosts := hostAddresses(first)
-		if n >= len(hosts) {
-			continue
-		}
-		host, inside := hosts[n], strconv.Itoa(int(first.ContainerPort))
+		host, inside := hostAddress(first), strconv.Itoa(int(first.ContainerPort))
 		if last != first {
 			host += "-" + strconv.Itoa(int(last.HostPort))
 			inside += "-" + strconv.Itoa(int(last.ContainerPort))

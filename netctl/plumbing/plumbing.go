@@ -74,7 +74,7 @@ func (p Plumbing) attachOne(ctx context.Context, container, netns string, e runn
 			continue
 		}
 		if err != nil {
-			return runner.Attached{}, err
+			return runner.Attached{}, inFlags(n.Name, err)
 		}
 		return attached(n, call, e, ports, result)
 	}

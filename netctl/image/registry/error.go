@@ -93,6 +93,9 @@ func (c Client) explainNetwork(ref image.Reference, err error) error {
 	)
 	insecure := "; --tls-verify=false does without"
 	switch {
+	case errors.As(err, &dns) && !dns.IsNotFound:
+		e.Err = fmt.Errorf("registry %s can't be reached: no name server says where %s is (%s: %s)", host, dns.Name, dns.Server, dns.Err)
+		e.Hint = "check this machine's network, and the name servers in /etc/resolv.conf"
 	case errors.As(err, &dns):
 		e.Err = fmt.Errorf("registry %s can't be reached: the name %s does not resolve", host, dns.Name)
 		e.Hint = "check the name, and /etc/resolv.conf"

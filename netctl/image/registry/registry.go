@@ -159,10 +159,30 @@ func (c Client) transport(host string) (http.RoundTripper, error) {
 	}
 	t.TLSClientConfig = conf
 	if c.Insecure {
-		return t, nil
+		return dialOnce{t}, nil
 	}
-	return httpsOnly{t}, nil
+	return httpsOnly{dialOnce{t}}, nil
 }
+
+// dialOnce sees that a connection which can't be had is not tried for again: the
+// resolver has asked twice by then and the kernel has sent its packets again, and three
+// times that is more than half a minute in which nothing is said.
+type dialOnce struct{ next http.RoundTripper }
+
+func (d dialOnce) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := d.next.RoundTrip(r)
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return answer, settled{err}
+	}
+	return answer, err
+}
+
+// settled is an error that does not say of itself that it may pass (Temporary).
+type settled struct{ err error }
+
+func (s settled) Error() string { return s.err.Error() }
+func (s settled) Unwrap() error { return s.err }
 
 // httpsOnly refuses plain HTTP but for this machine: the library would also
 // take it from hosts with private addresses, on whose network others may sit.

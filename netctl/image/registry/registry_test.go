@@ -321,3 +321,42 @@ func TestInterrupted(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// deadEnd answers every request with an error and counts them.
+type deadEnd struct {
+	err   error
+	asked int
+}
+
+func (d *deadEnd) RoundTrip(*http.Request) (*http.Response, error) {
+	d.asked++
+	return nil, d.err
+}
+
+// TestDialOnce: what can't be reached is tried once, what broke on the way again. The
+// library asks with https and, for a loopback address, with http.
+func TestDialOnce(t *testing.T) {
+	timeout := &net.DNSError{Err: "i/o timeout", Name: "registry.example", Server: "192.0.2.1:53", IsTimeout: true}
+	for name, test := range map[string]struct {
+		err  error
+		want int
+	}{
+		"no name server":   {&net.OpError{Op: "dial", Err: timeout}, 1},
+		"broken in action": {&net.OpError{Op: "read", Err: io.ErrUnexpectedEOF}, quick.Steps},
+	} {
+		end := &deadEnd{err: test.err}
+		ref := reference(t, "registry.example/app:1")
+		puller, err := remote.NewPuller(remote.WithTransport(dialOnce{end}), remote.WithRetryBackoff(quick))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = puller.Get(t.Context(), ref.Name())
+		if !errors.Is(err, test.err) || end.asked != test.want {
+			t.Errorf("%s: asked %d times, want %d: %v", name, end.asked, test.want, err)
+		}
+		want := "no name server says where registry.example is (192.0.2.1:53: i/o timeout)"
+		if err := (Client{}).explain(ref, err); test.want == 1 && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/moby/sys/user"
+	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/netctl/runner"
 	"github.com/netctl/netctl/netctl/runner/engine"
@@ -154,7 +155,9 @@ func (c *Containers) List(ctx context.Context) ([]runner.Container, error) {
 	return out, nil
 }
 
-// load reads a record and finishes the work of a dead monitor.
+// load reads a record and finishes the work of a dead monitor. Where the file system
+// has become read-only that waits, and the record is as the monitor left it: who only
+// reads gets his answer, who wants more meets the same error in his own work.
 func (c *Containers) load(ctx context.Context, id runner.ID) (runner.Container, error) {
 	rec, err := c.Store.Load(id)
 	if err != nil || !c.orphaned(&rec) {
@@ -164,11 +167,16 @@ func (c *Containers) load(ctx context.Context, id runner.ID) (runner.Container, 
 	if errors.Is(err, store.ErrBusy) {
 		return rec, nil // somebody else is at it
 	}
-	if err != nil {
-		return rec, err
+	buried := rec
+	if err == nil {
+		defer lock.Close()
+		buried, err = c.bury(ctx, id)
 	}
-	defer lock.Close()
-	return c.bury(ctx, id)
+	if errors.Is(err, unix.EROFS) {
+		c.Log.Warn("the monitor has died, which can't be written down", "container", rec.Name, "err", err)
+		return rec, nil
+	}
+	return buried, err
 }
 
 func (c *Containers) orphaned(rec *runner.Container) bool {

@@ -86,9 +86,10 @@ func (s *Store) isCurrent(id runner.ID, f *os.File) bool {
 // Close gives the lock back, unless a child process has a copy.
 func (l *Lock) Close() error { return l.File.Close() }
 
-// Locked tells whether somebody holds the container's lock.
+// Locked tells whether somebody holds the container's lock. To ask needs no right to
+// write, so the answer is true where the file system has become read-only, too.
 func (s *Store) Locked(id runner.ID) bool {
-	f, err := os.OpenFile(s.lockPath(id), os.O_RDWR, 0)
+	f, err := os.Open(s.lockPath(id))
 	if err != nil {
 		return false
 	}
@@ -99,7 +100,7 @@ func (s *Store) Locked(id runner.ID) bool {
 // Wait returns when the container's lock is free: its monitor has ended and
 // everything the monitor does at the end is done.
 func (s *Store) Wait(ctx context.Context, id runner.ID) error {
-	f, err := os.OpenFile(s.lockPath(id), os.O_RDWR, 0)
+	f, err := os.Open(s.lockPath(id)) // a shared lock needs no right to write
 	if err != nil {
 		return nil // no lock file, no holder
 	}

@@ -39,6 +39,9 @@ func (h *Host) createMacvlan(c *Container, want wire.Macvlan) error {
 		return fmt.Errorf("%s in %s: %w", want.Container, c.Path, ErrLinkExists)
 	case errors.Is(err, unix.EBUSY):
 		return fmt.Errorf("make %s on parent %s: the parent is in exclusive use (a bridge port, or another passthru interface): %w", want.Container, parent.Name, err)
+	case errors.Is(err, unix.EINVAL) && want.MTU == 0:
+		// The kernel's answer to a parent that has no Ethernet frames.
+		return fmt.Errorf("make %s on parent %s: the parent must be an Ethernet interface, not lo, a tunnel or a WireGuard interface: %w", want.Container, parent.Name, err)
 	case err != nil:
 		return fmt.Errorf("make %s on parent %s: %w", want.Container, parent.Name, err)
 	}
