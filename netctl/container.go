@@ -25,11 +25,11 @@ func containerCommands(app *App) []*cobra.Command {
 	c := containers{app}
 	top := []*cobra.Command{
 		c.run(), c.list("ps"), c.logs(), c.exec(), c.attach(), c.start(), c.stop(), c.restart(), c.kill(),
-		c.remove(), c.wait(), c.port(), c.top(), c.stats(), c.pause(), c.unpause(), c.rename(), c.copy(), c.diff(), c.inspectAny(),
+		c.remove(), c.wait(), c.port(), c.top(), c.stats(), c.pause(), c.unpause(), c.rename(), c.copy(), c.diff(), c.inspectAny(), c.healthcheck(),
 	}
 	group := newGroup("container", "Run and look after containers",
 		c.run(), c.create(), c.list("ls", "ps", "list"), c.logs(), c.exec(), c.attach(), c.start(), c.stop(), c.restart(),
-		c.kill(), c.remove(), c.wait(), c.port(), c.top(), c.stats(), c.pause(), c.unpause(), c.rename(), c.copy(), c.diff(), c.inspect(), c.prune())
+		c.kill(), c.remove(), c.wait(), c.port(), c.top(), c.stats(), c.pause(), c.unpause(), c.rename(), c.copy(), c.diff(), c.inspect(), c.prune(), c.exists())
 	all := append(top, group)
 	for _, cmd := range all {
 		cmd.GroupID = groupContainers

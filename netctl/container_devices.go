@@ -23,6 +23,44 @@ func (f *deviceFlags) register(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.writeIOps, "device-write-iops", nil, "writes a second to a device")
 }
 
+// fillDevices reads --device.
+func (f *containerFlags) fillDevices(cfg *runner.Config) error {
+	for _, text := range f.openDevices {
+		d, err := parseDevice(text)
+		if err == nil {
+			_, err = d.Nodes()
+		}
+		if err != nil {
+			return usageError("--device %s: %w", text, err)
+		}
+		cfg.Devices = append(cfg.Devices, d)
+	}
+	return nil
+}
+
+// parseDevice reads HOST-PATH[:PATH][:ACCESS], as docker does: what has only letters of
+// rwm is the access.
+func parseDevice(text string) (runner.Device, error) {
+	parts := strings.Split(text, ":")
+	d := runner.Device{Path: parts[0], Access: "rwm"}
+	if last := parts[len(parts)-1]; len(parts) > 1 && last != "" && strings.Trim(last, "rwm") == "" {
+		d.Access, parts = last, parts[:len(parts)-1]
+	}
+	switch len(parts) {
+	case 1:
+		d.Target = d.Path
+	case 2:
+		d.Target = parts[1]
+	default:
+		return d, errors.New("want HOST-PATH[:PATH][:rwm]")
+	}
+	if !filepath.IsAbs(d.Path) || !filepath.IsAbs(d.Target) {
+		return d, errors.New("want HOST-PATH[:PATH][:rwm] with absolute paths")
+	}
+	d.Path, d.Target = filepath.Clean(d.Path), filepath.Clean(d.Target)
+	return d, nil
+}
+
 func (f *deviceFlags) fill(l *runner.Limits) error {
 	for _, kind := range []struct {
 		flag  string

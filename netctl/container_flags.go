@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,7 +19,11 @@ type containerFlags struct {
 	name, hostname, domainname, workdir, user, stopSignal, restart  string
 	entrypoint                                                      optionalText
 	stdin, tty, init, remove, readOnly, publishAll, privilegedPaths bool
-	rootfs, env, envFiles, labels                                   []string
+	rootfs, env, unsetEnv, envFiles, labels, labelFiles, groups     []string
+	umask                                                           string
+	oomScoreAdj                                                     int
+	replace                                                         bool
+	openDevices                                                     []string
 	volumes, mounts, tmpfs, volumesFrom                             []string
 	stopTimeout                                                     optionalInt
 
@@ -29,14 +34,17 @@ type containerFlags struct {
 
 	pull     pullPolicy
 	source   pullFlags
+	health   healthFlags
 	defaults imageDefaults // of the image, once it is known
 
-	memory, memorySwap, shmSize, cpuSet, cpus string
-	cpuShares                                 uint64
-	pids                                      int64
-	ulimits                                   []string
-	devices                                   deviceFlags
-	userns                                    usernsFlags
+	memory, memorySwap, memoryReservation, shmSize string
+	cpuSet, memoryNodes, cpus                      string
+	cpuShares, cpuPeriod, cpuQuota                 uint64
+	ioWeight                                       uint16
+	pids                                           int64
+	ulimits                                        []string
+	devices                                        deviceFlags
+	userns                                         usernsFlags
 }
 
 func (f *containerFlags) register(flags *pflag.FlagSet) {
@@ -46,10 +54,12 @@ func (f *containerFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.init, "init", false, "run the program under a first process that passes signals on and reaps")
 	flags.StringVar(&f.restart, "restart", "no", "no, on-failure[:N], always or unless-stopped: when to run it again")
 	flags.StringVar(&f.name, "name", "", "name of the container; default: one is made up")
+	flags.BoolVar(&f.replace, "replace", false, "remove the container that has the name first, running or not")
 	f.registerProgram(flags)
 	f.registerNetwork(flags)
 	f.registerFiles(flags)
 	f.registerLimits(flags)
+	f.health.register(flags)
 	f.pull = pullMissing
 	flags.Var(pullPolicyFlag{&f.pull}, "pull", "missing, always or never: when to fetch the image")
 	f.source.register(flags)
@@ -58,12 +68,17 @@ func (f *containerFlags) register(flags *pflag.FlagSet) {
 func (f *containerFlags) registerProgram(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "variable, as NAME=VALUE, or NAME to pass on ours")
 	flags.StringArrayVar(&f.envFiles, "env-file", nil, "file of variables, one a line")
+	flags.StringArrayVar(&f.unsetEnv, "unsetenv", nil, "variable of the image to leave out")
 	flags.StringVarP(&f.workdir, "workdir", "w", "", "working directory")
 	flags.StringVarP(&f.user, "user", "u", "", "UID[:GID] or names of the container's own")
+	flags.StringArrayVar(&f.groups, "group-add", nil, "further group of the program, by number or the container's name for it")
 	flags.Var(&f.entrypoint, "entrypoint", "program that is given the command as arguments")
 	flags.StringVar(&f.stopSignal, "stop-signal", "", "what 'stop' sends first (default SIGTERM)")
 	flags.Var(&f.stopTimeout, "stop-timeout", "seconds until 'stop' kills, -1 for ever; default: what 'stop' says")
+	flags.StringVar(&f.umask, "umask", "", "of the program, in octal (default 0022)")
+	flags.IntVar(&f.oomScoreAdj, "oom-score-adj", 0, "-1000 to 1000: how likely the kernel kills it where memory is short")
 	flags.StringArrayVarP(&f.labels, "label", "l", nil, "label, as KEY=VALUE")
+	flags.StringArrayVar(&f.labelFiles, "label-file", nil, "file of labels, one a line")
 	flags.StringArrayVar(&f.capAdd, "cap-add", nil, "capability to add, or ALL")
 	flags.StringArrayVar(&f.capDrop, "cap-drop", nil, "capability to take away, or ALL")
 	flags.StringArrayVar(&f.securityOptions, "security-opt", nil, "seccomp=unconfined|compat|FILE, apparmor=PROFILE|unconfined, no-new-privileges[=false]")
@@ -106,18 +121,24 @@ func (f *containerFlags) registerFiles(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.mounts, "mount", nil, "type=bind|volume|tmpfs,source=...,target=...[,readonly]")
 	flags.StringArrayVar(&f.volumesFrom, "volumes-from", nil, "CONTAINER[:ro]: mount what that container has mounted")
 	flags.StringArrayVar(&f.tmpfs, "tmpfs", nil, "TARGET[:OPTIONS]")
+	flags.StringArrayVar(&f.openDevices, "device", nil, "HOST-PATH[:PATH][:rwm]: device of the host that the container may open, such as /dev/net/tun")
 	flags.BoolVar(&f.readOnly, "read-only", false, "the root file system can't be changed")
 	flags.BoolVar(&f.privilegedPaths, "privileged-paths", false, "allow to mount the host's / and our own directories")
 }
 
 func (f *containerFlags) registerLimits(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.memory, "memory", "m", "", "memory, such as 512m")
+	flags.StringVar(&f.memoryReservation, "memory-reservation", "", "memory that is left to it where memory is short")
 	flags.StringVar(&f.memorySwap, "memory-swap", "", "memory and swap together, -1 for no limit; default: twice the memory")
 	flags.StringVar(&f.cpus, "cpus", "", "number of CPUs, such as 1.5")
-	flags.Uint64Var(&f.cpuShares, "cpu-shares", 0, "weight among containers (1024 is usual)")
+	flags.Uint64VarP(&f.cpuShares, "cpu-shares", "c", 0, "weight among containers (1024 is usual)")
+	flags.Uint64Var(&f.cpuPeriod, "cpu-period", 0, "microseconds that --cpu-quota is of (default 100000)")
+	flags.Uint64Var(&f.cpuQuota, "cpu-quota", 0, "microseconds of CPU time in each period; --cpus says it in CPUs")
 	flags.StringVar(&f.cpuSet, "cpuset-cpus", "", "CPUs to run on, such as 0-2,7")
+	flags.StringVar(&f.memoryNodes, "cpuset-mems", "", "memory nodes (NUMA) to use, such as 0,1")
 	flags.Int64Var(&f.pids, "pids-limit", 0, "number of processes, -1 for no limit (default 2048)")
 	flags.StringVar(&f.shmSize, "shm-size", "", "size of /dev/shm (default 64m)")
+	flags.Uint16Var(&f.ioWeight, "blkio-weight", 0, "weight of its disk access among containers, 10 to 1000")
 	f.devices.register(flags)
 	flags.StringArrayVar(&f.ulimits, "ulimit", nil, "limit of a process, as NAME=SOFT[:HARD]")
 }
@@ -136,7 +157,7 @@ func (c containers) newConfig(f *containerFlags, args []string) (*runner.Config,
 	cfg := &runner.Config{
 		Name: f.name, Hostname: f.hostname, Domainname: f.domainname, AutoRemove: f.remove,
 		ReadOnlyRoot: f.readOnly, CapAdd: f.capAdd, CapDrop: f.capDrop,
-		Process: runner.Process{TTY: f.tty, Init: f.init, OpenStdin: f.stdin, Dir: f.workdir, User: f.user},
+		Process: runner.Process{TTY: f.tty, Init: f.init, OpenStdin: f.stdin, Dir: f.workdir, User: f.user, Groups: f.groups},
 	}
 	if f.tty {
 		cfg.Process.Window = attach.Window(c.app.Stdin)
@@ -149,7 +170,7 @@ func (c containers) newConfig(f *containerFlags, args []string) (*runner.Config,
 		return nil, err
 	}
 	for _, step := range []func(*runner.Config) error{
-		f.fillProgram, f.fillSecurity, f.userns.fill, f.fillLimits, c.fillMounts(f), f.fillFromImage, c.fillNetwork(f),
+		f.fillProgram, f.fillSecurity, f.userns.fill, f.fillLimits, f.fillDevices, c.fillMounts(f), f.fillFromImage, f.fillHealth, c.fillNetwork(f),
 	} {
 		if err := step(cfg); err != nil {
 			return nil, err
@@ -218,8 +239,62 @@ func (f *containerFlags) fillProgram(cfg *runner.Config) error {
 	if cfg.AutoRemove && cfg.Restart.When != runner.RestartNo {
 		return usageError("--restart %s can't be combined with --rm: what is removed is not run again", cfg.Restart)
 	}
-	cfg.Labels, err = keyValues("--label", f.labels, true)
+	if err := f.fillProcess(&cfg.Process); err != nil {
+		return err
+	}
+	cfg.Labels, err = f.labelsOf()
 	return err
+}
+
+// fillProcess reads what the kernel is told of the program.
+func (f *containerFlags) fillProcess(p *runner.Process) error {
+	if f.oomScoreAdj < -1000 || f.oomScoreAdj > 1000 {
+		return usageError("--oom-score-adj %d: want -1000 to 1000", f.oomScoreAdj)
+	}
+	p.OOMScoreAdj = f.oomScoreAdj
+	if f.umask != "" {
+		mask, err := strconv.ParseUint(f.umask, 8, 32)
+		if err != nil || mask > 0o777 {
+			return usageError("--umask %s: want an octal number up to 0777", f.umask)
+		}
+		p.Umask = new(uint32(mask))
+	}
+	for _, g := range f.groups {
+		if g == "" || strings.ContainsAny(g, ":\n\x00") {
+			return usageError("--group-add %q: want a group's number or name", g)
+		}
+	}
+	return nil
+}
+
+// labelsOf are the labels of files, and over them those of flags.
+func (f *containerFlags) labelsOf() (map[string]string, error) {
+	var pairs []string
+	for _, path := range f.labelFiles {
+		lines, err := linesOf("--label-file", path)
+		if err != nil {
+			return nil, err
+		}
+		pairs = append(pairs, lines...)
+	}
+	return keyValues("--label", append(pairs, f.labels...), true)
+}
+
+// linesOf reads a file of settings: empty lines and those that begin with # are left
+// out.
+func linesOf(flag, path string) ([]string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usageError("%s: %w", flag, err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.HasPrefix(line, "#") {
+			lines = append(lines, line)
+		}
+	}
+	return lines, nil
 }
 
 // keyValues reads KEY=VALUE pairs; where it is optional a missing value is
@@ -244,16 +319,11 @@ func keyValues(flag string, pairs []string, optional bool) (map[string]string, e
 func environmentOf(files, pairs []string, lookup func(string) (string, bool)) ([]string, error) {
 	var lines []string
 	for _, path := range files {
-		text, err := os.ReadFile(path)
+		of, err := linesOf("--env-file", path)
 		if err != nil {
-			return nil, usageError("--env-file: %w", err)
+			return nil, err
 		}
-		for line := range strings.Lines(string(text)) {
-			line = strings.TrimSpace(line)
-			if line != "" && !strings.HasPrefix(line, "#") {
-				lines = append(lines, line)
-			}
-		}
+		lines = append(lines, of...)
 	}
 	var env []string
 	for _, pair := range slices.Concat(lines, pairs) {

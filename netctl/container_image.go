@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/netctl/netctl/netctl/image"
 	"github.com/netctl/netctl/netctl/runner"
@@ -32,7 +34,33 @@ func (c containers) make(ctx context.Context, f *containerFlags, args []string, 
 	if err != nil {
 		return nil, err
 	}
+	if err := c.replaced(ctx, f); err != nil {
+		return nil, err
+	}
 	return cfg, noIDs(create(cfg))
+}
+
+// replaced removes the container that has the name (--replace), once it is known that
+// the new one can be made.
+func (c containers) replaced(ctx context.Context, f *containerFlags) error {
+	if !f.replace {
+		return nil
+	}
+	if f.name == "" {
+		return usageError("--replace needs --name")
+	}
+	all := c.all()
+	rec, err := all.Find(ctx, f.name)
+	switch {
+	case isMissing(err), err == nil && rec.Name != f.name: // found by its ID
+		return nil
+	case err != nil:
+		return err
+	}
+	if err := all.Remove(ctx, &rec, true); err != nil {
+		return fmt.Errorf("--replace %s: %w", f.name, err)
+	}
+	return nil
 }
 
 // beforeRun: whatever went wrong, it is not the program's status.
@@ -67,6 +95,7 @@ type imageDefaults struct {
 	exposed                   []string
 	volumes                   []string
 	labels                    map[string]string
+	health                    runner.HealthCheck
 	isImage                   bool
 }
 
@@ -74,8 +103,24 @@ func defaultsOf(img *image.Image) imageDefaults {
 	c := img.Config.Config
 	return imageDefaults{
 		entrypoint: c.Entrypoint, command: c.Cmd, env: c.Env, workdir: c.WorkingDir, user: c.User, stopSignal: c.StopSignal,
-		exposed: slices.Sorted(maps.Keys(c.ExposedPorts)), volumes: slices.Sorted(maps.Keys(c.Volumes)), labels: c.Labels, isImage: true,
+		exposed: slices.Sorted(maps.Keys(c.ExposedPorts)), volumes: slices.Sorted(maps.Keys(c.Volumes)), labels: c.Labels, isImage: true, health: healthOf(img),
 	}
+}
+
+// healthOf is the image's HEALTHCHECK. One that is to be run all the time is run as often
+// as we do that.
+func healthOf(img *image.Image) runner.HealthCheck {
+	h := img.Config.Config.Healthcheck
+	if h == nil {
+		return runner.HealthCheck{}
+	}
+	check := runner.HealthCheck{Test: h.Test, Interval: h.Interval, Timeout: h.Timeout, StartPeriod: h.StartPeriod, Retries: h.Retries}
+	for _, d := range []*time.Duration{&check.Interval, &check.Timeout} {
+		if *d > 0 {
+			*d = max(*d, runner.MinHealthInterval)
+		}
+	}
+	return check
 }
 
 // fillCommand joins entry point and command. An entry point of the user's makes
@@ -109,7 +154,11 @@ func (f *containerFlags) fillCommand(p *runner.Process, command []string) error 
 // fillFromImage merges what the image says with what the flags say.
 func (f *containerFlags) fillFromImage(cfg *runner.Config) error {
 	d := f.defaults
-	cfg.Process.Env = spec.MergeEnv(d.env, cfg.Process.Env)
+	left := slices.DeleteFunc(slices.Clone(d.env), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return slices.Contains(f.unsetEnv, name)
+	})
+	cfg.Process.Env = spec.MergeEnv(left, cfg.Process.Env)
 	if cfg.Process.Dir == "" {
 		cfg.Process.Dir = d.workdir
 	}

@@ -20,12 +20,13 @@ const minMemory = 6 << 20
 
 func (f *containerFlags) fillLimits(cfg *runner.Config) error {
 	l := &cfg.Limits
-	l.CPUShares, l.CPUSet, l.Pids = f.cpuShares, f.cpuSet, f.pids
+	l.CPUShares, l.CPUSet, l.MemoryNodes, l.Pids = f.cpuShares, f.cpuSet, f.memoryNodes, f.pids
 	for _, size := range []struct {
 		flag, text string
 		into       *int64
 	}{
-		{"--memory", f.memory, &l.Memory}, {"--memory-swap", f.memorySwap, &l.MemorySwap}, {"--shm-size", f.shmSize, &l.ShmSize},
+		{"--memory", f.memory, &l.Memory}, {"--memory-swap", f.memorySwap, &l.MemorySwap},
+		{"--memory-reservation", f.memoryReservation, &l.MemoryReservation}, {"--shm-size", f.shmSize, &l.ShmSize},
 	} {
 		if err := parseSize(size.flag, size.text, size.into); err != nil {
 			return err
@@ -40,13 +41,16 @@ func (f *containerFlags) fillLimits(cfg *runner.Config) error {
 	if l.MemorySwap > 0 && l.MemorySwap < l.Memory {
 		return usageError("--memory-swap %s: is memory and swap together, so at least --memory %s", f.memorySwap, f.memory)
 	}
-	if err := checkCPUSet(f.cpuSet); err != nil {
+	if l.Memory != 0 && l.MemoryReservation > l.Memory {
+		return usageError("--memory-reservation %s: want no more than --memory %s", f.memoryReservation, f.memory)
+	}
+	if err := f.fillCPU(l); err != nil {
 		return err
 	}
-	var err error
-	if l.NanoCPUs, err = parseCPUs(f.cpus); err != nil {
-		return err
+	if f.ioWeight != 0 && (f.ioWeight < 10 || f.ioWeight > 1000) {
+		return usageError("--blkio-weight %d: want 10 to 1000", f.ioWeight)
 	}
+	l.IOWeight = f.ioWeight
 	for _, text := range f.ulimits {
 		u, err := parseUlimit(text)
 		if err != nil {
@@ -55,6 +59,32 @@ func (f *containerFlags) fillLimits(cfg *runner.Config) error {
 		l.Ulimits = append(l.Ulimits, u)
 	}
 	return f.devices.fill(l)
+}
+
+// fillCPU reads how much CPU, and which.
+func (f *containerFlags) fillCPU(l *runner.Limits) error {
+	if err := checkCPUSet(f.cpuSet); err != nil {
+		return err
+	}
+	if f.memoryNodes != "" {
+		if _, err := parseCPUSet(f.memoryNodes); err != nil {
+			return usageError("--cpuset-mems %s: want numbers and ranges of memory nodes such as 0-1", f.memoryNodes)
+		}
+	}
+	// The kernel's own bounds (sched-bwc).
+	if p := f.cpuPeriod; p != 0 && (p < 1000 || p > 1000000) {
+		return usageError("--cpu-period %d: want 1000 to 1000000 microseconds", p)
+	}
+	if q := f.cpuQuota; q != 0 && (q < 1000 || q > 1e12) {
+		return usageError("--cpu-quota %d: want at least 1000 microseconds", q)
+	}
+	if f.cpus != "" && f.cpuPeriod+f.cpuQuota != 0 {
+		return usageError("--cpus %s can't be combined with --cpu-period and --cpu-quota: it is their quotient", f.cpus)
+	}
+	l.CPUPeriod, l.CPUQuota = f.cpuPeriod, int64(f.cpuQuota)
+	var err error
+	l.NanoCPUs, err = parseCPUs(f.cpus)
+	return err
 }
 
 func parseSize(flag, text string, into *int64) error {

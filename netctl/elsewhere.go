@@ -1,7 +1,5 @@
 package netctl
 
-import "strings"
-
 // elsewhereCommand is what to do in the place of a command that docker or podman
 // have and netctl does not; empty for a word that nobody has.
 func elsewhereCommand(name string) string {
@@ -26,29 +24,6 @@ func elsewhereCommand(name string) string {
 		return "there is no Swarm; 'netctl network create -d overlay' makes networks that span hosts"
 	case "context", "machine":
 		return "there is no daemon to choose: netctl works on this host, in --state-dir and --data-dir"
-	}
-	return ""
-}
-
-// elsewhereFlag is the same for a flag.
-func elsewhereFlag(name string) string {
-	switch name {
-	case "privileged":
-		// It would take all of a container's isolation away at once.
-		return "not offered; give what is missing with --cap-add, --security-opt or -v"
-	case "link":
-		return "not offered: on one network containers reach each other by name, and by --network-alias"
-	case "gpus", "device", "device-cgroup-rule":
-		return "not offered: a container opens no devices of the host"
-	case "pid", "ipc", "uts", "cgroupns":
-		return "not offered: these namespaces are always the container's own"
-	case "log-driver", "log-opt":
-		return "not offered: logs are files of 10 MB, the last 3 are kept; 'netctl logs' reads them"
-	case "config-only", "config-from", "ingress", "scope":
-		return "Swarm's; '-d overlay' makes a network that spans hosts without it"
-	}
-	if strings.HasPrefix(name, "health-") || name == "no-healthcheck" {
-		return "not offered: there are no health checks"
 	}
 	return ""
 }

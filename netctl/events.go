@@ -112,7 +112,7 @@ func matchEvent(f filters, e events.Event) bool {
 			return e.Attributes["name"] == want || e.ID == want || len(want) >= 4 && strings.HasPrefix(e.ID, want)
 		})
 	}
-	return f.equals("type", string(e.Kind)) && f.equals("event", e.Action) && f.equals("image", e.Attributes["image"]) &&
+	return f.equals("type", string(e.Kind)) && f.any("event", func(want string) bool { return e.Action == want || strings.HasPrefix(e.Action, want+": ") }) && f.equals("image", e.Attributes["image"]) &&
 		f.labels(e.Attributes) && object("container", events.Container, "container") &&
 		object("network", events.Network, "") && object("volume", events.Volume, "")
 }

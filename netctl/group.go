@@ -57,7 +57,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	e.Hint = fmt.Sprintf("see '%s --help'", cmd.CommandPath())
 	var unknown *pflag.NotExistError
 	if errors.As(err, &unknown) {
-		e.Hint = cmp.Or(elsewhereFlag(unknown.GetSpecifiedName()), e.Hint)
+		e.Hint = cmp.Or(elsewhereFlag(cmd.CommandPath(), unknown.GetSpecifiedName()), e.Hint)
 	}
 	return e
 }

@@ -24,7 +24,7 @@ func imageCommands(app *App) []*cobra.Command {
 	i := images{app}
 	top := []*cobra.Command{i.pull(), i.list("images"), i.remove("rmi"), i.tag(), i.load(), i.save(), i.history()}
 	group := newGroup("image", "Fetch images and look after them",
-		i.pull(), i.list("ls", "list"), i.inspect(), i.history(), i.tag(), i.remove("rm", "remove"), i.prune(), i.load(), i.save())
+		i.pull(), i.list("ls", "list"), i.inspect(), i.history(), i.tag(), i.remove("rm", "remove"), i.prune(), i.load(), i.save(), i.exists())
 	all := append(top, group)
 	for _, cmd := range all {
 		cmd.GroupID = groupImages

@@ -54,12 +54,25 @@ type stateObject struct {
 	Error      string
 	StartedAt  time.Time
 	FinishedAt time.Time
-	// Health is always nil: there are no health checks. Templates ask whether there
-	// is one.
+	// Health is nil without a health check: templates ask whether there is one.
 	Health *healthObject `json:",omitempty"`
 }
 
-type healthObject struct{ Status string }
+type healthObject struct {
+	Status        string
+	FailingStreak int
+	Log           []runner.HealthResult
+}
+
+// healthCheckObject is a health check as docker's JSON has it; times are nanoseconds.
+type healthCheckObject struct {
+	Test          []string
+	Interval      time.Duration `json:",omitempty"`
+	Timeout       time.Duration `json:",omitempty"`
+	StartPeriod   time.Duration `json:",omitempty"`
+	StartInterval time.Duration `json:",omitempty"`
+	Retries       int           `json:",omitempty"`
+}
 
 type mountObject struct {
 	Type        string
@@ -86,6 +99,7 @@ type configObject struct {
 	ExposedPorts map[string]struct{} `json:",omitempty"`
 	StopSignal   string              `json:",omitempty"`
 	StopTimeout  *int                `json:",omitempty"`
+	Healthcheck  *healthCheckObject  `json:",omitempty"`
 }
 
 // networkSettingsObject has, beside Networks, the first network's values at
@@ -144,7 +158,12 @@ func (c containers) newObject(rec runner.Container) containerObject {
 }
 
 func newStateObject(st runner.State) stateObject {
+	var health *healthObject
+	if h := st.Health; h != nil {
+		health = &healthObject{string(h.Status), h.FailingStreak, h.Log}
+	}
 	return stateObject{
+		Health: health,
 		Status: string(st.Status), Running: st.Status.Active() && st.Status != runner.StatusStarting,
 		Restarting: st.Status == runner.StatusRestarting,
 		Paused:     st.Status == runner.StatusPaused, OOMKilled: st.OOMKilled, Pid: st.Pid, ExitCode: st.ExitCode,
@@ -176,6 +195,9 @@ func newConfigObject(rec runner.Container) configObject {
 		Hostname: rec.Hostname, Domainname: rec.Domainname, User: rec.Process.User, Tty: rec.Process.TTY,
 		OpenStdin: rec.Process.OpenStdin, Env: spec.MergeEnv([]string{spec.DefaultPath}, rec.Process.Env), Image: rec.Image,
 		WorkingDir: rec.Process.Dir, Labels: orEmpty(rec.Labels), StopSignal: rec.StopSignal, StopTimeout: rec.StopTimeout,
+	}
+	if rec.Health.Enabled() {
+		o.Healthcheck = new(healthCheckObject(rec.Health))
 	}
 	o.Entrypoint, o.Cmd = rec.Process.Split()
 	for _, e := range rec.Endpoints {

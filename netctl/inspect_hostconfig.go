@@ -10,32 +10,40 @@ import (
 // hostConfigObject is what inspect shows of how a container is run: docker's
 // HostConfig.
 type hostConfigObject struct {
-	NetworkMode    string
-	PortBindings   map[string][]bindingObject
-	AutoRemove     bool
-	Init           bool
-	RestartPolicy  restartObject
-	Binds          []string
-	CapAdd         []string
-	CapDrop        []string
-	Dns            []string
-	DnsOptions     []string
-	DnsSearch      []string
-	ExtraHosts     []string
-	ReadonlyRootfs bool
-	SecurityOpt    []string
-	Sysctls        map[string]string
-	Memory         int64
-	MemorySwap     int64
-	NanoCpus       int64
-	CpuShares      uint64
-	CpusetCpus     string
-	PidsLimit      int64
-	ShmSize        int64
-	Ulimits        []ulimitObject
-	Tmpfs          map[string]string `json:",omitempty"`
-	Privileged     bool              // never: it is not offered
-	LogConfig      logConfigObject
+	NetworkMode       string
+	PortBindings      map[string][]bindingObject
+	AutoRemove        bool
+	Init              bool
+	RestartPolicy     restartObject
+	Binds             []string
+	CapAdd            []string
+	CapDrop           []string
+	Dns               []string
+	DnsOptions        []string
+	DnsSearch         []string
+	ExtraHosts        []string
+	ReadonlyRootfs    bool
+	SecurityOpt       []string
+	Sysctls           map[string]string
+	Memory            int64
+	MemorySwap        int64
+	NanoCpus          int64
+	CpuShares         uint64
+	CpuPeriod         uint64
+	CpuQuota          int64
+	CpusetCpus        string
+	CpusetMems        string
+	MemoryReservation int64
+	BlkioWeight       uint16
+	OomScoreAdj       int
+	GroupAdd          []string
+	Devices           []deviceObject
+	PidsLimit         int64
+	ShmSize           int64
+	Ulimits           []ulimitObject
+	Tmpfs             map[string]string `json:",omitempty"`
+	Privileged        bool              // never: it is not offered
+	LogConfig         logConfigObject
 
 	BlkioDeviceReadBps   []throttleObject
 	BlkioDeviceWriteBps  []throttleObject
@@ -47,6 +55,9 @@ type hostConfigObject struct {
 	// IDMappings are podman's.
 	IDMappings *idMappingsObject `json:",omitempty"`
 }
+
+// deviceObject is a --device.
+type deviceObject struct{ PathOnHost, PathInContainer, CgroupPermissions string }
 
 type idMappingsObject struct{ UidMap, GidMap []string }
 
@@ -87,6 +98,10 @@ func newHostConfigObject(rec runner.Container) hostConfigObject {
 		LogConfig: logConfigObject{logFormat, map[string]string{}},
 	}
 	o.addLimits(rec.Limits)
+	o.GroupAdd, o.OomScoreAdj, o.Devices = rec.Process.Groups, rec.Process.OOMScoreAdj, []deviceObject{}
+	for _, d := range rec.Devices {
+		o.Devices = append(o.Devices, deviceObject{d.Path, d.Target, d.Access})
+	}
 	if rec.Userns.Own() {
 		o.UsernsMode = rec.Userns.String()
 		o.IDMappings = &idMappingsObject{runner.IDMapTexts(rec.Userns.IDs.UIDMaps), runner.IDMapTexts(rec.Userns.IDs.GIDMaps)}
@@ -136,6 +151,8 @@ func securityTexts(s runner.Security) []string {
 
 // addLimits adds those that are lists.
 func (o *hostConfigObject) addLimits(l runner.Limits) {
+	o.CpuPeriod, o.CpuQuota, o.CpusetMems = l.CPUPeriod, l.CPUQuota, l.MemoryNodes
+	o.MemoryReservation, o.BlkioWeight = l.MemoryReservation, l.IOWeight
 	for _, u := range l.Ulimits {
 		o.Ulimits = append(o.Ulimits, ulimitObject{u.Name, u.Hard, u.Soft})
 	}

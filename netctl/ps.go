@@ -137,7 +137,7 @@ func newContainerRow(rec runner.Container, full bool, now time.Time) containerRo
 func statusText(st runner.State, now time.Time) string {
 	switch st.Status {
 	case runner.StatusRunning:
-		return "Up " + units.HumanDuration(now.Sub(st.Started))
+		return "Up " + units.HumanDuration(now.Sub(st.Started)) + healthText(st.Health)
 	case runner.StatusPaused:
 		return "Up " + units.HumanDuration(now.Sub(st.Started)) + " (Paused)"
 	case runner.StatusExited:
@@ -154,7 +154,7 @@ func statusText(st runner.State, now time.Time) string {
 
 func containerFilters() []string {
 	return []string{
-		"ancestor", "before", "exited", "expose", "id", "label", "label!", "name", "network", "publish",
+		"ancestor", "before", "exited", "expose", "health", "id", "label", "label!", "name", "network", "publish",
 		"since", "status", "until", "volume",
 	}
 }
@@ -225,7 +225,7 @@ func matchContainer(f filters, rec runner.Container) bool {
 		return rec.State.Status == runner.StatusExited && strconv.Itoa(rec.State.ExitCode) == want
 	}
 	return f.labels(rec.Labels) && f.contains("name", rec.Name, "/"+rec.Name) &&
-		f.equals("status", string(rec.State.Status)) && f.any("exited", exited) && f.any("network", inNetwork) &&
+		f.equals("status", string(rec.State.Status)) && f.equals("health", healthWord(rec.State)) && f.any("exited", exited) && f.any("network", inNetwork) &&
 		f.any("id", func(want string) bool { return strings.HasPrefix(string(rec.Config.ID), want) }) &&
 		f.any("volume", mounts) && f.any("publish", hasHostPort(published(rec))) &&
 		f.any("expose", hasPort(append(published(rec), rec.Exposed...)))

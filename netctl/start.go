@@ -17,6 +17,7 @@ import (
 func (c containers) start() *cobra.Command {
 	var attached, interactive, afterBoot bool
 	var session sessionFlags
+	which := selection{fits: isStartable}
 	cmd := &cobra.Command{
 		Use:   "start [OPTIONS] CONTAINER...",
 		Short: "Run stopped containers again",
@@ -24,12 +25,16 @@ func (c containers) start() *cobra.Command {
 			if afterBoot {
 				return args(0, 0)(cmd, given)
 			}
-			return args(1, -1)(cmd, given)
+			return which.args(cmd, given)
 		},
 		ValidArgsFunction: c.completion(isStartable),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if afterBoot {
 				return c.startAfterBoot(cmd.Context())
+			}
+			args, err := which.refs(cmd.Context(), c, args, true)
+			if err != nil {
+				return err
 			}
 			if !attached && !interactive {
 				ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
@@ -42,7 +47,7 @@ func (c containers) start() *cobra.Command {
 					return err
 				})
 			}
-			if len(args) > 1 {
+			if len(args) != 1 {
 				return usageError("only one container can be attached to")
 			}
 			return c.explain(c.startAttached(cmd, args[0], interactive, session), args[0])
@@ -50,6 +55,7 @@ func (c containers) start() *cobra.Command {
 	}
 	cmd.Flags().BoolVarP(&attached, "attach", "a", false, "show the output until the container ends")
 	cmd.Flags().BoolVarP(&interactive, "interactive", "i", false, "pass standard input on as well")
+	which.register(cmd.Flags(), "") // docker's -a is --attach
 	cmd.Flags().BoolVar(&afterBoot, "after-boot", false, "those whose restart policy is always, or unless-stopped and nobody stopped them")
 	session.register(cmd.Flags())
 	return cmd

@@ -2,8 +2,10 @@ package netctl
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,30 +58,46 @@ func (f *stopFlags) stop(cmd *cobra.Command, all *lifecycle.Containers, rec *run
 
 func (c containers) stop() *cobra.Command {
 	var f stopFlags
+	var ignore bool
+	which := selection{fits: isActive}
 	cmd := &cobra.Command{
 		Use:               "stop [OPTIONS] CONTAINER...",
 		Short:             "Ask containers to end, then kill them",
-		Args:              args(1, -1),
+		Args:              which.args,
 		ValidArgsFunction: c.completion(isActive),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.together(cmd.Context(), args, func(all *lifecycle.Containers, rec *runner.Container) error {
+			refs, err := which.refs(cmd.Context(), c, args, false)
+			if err != nil {
+				return err
+			}
+			if ignore || which.all { // one may have gone since
+				refs = c.present(cmd.Context(), refs)
+			}
+			return c.together(cmd.Context(), refs, func(all *lifecycle.Containers, rec *runner.Container) error {
 				return f.stop(cmd, all, rec)
 			})
 		},
 	}
 	f.register(cmd.Flags())
+	which.register(cmd.Flags(), "a")
+	cmd.Flags().BoolVarP(&ignore, "ignore", "i", false, "no error for what does not exist")
 	return cmd
 }
 
 func (c containers) restart() *cobra.Command {
 	var f stopFlags
+	which := selection{fits: isActive}
 	cmd := &cobra.Command{
 		Use:               "restart [OPTIONS] CONTAINER...",
 		Short:             "Stop containers and run them again",
-		Args:              args(1, -1),
+		Args:              which.args,
 		ValidArgsFunction: c.completion(anyStatus),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.each(cmd.Context(), args, func(all *lifecycle.Containers, rec *runner.Container) error {
+			refs, err := which.refs(cmd.Context(), c, args, true)
+			if err != nil {
+				return err
+			}
+			return c.each(cmd.Context(), refs, func(all *lifecycle.Containers, rec *runner.Container) error {
 				if err := all.Keep(cmd.Context(), rec); err != nil {
 					return err
 				}
@@ -92,22 +110,28 @@ func (c containers) restart() *cobra.Command {
 		},
 	}
 	f.register(cmd.Flags())
+	which.register(cmd.Flags(), "a")
 	return cmd
 }
 
 func (c containers) kill() *cobra.Command {
 	var text string
+	which := selection{fits: isActive}
 	cmd := &cobra.Command{
 		Use:               "kill [OPTIONS] CONTAINER...",
 		Short:             "Kill containers, or send them a signal",
-		Args:              args(1, -1),
+		Args:              which.args,
 		ValidArgsFunction: c.completion(isActive),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			sig, err := parseSignal(text)
 			if err != nil {
 				return usageError("%w", err)
 			}
-			return c.together(cmd.Context(), args, func(all *lifecycle.Containers, rec *runner.Container) error {
+			refs, err := which.refs(cmd.Context(), c, args, false)
+			if err != nil {
+				return err
+			}
+			return c.together(cmd.Context(), refs, func(all *lifecycle.Containers, rec *runner.Container) error {
 				switch {
 				case !rec.State.Status.Active():
 					return fmt.Errorf("container %s is not running", rec.Name)
@@ -119,36 +143,48 @@ func (c containers) kill() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&text, "signal", "s", "KILL", "signal to send")
+	which.register(cmd.Flags(), "a")
 	return cmd
 }
 
 func (c containers) remove() *cobra.Command {
-	var force, volumes bool
+	var force, volumes, ignore bool
+	which := selection{fits: anyStatus}
 	cmd := &cobra.Command{
 		Use:               "rm [OPTIONS] CONTAINER...",
 		Aliases:           []string{"remove"},
 		Short:             "Remove containers",
-		Args:              args(1, -1),
+		Args:              which.args,
 		ValidArgsFunction: c.completion(anyStatus),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.removeAll(cmd, args, force, volumes)
+			refs, err := which.refs(cmd.Context(), c, args, false)
+			if err != nil {
+				return err
+			}
+			if force || ignore || which.all {
+				refs = c.present(cmd.Context(), refs)
+			}
+			return c.removeAll(cmd, refs, force, volumes)
 		},
 	}
+	which.register(cmd.Flags(), "a")
+	cmd.Flags().BoolVarP(&ignore, "ignore", "i", false, "no error for what does not exist")
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "kill what is running; no error for what does not exist")
 	cmd.Flags().BoolVarP(&volumes, "volumes", "v", false, "remove the containers' nameless volumes too")
 	return cmd
 }
 
-func (c containers) removeAll(cmd *cobra.Command, refs []string, force, volumes bool) error {
-	var present []string
+// present are those that exist; what else is wrong with one shows later.
+func (c containers) present(ctx context.Context, refs []string) []string {
 	all := c.all()
-	for _, ref := range refs {
-		if _, err := all.Find(cmd.Context(), ref); force && isMissing(err) {
-			continue
-		}
-		present = append(present, ref)
-	}
-	return c.together(cmd.Context(), present, func(all *lifecycle.Containers, rec *runner.Container) error {
+	return slices.DeleteFunc(slices.Clone(refs), func(ref string) bool {
+		_, err := all.Find(ctx, ref)
+		return isMissing(err)
+	})
+}
+
+func (c containers) removeAll(cmd *cobra.Command, refs []string, force, volumes bool) error {
+	return c.together(cmd.Context(), refs, func(all *lifecycle.Containers, rec *runner.Container) error {
 		err := all.Remove(cmd.Context(), rec, force)
 		if err == nil && volumes {
 			err = all.RemoveVolumes(rec)
@@ -191,15 +227,22 @@ func (c containers) unpause() *cobra.Command {
 	return c.simple("unpause CONTAINER...", "Let frozen containers run on", isPaused, (*lifecycle.Containers).Unpause)
 }
 
-// simple is a verb without flags.
+// simple is a verb without flags of its own.
 func (c containers) simple(use, short string, fits func(runner.Status) bool, do func(*lifecycle.Containers, *runner.Container) error) *cobra.Command {
-	return &cobra.Command{
+	which := selection{fits: fits}
+	cmd := &cobra.Command{
 		Use:               use,
 		Short:             short,
-		Args:              args(1, -1),
+		Args:              which.args,
 		ValidArgsFunction: c.completion(fits),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.each(cmd.Context(), args, do)
+			refs, err := which.refs(cmd.Context(), c, args, false)
+			if err != nil {
+				return err
+			}
+			return c.each(cmd.Context(), refs, do)
 		},
 	}
+	which.register(cmd.Flags(), "a")
+	return cmd
 }

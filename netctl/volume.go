@@ -23,7 +23,7 @@ type volumes struct{ app *App }
 func volumeCommands(app *App) *cobra.Command {
 	v := volumes{app}
 	group := newGroup("volume", "Make and look after volumes: data that outlives containers",
-		v.create(), v.list(), v.inspect(), v.remove(), v.prune())
+		v.create(), v.list(), v.inspect(), v.remove(), v.prune(), v.exists())
 	group.GroupID = groupContainers
 	return group
 }

@@ -32,6 +32,7 @@ type Config struct {
 	Exposed []PortSpec `json:"exposed,omitempty"`
 
 	Mounts       []Mount           `json:"mounts,omitempty"`
+	Devices      []Device          `json:"devices,omitempty"`
 	ReadOnlyRoot bool              `json:"readOnlyRoot,omitempty"`
 	CapAdd       []string          `json:"capAdd,omitempty"`
 	CapDrop      []string          `json:"capDrop,omitempty"`
@@ -41,6 +42,7 @@ type Config struct {
 	Userns       Userns            `json:"userns,omitzero"`
 
 	Restart RestartPolicy `json:"restart,omitzero"`
+	Health  HealthCheck   `json:"health,omitzero"`
 	// AutoRemove: the record goes with the process (--rm).
 	AutoRemove bool `json:"autoRemove,omitempty"`
 	// StopSignal is what stop sends first; empty means SIGTERM.
@@ -65,7 +67,14 @@ type Process struct {
 	Dir string `json:"dir,omitempty"`
 	// User is UID[:GID] or names, looked up in the container's own files.
 	User string `json:"user,omitempty"`
-	TTY  bool   `json:"tty,omitempty"`
+	// Groups are those it is in beside the user's own, by number or name.
+	Groups []string `json:"groups,omitempty"`
+	// Umask of the program; nil is 0022.
+	Umask *uint32 `json:"umask,omitempty"`
+	// OOMScoreAdj makes it more (to 1000) or less (to -1000) likely to be killed when
+	// the machine has no memory left (proc_pid_oom_score_adj(5)).
+	OOMScoreAdj int  `json:"oomScoreAdj,omitempty"`
+	TTY         bool `json:"tty,omitempty"`
 	// Window is the terminal's first size, so that the program sees it from its
 	// beginning; who attaches later changes it.
 	Window Window `json:"window,omitzero"`
@@ -181,15 +190,21 @@ func (c *Config) AnonymousVolumes() []string {
 // Limits on resources. Zero means none, but for Pids, where it means the
 // default and -1 means none.
 type Limits struct {
-	Memory     int64         `json:"memory,omitempty"`     // bytes
-	MemorySwap int64         `json:"memorySwap,omitempty"` // bytes of memory and swap together, -1 unlimited; 0: as Memory
-	NanoCPUs   int64         `json:"nanoCPUs,omitempty"`   // 1e9 is one CPU
-	CPUShares  uint64        `json:"cpuShares,omitempty"`  // relative weight, 1024 is usual
-	CPUSet     string        `json:"cpuSet,omitempty"`     // as "0-2,7"
-	Pids       int64         `json:"pids,omitempty"`
-	ShmSize    int64         `json:"shmSize,omitempty"` // bytes of /dev/shm
-	Ulimits    []Ulimit      `json:"ulimits,omitempty"`
-	Devices    []DeviceLimit `json:"devices,omitempty"`
+	Memory     int64 `json:"memory,omitempty"`     // bytes
+	MemorySwap int64 `json:"memorySwap,omitempty"` // bytes of memory and swap together, -1 unlimited; 0: as Memory
+	// MemoryReservation, in bytes, is what is left to it when memory is scarce.
+	MemoryReservation int64         `json:"memoryReservation,omitempty"`
+	NanoCPUs          int64         `json:"nanoCPUs,omitempty"`    // 1e9 is one CPU
+	CPUPeriod         uint64        `json:"cpuPeriod,omitempty"`   // microseconds; in place of NanoCPUs
+	CPUQuota          int64         `json:"cpuQuota,omitempty"`    // microseconds of each period
+	CPUShares         uint64        `json:"cpuShares,omitempty"`   // relative weight, 1024 is usual
+	CPUSet            string        `json:"cpuSet,omitempty"`      // as "0-2,7"
+	MemoryNodes       string        `json:"memoryNodes,omitempty"` // as CPUSet, of NUMA
+	Pids              int64         `json:"pids,omitempty"`
+	ShmSize           int64         `json:"shmSize,omitempty"`  // bytes of /dev/shm
+	IOWeight          uint16        `json:"ioWeight,omitempty"` // relative weight, 10 to 1000
+	Ulimits           []Ulimit      `json:"ulimits,omitempty"`
+	Devices           []DeviceLimit `json:"devices,omitempty"`
 }
 
 // Ulimit is one --ulimit.

@@ -34,6 +34,8 @@ type State struct {
 	// ExitCode is the process's, or 128+signal; UnknownExit if nobody saw it.
 	ExitCode  int  `json:"exitCode"`
 	OOMKilled bool `json:"oomKilled,omitempty"`
+	// Health is what the container's health check says, nil if it has none.
+	Health *Health `json:"health,omitempty"`
 	// Restarts counts those of the restart policy since the last start.
 	Restarts int `json:"restarts,omitempty"`
 	// Stopped: somebody wanted it to end.
@@ -54,7 +56,7 @@ type State struct {
 func (s State) Ended(at time.Time, code int) State {
 	return State{
 		Status: StatusExited, Started: s.Started, Finished: at, ExitCode: code,
-		Restarts: s.Restarts, Stopped: s.Stopped, Last: s.remembered(),
+		Restarts: s.Restarts, Stopped: s.Stopped, Last: s.remembered(), Health: s.Health,
 	}
 }
 

@@ -63,7 +63,7 @@ func (c *Containers) execProcess(rec *runner.Container, r ExecRequest) (*specs.P
 	}
 	if r.User != "" {
 		root := "/proc/" + strconv.Itoa(rec.State.Pid) + "/root"
-		u, err := rootfs.LookupUser(root, r.User)
+		u, err := rootfs.LookupUser(root, r.User, rec.Process.Groups)
 		if err != nil {
 			return nil, err
 		}

@@ -21,7 +21,7 @@ const killSignal = unix.SIGKILL
 
 // host gathers what the specification depends on.
 func (m *monitor) host() (spec.Host, error) {
-	user, err := rootfs.LookupUser(m.overlay.Merged, m.cfg.Process.User)
+	user, err := rootfs.LookupUser(m.overlay.Merged, m.cfg.Process.User, m.cfg.Process.Groups)
 	if err != nil {
 		return spec.Host{}, err
 	}
@@ -43,6 +43,7 @@ func (m *monitor) host() (spec.Host, error) {
 	return spec.Host{
 		AppArmor:     profile,
 		Device:       runner.DeviceLimit.Number,
+		Nodes:        runner.Device.Nodes,
 		Root:         m.overlay.Merged,
 		Netns:        m.state.Netns,
 		Userns:       m.usersPath(),

@@ -21,7 +21,9 @@ func (m *monitor) live(ctx context.Context, s *specs.Spec, process *engine.Start
 	for restarts := 1; ; restarts++ {
 		began := time.Now()
 		if process != nil {
+			stop := m.watchHealth(s.Process)
 			how.code, err = m.supervise(process)
+			stop()
 			m.note("die", map[string]string{"exitCode": strconv.Itoa(how.code)})
 		}
 		if !m.restarts(how.code, restarts-1) {
@@ -122,6 +124,9 @@ func (m *monitor) again(s *specs.Spec) (*engine.Started, error) {
 func (m *monitor) letRun(process *engine.Started) error {
 	err := m.setState(func(st *runner.State) {
 		st.Status, st.Pid, st.Started = runner.StatusRunning, process.Pid, time.Now()
+		if m.cfg.Health.Enabled() {
+			st.Health = &runner.Health{Status: runner.HealthStarting}
+		}
 	})
 	if err != nil {
 		return errors.Join(err, m.container.Signal(killSignal))

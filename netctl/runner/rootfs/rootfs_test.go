@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -186,24 +187,40 @@ func TestLookupUser(t *testing.T) {
 		"1000":     {UID: 1000, GID: 1001, Groups: []uint32{27}, Home: "/home/me"},
 		"7:8":      {UID: 7, GID: 8, Home: "/"},
 	} {
-		got, err := LookupUser(root, name)
+		got, err := LookupUser(root, name, nil)
 		if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%q: got %+v, %v; want %+v", name, got, err, want)
 		}
 	}
 	for _, name := range []string{"nobody", "me:nogroup", "-1", "4294967296"} {
-		if got, err := LookupUser(root, name); err == nil {
+		if got, err := LookupUser(root, name, nil); err == nil {
 			t.Errorf("%q: got %+v", name, got)
+		}
+	}
+}
+
+func TestFurtherGroups(t *testing.T) {
+	root := t.TempDir()
+	write(t, filepath.Join(root, "etc/passwd"), "me:x:1000:1001::/home/me:/bin/sh\n")
+	write(t, filepath.Join(root, "etc/group"), "mine:x:1001:\nextra:x:27:me\nvideo:x:44:\n")
+	got, err := LookupUser(root, "me", []string{"video", "5000", "44"})
+	slices.Sort(got.Groups)
+	if err != nil || fmt.Sprint(got.Groups) != "[27 44 5000]" {
+		t.Errorf("got %v, %v", got.Groups, err)
+	}
+	for _, group := range []string{"nogroup", "-1", "4294967296"} {
+		if got, err := LookupUser(root, "me", []string{group}); err == nil {
+			t.Errorf("%q: got %+v", group, got)
 		}
 	}
 }
 
 func TestNoPasswdAtAll(t *testing.T) {
 	root := t.TempDir()
-	if u, err := LookupUser(root, "5"); err != nil || u.UID != 5 {
+	if u, err := LookupUser(root, "5", nil); err != nil || u.UID != 5 {
 		t.Errorf("got %+v, %v", u, err)
 	}
-	if _, err := LookupUser(root, "me"); err == nil {
+	if _, err := LookupUser(root, "me", nil); err == nil {
 		t.Error("found a user in no file")
 	}
 }
@@ -236,7 +253,7 @@ func TestHostilePasswd(t *testing.T) {
 			go func() {
 				defer close(done)
 				for _, user := range []string{"me", "daemon"} {
-					u, err := LookupUser(root, user)
+					u, err := LookupUser(root, user, nil)
 					if err == nil {
 						t.Errorf("found %+v", u)
 					}
@@ -258,7 +275,7 @@ func TestHostilePasswd(t *testing.T) {
 		if err := os.Symlink(filepath.Dir(secret), filepath.Join(root, "etc")); err != nil {
 			t.Fatal(err)
 		}
-		if u, err := LookupUser(root, "me"); err == nil {
+		if u, err := LookupUser(root, "me", nil); err == nil {
 			t.Errorf("found %+v", u)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/moby/sys/user"
@@ -19,8 +20,9 @@ import (
 const maxUserFile = 4 << 20
 
 // LookupUser resolves UID, UID:GID, name or name:group with the passwd and
-// group files below root. The empty name is root.
-func LookupUser(root, name string) (spec.User, error) {
+// group files below root, and further groups by number or name. The empty name is
+// root.
+func LookupUser(root, name string, groups []string) (spec.User, error) {
 	dir, err := os.OpenFile(root, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return spec.User{}, fmt.Errorf("look up user: %w", err)
@@ -39,7 +41,12 @@ func LookupUser(root, name string) (spec.User, error) {
 		return spec.User{}, fmt.Errorf("user %q: %w", name, err)
 	}
 	out := spec.User{UID: uint32(u.Uid), GID: uint32(u.Gid), Home: u.Home}
-	for _, g := range u.Sgids {
+	more, err := user.GetAdditionalGroups(groups, strings.NewReader(group))
+	if err != nil {
+		return spec.User{}, fmt.Errorf("--group-add: %w", err)
+	}
+	slices.Sort(more) // they come in any order
+	for _, g := range slices.Concat(u.Sgids, more) {
 		out.Groups = append(out.Groups, uint32(g))
 	}
 	if out.Home == "" {

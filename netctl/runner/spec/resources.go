@@ -22,12 +22,41 @@ func resources(l runner.Limits, h Host) (*specs.LinuxResources, error) {
 		Pids:    pids(l.Pids),
 		Memory:  memory(l, h.SwapLimit),
 	}
-	if l.NanoCPUs > 0 || l.CPUShares > 0 || l.CPUSet != "" {
+	if l.NanoCPUs > 0 || l.CPUPeriod > 0 || l.CPUQuota > 0 || l.CPUShares > 0 || l.CPUSet+l.MemoryNodes != "" {
 		r.CPU = cpu(l)
 	}
 	var err error
 	r.BlockIO, err = blockIO(l.Devices, h.Device)
+	if err == nil && l.IOWeight > 0 {
+		if r.BlockIO == nil {
+			r.BlockIO = &specs.LinuxBlockIO{}
+		}
+		r.BlockIO.Weight = &l.IOWeight
+	}
 	return r, err
+}
+
+// addDevices makes device files and allows to open them.
+func addDevices(to *specs.Linux, devices []runner.Device, look func(runner.Device) ([]runner.DeviceNode, error)) error {
+	for _, d := range devices {
+		nodes, err := look(d)
+		if err != nil {
+			return err
+		}
+		for _, n := range nodes {
+			kind := "c"
+			if n.Block {
+				kind = "b"
+			}
+			to.Devices = append(to.Devices, specs.LinuxDevice{
+				Path: n.Path, Type: kind, Major: n.Major, Minor: n.Minor, FileMode: &n.Mode, UID: &n.UID, GID: &n.GID,
+			})
+			to.Resources.Devices = append(to.Resources.Devices, specs.LinuxDeviceCgroup{
+				Allow: true, Type: kind, Major: &n.Major, Minor: &n.Minor, Access: d.Access,
+			})
+		}
+	}
+	return nil
 }
 
 // blockIO are the rates of devices: blkio.throttle.* or io.max.
@@ -67,10 +96,17 @@ func pids(limit int64) *specs.LinuxPids {
 }
 
 func memory(l runner.Limits, swapLimit bool) *specs.LinuxMemory {
-	if l.Memory == 0 {
+	if l.Memory == 0 && l.MemoryReservation == 0 {
 		return nil
 	}
-	m := &specs.LinuxMemory{Limit: &l.Memory}
+	m := &specs.LinuxMemory{}
+	if l.MemoryReservation > 0 {
+		m.Reservation = &l.MemoryReservation
+	}
+	if l.Memory == 0 {
+		return m
+	}
+	m.Limit = &l.Memory
 	if swapLimit {
 		// The specification counts memory and swap together. As much swap
 		// again as memory is docker's default.
@@ -84,7 +120,13 @@ func memory(l runner.Limits, swapLimit bool) *specs.LinuxMemory {
 }
 
 func cpu(l runner.Limits) *specs.LinuxCPU {
-	c := &specs.LinuxCPU{Cpus: l.CPUSet}
+	c := &specs.LinuxCPU{Cpus: l.CPUSet, Mems: l.MemoryNodes}
+	if l.CPUPeriod > 0 {
+		c.Period = &l.CPUPeriod
+	}
+	if l.CPUQuota > 0 {
+		c.Quota = &l.CPUQuota
+	}
 	if l.NanoCPUs > 0 {
 		quota, period := l.NanoCPUs*cpuPeriod/1e9, uint64(cpuPeriod)
 		c.Quota, c.Period = &quota, &period

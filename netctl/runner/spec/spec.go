@@ -43,6 +43,8 @@ type Host struct {
 	MaxFiles uint64
 	// Device gives the number of a device that is limited.
 	Device func(runner.DeviceLimit) (runner.DeviceNumber, error)
+	// Nodes gives the device files of a device that the container may open.
+	Nodes func(runner.Device) ([]runner.DeviceNode, error)
 	// AppArmor is the loaded profile to run under, "" for none.
 	AppArmor string
 	// SwapLimit: the kernel can limit swap.
@@ -85,6 +87,9 @@ func Build(c *runner.Config, h Host) (*specs.Spec, error) {
 			Resources:     limits,
 			Sysctl:        sysctls(c),
 		},
+	}
+	if err := addDevices(s.Linux, c.Devices, h.Nodes); err != nil {
+		return nil, err
 	}
 	s.Linux.Seccomp, err = seccompProfile(c.Security.Seccomp, s)
 	return s, err
@@ -155,13 +160,20 @@ func process(c *runner.Config, h Host, caps *specs.LinuxCapabilities) *specs.Pro
 		Args:            c.Process.Args,
 		Env:             MergeEnv(env, c.Process.Env),
 		Cwd:             dir,
-		User:            specs.User{UID: h.User.UID, GID: h.User.GID, AdditionalGids: h.User.Groups, Umask: new(uint32(0o022))},
+		User:            specs.User{UID: h.User.UID, GID: h.User.GID, AdditionalGids: h.User.Groups, Umask: umask(c.Process)},
 		Capabilities:    caps,
 		ApparmorProfile: h.AppArmor,
 		NoNewPrivileges: !c.Security.NewPrivileges,
 		Rlimits:         rlimits(c.Limits.Ulimits, h.MaxFiles),
-		OOMScoreAdj:     new(int), // the monitor's own is -999 and would be inherited
+		OOMScoreAdj:     &c.Process.OOMScoreAdj, // the monitor's own is -999 and would be inherited
 	}
+}
+
+func umask(p runner.Process) *uint32 {
+	if p.Umask != nil {
+		return p.Umask
+	}
+	return new(uint32(0o022))
 }
 
 // ConsoleSize is a window in the specification's words, nil if it is open.

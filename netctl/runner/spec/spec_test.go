@@ -72,6 +72,17 @@ func TestGoldens(t *testing.T) {
 			}
 			c.Limits.Devices = []runner.DeviceLimit{{Path: "/dev/sdb", ReadBps: 1 << 20, WriteIOps: 10}}
 		},
+		"devices-opened": func(c *runner.Config, h *Host) {
+			c.Devices = []runner.Device{{Path: "/dev/net/tun", Target: "/dev/tun", Access: "rw"}}
+			h.Nodes = func(d runner.Device) ([]runner.DeviceNode, error) {
+				return []runner.DeviceNode{{DeviceNumber: runner.DeviceNumber{Major: 10, Minor: 200}, Path: d.Target, Mode: 0o666, GID: 5}}, nil
+			}
+		},
+		"weights-umask-groups": func(c *runner.Config, h *Host) {
+			c.Process.Umask, c.Process.OOMScoreAdj = new(uint32(0o077)), 500
+			h.User.Groups = []uint32{44}
+			c.Limits = runner.Limits{MemoryReservation: 64 << 20, CPUPeriod: 50000, CPUQuota: 25000, MemoryNodes: "0", IOWeight: 300}
+		},
 		"userns": func(c *runner.Config, h *Host) {
 			ids := []user.IDMap{{ID: 0, ParentID: 100000, Count: 1000}}
 			c.Userns.IDs = user.IdentityMapping{UIDMaps: ids, GIDMaps: ids}
