@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/netctl/netctl/netctl/network"
+	"github.com/netctl/netctl/plugins/overlay/agent/store/etcd/etcdtest"
 	"github.com/netctl/netctl/plugins/overlay/control"
 )
 
@@ -52,10 +53,24 @@ func (h *Host) UseEtcd() { h.UseEtcdWith(map[string]any{}) }
 // UseEtcdWith adds further settings of the store.
 func (h *Host) UseEtcdWith(more map[string]any) {
 	h.w.t.Helper()
-	more["endpoints"] = []string{EtcdEndpoint}
+	if more["endpoints"] == nil {
+		more["endpoints"] = []string{EtcdEndpoint}
+	}
 	data, err := json.Marshal(map[string]any{"etcd": more})
 	h.w.must(err)
 	h.w.must(os.WriteFile(h.Settings(), data, 0o600))
+}
+
+// Proxy has a host use the server by a proxy on the switch that can lose answers.
+func (e *Etcd) Proxy(h *Host) *etcdtest.Proxy {
+	h.w.t.Helper()
+	var listener net.Listener
+	h.w.must(h.w.Switch.Do(func() (err error) {
+		listener, err = net.Listen("tcp", "192.0.2.254:0")
+		return err
+	}))
+	h.UseEtcdWith(map[string]any{"endpoints": []string{"http://" + listener.Addr().String()}})
+	return etcdtest.NewProxy(h.w.t, filepath.Join(e.dir, "client:1"), listener)
 }
 
 // Settings is overlayd's file on the host.

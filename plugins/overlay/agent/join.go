@@ -35,7 +35,7 @@ func (a *Agent) join(ctx context.Context) (store.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.rememberSession(session)
+	a.rememberSession(session.ID())
 	self, entry := session.Self(), session.Entry()
 	a.with(func(s *state) {
 		s.session, s.self, s.tombstone = session, self, entry.Tombstone
@@ -77,7 +77,7 @@ func (a *Agent) registration() (store.Registration, error) {
 	}
 	takeover, _ := os.ReadFile(a.sessionFile())
 	mtu := a.firstMTU(vteps)
-	r := store.Registration{Local: local, Boot: a.boot, Takeover: strings.TrimSpace(string(takeover))}
+	r := store.Registration{Local: local, Boot: a.boot, Takeover: strings.TrimSpace(string(takeover)), Opened: a.rememberSession}
 	a.with(func(s *state) {
 		r.Cluster, r.Node = s.memory.Cluster, s.self
 		r.Node.ID, r.Node.Epoch, r.Node.Pools = s.memory.ID, s.memory.Epoch, nil
@@ -110,11 +110,11 @@ func (a *Agent) firstMTU(vteps []netip.Addr) int {
 
 func (a *Agent) sessionFile() string { return filepath.Join(a.cfg.StateDir, "overlay", "session") }
 
-func (a *Agent) rememberSession(session store.Session) {
-	if session.ID() == "" {
+func (a *Agent) rememberSession(id string) {
+	if id == "" {
 		return
 	}
-	if _, err := handover.Replace(a.sessionFile(), []byte(session.ID()+"\n"), 0o600); err != nil {
+	if _, err := handover.ReplaceForBoot(a.sessionFile(), []byte(id+"\n"), 0o600); err != nil {
 		a.log.Warn("the next start will wait for this session to expire", "error", err)
 	}
 }

@@ -68,8 +68,10 @@ func (a *Agent) stay(ctx context.Context, session store.Session) error {
 	a.names.ring()
 	look := time.NewTicker(audit)
 	defer look.Stop()
+	unsure := false // whether what was written last was written
 	for {
-		err := errors.Join(a.maintain(ctx, session), a.cry(ctx))
+		err := errors.Join(a.maintain(ctx, session, unsure), a.cry(ctx))
+		unsure = errors.Is(err, store.ErrUnreachable) || errors.Is(err, store.ErrConflict)
 		var lost *store.LostPoolError
 		switch {
 		case errors.As(err, &lost), errors.Is(err, store.ErrNotFound):
@@ -138,8 +140,8 @@ func (s *state) cries() bool {
 }
 
 // maintain claims what networks need, gives back what they don't, and keeps the
-// host's record as it is.
-func (a *Agent) maintain(ctx context.Context, session store.Session) error {
+// host's record as it is. Where it is not sure of what it owns it looks first.
+func (a *Agent) maintain(ctx context.Context, session store.Session, unsure bool) error {
 	var networks []store.Network
 	var live bool
 	a.with(func(s *state) { networks, live = s.view.Networks, s.live && !s.left })
@@ -153,6 +155,11 @@ func (a *Agent) maintain(ctx context.Context, session store.Session) error {
 		return a.updateRecord(ctx, session)
 	}
 	var errs []error
+	if unsure {
+		if err := a.adopt(ctx, session); err != nil {
+			return err
+		}
+	}
 	for _, n := range networks {
 		var err error
 		if n.Leaving {

@@ -49,6 +49,27 @@ func (a *Agent) verify(ctx context.Context, session store.Session) error {
 	return a.own(now, session.Entry().Cluster)
 }
 
+// adopt takes over claims that were made and whose answers were lost. What was
+// lost itself is found by others.
+func (a *Agent) adopt(ctx context.Context, session store.Session) error {
+	owned, err := session.Owned(ctx)
+	if err != nil {
+		return err
+	}
+	var known []store.Claim
+	a.with(func(s *state) { known = slices.Clone(s.memory.Owned) })
+	for _, c := range owned {
+		if slices.ContainsFunc(known, func(o store.Claim) bool { return o.Network == c.Network && o.Pool == c.Pool }) {
+			continue
+		}
+		a.log.Info("pool claimed, and the answer had been lost", "network", c.Network, "pool", c.Pool)
+		if err := a.add(c.Network, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // restoreClaims claims again what a restored store has forgotten.
 func (a *Agent) restoreClaims(ctx context.Context, session store.Session, remembered, now []store.Claim) ([]store.Claim, error) {
 	for _, c := range remembered {

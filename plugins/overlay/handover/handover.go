@@ -102,12 +102,22 @@ func Write(stateDir string, n Network) (changed bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("encode network %s: %w", n.Network, err)
 	}
-	return Replace(file(stateDir, n.Network), append(data, '\n'), 0o600)
+	return ReplaceForBoot(file(stateDir, n.Network), append(data, '\n'), 0o600)
 }
 
 // Replace writes a file by way of a draft beside it, so that nobody sees half
-// of it. A file that says the same already is left alone.
+// of it, also after a power cut. A file that says the same already is left alone.
 func Replace(path string, data []byte, mode fs.FileMode) (changed bool, err error) {
+	return replace(path, data, mode, (*os.File).Sync)
+}
+
+// ReplaceForBoot is Replace for a file that nobody reads after this boot, and that
+// need not be on the disk.
+func ReplaceForBoot(path string, data []byte, mode fs.FileMode) (changed bool, err error) {
+	return replace(path, data, mode, func(*os.File) error { return nil })
+}
+
+func replace(path string, data []byte, mode fs.FileMode, sync func(*os.File) error) (changed bool, err error) {
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, data) {
 		return false, nil
 	}
@@ -120,7 +130,7 @@ func Replace(path string, data []byte, mode fs.FileMode) (changed bool, err erro
 	}
 	defer os.Remove(draft.Name()) // does nothing after the rename
 	_, err = draft.Write(data)
-	err = errors.Join(err, draft.Chmod(mode), draft.Sync(), draft.Close())
+	err = errors.Join(err, draft.Chmod(mode), sync(draft), draft.Close())
 	if err != nil {
 		return false, fmt.Errorf("write %s: %w", path, err)
 	}

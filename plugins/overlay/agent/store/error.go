@@ -51,7 +51,7 @@ type InUseError struct {
 }
 
 func (e *InUseError) Error() string {
-	return fmt.Sprintf("network %s is in use: pools of it belong to %s", e.Network, strings.Join(e.Owners, ", "))
+	return fmt.Sprintf("network %s is in use: pools of it belong to %s", e.Network, some(e.Owners, len(e.Owners)))
 }
 
 // An ExhaustedError says why no pool could be had.
@@ -60,15 +60,17 @@ type ExhaustedError struct {
 	Ranges  []netip.Prefix
 	Pools   int // that the ranges have
 	// Owners counts the pools of each owner, by name; Dead are the owners
-	// without a session, whose pools can be reclaimed.
-	Owners map[string]int
-	Dead   []string
+	// without a session, whose pools can be reclaimed. Of very many owners only
+	// some are among them: All and AllDead are how many there are.
+	Owners       map[string]int
+	Dead         []string
+	All, AllDead int
 }
 
 func (e *ExhaustedError) Error() string {
-	text := fmt.Sprintf("network %s is exhausted: all %d pools of %v are owned by %d nodes (%s)", e.Network, e.Pools, e.Ranges, len(e.Owners), some(e.counts()))
+	text := fmt.Sprintf("network %s is exhausted: all %d pools of %v are owned by %d nodes (%s)", e.Network, e.Pools, e.Ranges, e.All, some(e.counts(), e.All))
 	if len(e.Dead) > 0 {
-		return text + fmt.Sprintf(", %d of which are not alive (%s): reclaim one of them, or add a range", len(e.Dead), some(e.Dead))
+		return text + fmt.Sprintf(", %d of which are not alive (%s): reclaim one of them, or add a range", e.AllDead, some(e.Dead, e.AllDead))
 	}
 	return text + ", all alive: add a range"
 }
@@ -84,13 +86,14 @@ func (e *ExhaustedError) counts() []string {
 	return owners
 }
 
-// some are the first few of what may be a thousand.
-func some(all []string) string {
+// some are the first few of so many.
+func some(names []string, all int) string {
 	const most = 5
-	if len(all) <= most+1 {
-		return strings.Join(all, ", ")
+	if all <= most+1 {
+		return strings.Join(names, ", ")
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(all[:most], ", "), len(all)-most)
+	names = names[:min(most, len(names))]
+	return fmt.Sprintf("%s and %d more", strings.Join(names, ", "), all-len(names))
 }
 
 // A LostPoolError names the pools that are not this node's any more.

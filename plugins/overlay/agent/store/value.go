@@ -230,6 +230,10 @@ type Registration struct {
 	// the node's entry. What can't be had at once is left to Session.Claim. It
 	// may be called more than once.
 	Needs func([]Network, []Claim) []ClaimRequest
+	// Opened is told the ID of a new session before anything is written under it;
+	// nil is not told. Where the answer to what was written is lost, or this process
+	// ends before it comes, the next attempt goes on with it as Takeover.
+	Opened func(session string)
 }
 
 // An Entry is what a session found and made when it was opened, all at one

@@ -1,20 +1,14 @@
 package etcd
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"hash/fnv"
-	"maps"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/netctl/netctl/ipam"
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
 )
 
@@ -25,100 +19,161 @@ type ownership struct {
 	Epoch  int64        `json:"epoch"`
 }
 
-// A market is what a claim is decided on.
+// A market is what a claim is decided on: all of it was read, and it is compared
+// with what is there when the claim is entered.
 type market struct {
+	request store.ClaimRequest
 	node    stored[store.Node]
 	network stored[store.Network]
-	taken   []netip.Prefix // by whomever
+	pools   *choice
+	// owners are all pools of the network as they are written, where it was looked
+	// everywhere.
+	owners []*mvccpb.KeyValue
 	// preferred is the claim of the pool that was asked for by name, if somebody
 	// has it.
 	preferred []store.Claim
 }
 
-// Claim gets a pool that is free. The first candidate is the preferred one, or
-// one computed from the node's ID, so that nodes that start together ask for
-// different ones; after a conflict it is any free one by chance.
+// Claim gets a pool that is free. Nodes that come together ask for different
+// ones, each without having looked whether it is free, and look only where they
+// are refused: the transaction that enters a claim reads, if it can't be entered,
+// what the next one is decided on.
 func (n *session) Claim(ctx context.Context, r store.ClaimRequest) (store.Claim, error) {
-	var claim store.Claim
-	attempt, bound := 0, 1
-	for ; attempt < bound; attempt++ {
-		m, err := n.market(ctx, r)
-		if err != nil {
+	m := &market{request: r}
+	err := n.lookAround(ctx, m, nowhere)
+	for attempt := 0; err == nil; attempt++ {
+		if claim, had, err := n.unanswered(ctx, m); had || err != nil {
 			return claim, err
 		}
-		if len(m.preferred) > 0 && m.preferred[0].Owner == n.id {
-			return m.preferred[0], nil
-		}
-		free := m.free(r.Is4)
-		pool, ok := free.pick(n.id, r.Prefer, attempt)
-		if !ok {
-			return claim, n.exhausted(ctx, m, r.Is4)
-		}
-		// Each conflict is a pool that somebody else got, or a change of the own
-		// record or the network: there can't be many more than free pools.
-		bound = max(bound, min(free.count, maxPools)+maxAttempts)
-		claim, err = n.take(ctx, m, pool)
-		if !errors.Is(err, store.ErrConflict) {
-			return claim, err
-		}
-	}
-	return claim, fmt.Errorf("claim a pool of network %s: %w %d times", r.Network, store.ErrConflict, attempt)
-}
-
-// market reads of the pools only which are taken: a thousand hosts that claim at
-// once read a thousand pools each, and again after each conflict.
-func (n *session) market(ctx context.Context, r store.ClaimRequest) (*market, error) {
-	s := n.store
-	ops := []clientv3.Op{clientv3.OpGet(s.netKey(r.Network)), clientv3.OpGet(s.poolsKey(r.Network), clientv3.WithPrefix(), clientv3.WithKeysOnly())}
-	if r.Prefer.IsValid() {
-		ops = append(ops, clientv3.OpGet(s.poolKey(r.Network, r.Prefer)))
-	}
-	response, node, err := n.record(ctx, ops...)
-	if err != nil {
-		return nil, err
-	}
-	m := &market{node: node}
-	if m.network, err = first[store.Network](response, 1); err != nil {
-		return nil, err
-	}
-	if !m.network.exists() {
-		return nil, fmt.Errorf("network %s: %w in the store", r.Network, store.ErrNotFound)
-	}
-	for _, kv := range found(response, 2) {
-		_, pool, err := s.parsePoolKey(string(kv.Key))
-		if err != nil {
-			s.log.Warn("skipped a pool", "error", err)
+		pool, ok := m.pools.pick(n.id, r.Prefer)
+		switch {
+		case !ok && m.pools.seen == everywhere:
+			return store.Claim{}, n.exhausted(ctx, m)
+		case attempt > m.pools.size+maxAttempts:
+			// Each conflict is a pool that somebody else got, or a change of the own
+			// record or the network: there can't be many more than pools.
+			return store.Claim{}, fmt.Errorf("claim a pool of network %s: %w %d times", r.Network, store.ErrConflict, attempt)
+		case !ok:
+			err = n.lookAround(ctx, m, m.pools.elsewhere())
 			continue
 		}
-		m.taken = append(m.taken, pool)
+		claim, entered, err := n.take(ctx, m, pool)
+		if entered || err != nil {
+			return claim, err
+		}
 	}
-	if r.Prefer.IsValid() {
-		m.preferred = s.readClaims(found(response, 3))
-	}
-	return m, nil
+	return store.Claim{}, err
 }
 
-// take enters the claim if everything is as it was when it was read.
-func (n *session) take(ctx context.Context, m *market, pool netip.Prefix) (store.Claim, error) {
-	network, record := m.network.value.Name, m.node.value
-	record.Pools = maps.Clone(record.Pools)
-	if record.Pools == nil {
-		record.Pools = map[string][]netip.Prefix{}
+// take enters the claim if everything is as it was when it was read. If not, the
+// market is read again.
+func (n *session) take(ctx context.Context, m *market, pool netip.Prefix) (claim store.Claim, entered bool, err error) {
+	network := m.request.Network
+	record := with(m.node.value, network, pool)
+	key, where := n.store.poolKey(network, pool), m.pools.elsewhere()
+	if where == everywhere && m.pools.size > glance {
+		where = nowhere // etcd carries out one such transaction after the other, and what only reads beside them
 	}
-	record.Pools[network] = append(slices.Clone(record.Pools[network]), pool)
-	key := n.store.poolKey(network, pool)
 	response, err := n.store.transact(ctx, "claim pool "+pool.String(),
 		[]clientv3.Cmp{unchanged(key, 0), unchanged(n.store.nodeKey(n.id), m.node.rev), unchanged(n.store.netKey(network), m.network.rev)},
-		[]clientv3.Op{put(key, ownership{Owner: n.id, Epoch: record.Epoch}), put(n.store.nodeKey(n.id), record)}, nil)
+		[]clientv3.Op{put(key, ownership{Owner: n.id, Epoch: record.Epoch}), put(n.store.nodeKey(n.id), record)}, n.around(m, where))
 	if err != nil {
-		return store.Claim{}, err
+		return claim, false, err
 	}
 	if !response.Succeeded {
-		return store.Claim{}, store.ErrConflict
+		return claim, false, n.see(m, response, where)
 	}
 	record.Revision = store.Revision(response.Header.Revision)
 	n.setSelf(record)
-	return store.Claim{Network: network, Pool: pool, Owner: n.id, Epoch: record.Epoch, Token: store.Revision(response.Header.Revision)}, nil
+	return store.Claim{Network: network, Pool: pool, Owner: n.id, Epoch: record.Epoch, Token: store.Revision(response.Header.Revision)}, true, nil
+}
+
+// lookAround reads the market, and which of some pools are taken.
+func (n *session) lookAround(ctx context.Context, m *market, where span) error {
+	response, err := n.store.read(ctx, "read what a claim of network "+m.request.Network+" depends on", n.around(m, where)...)
+	if err != nil {
+		return err
+	}
+	return n.see(m, response, where)
+}
+
+// around is what lookAround reads.
+func (n *session) around(m *market, where span) []clientv3.Op {
+	s, r := n.store, m.request
+	ops := []clientv3.Op{clientv3.OpGet(s.nodeKey(n.id)), clientv3.OpGet(s.netKey(r.Network))}
+	if r.Prefer.IsValid() {
+		ops = append(ops, clientv3.OpGet(s.poolKey(r.Network, r.Prefer)))
+	}
+	if where != nowhere {
+		ops = append(ops, s.look(m.pools, where))
+	}
+	return ops
+}
+
+// see takes over what was read around.
+func (n *session) see(m *market, response *clientv3.TxnResponse, where span) (err error) {
+	before := m.network.rev
+	if m.node, err = first[store.Node](response, 0); err != nil {
+		return err
+	}
+	if !m.node.exists() {
+		return fmt.Errorf("record of node %s: %w: it left, or was reclaimed", n.id, store.ErrNotFound)
+	}
+	if m.network, err = first[store.Network](response, 1); err != nil {
+		return err
+	}
+	if !m.network.exists() {
+		return fmt.Errorf("network %s: %w in the store", m.request.Network, store.ErrNotFound)
+	}
+	next := 2
+	if m.request.Prefer.IsValid() {
+		m.preferred = n.store.readClaims(found(response, next))
+		next++
+	}
+	if m.network.rev != before { // of other ranges what was looked at says nothing
+		m.pools, where = newChoice(m.network.value, m.request.Is4), nowhere
+	}
+	var taken []netip.Prefix
+	if where != nowhere {
+		taken = n.store.takenPools(found(response, next))
+	}
+	if where == everywhere {
+		m.owners = found(response, next)
+	}
+	m.pools.see(where, taken)
+	for _, c := range m.preferred {
+		m.pools.taken[c.Pool] = true
+	}
+	return nil
+}
+
+// unanswered is a claim that this node has already and this session does not know
+// of, because the answer to it was lost: what is asked for again is not claimed
+// twice. It tells likewise that the node has the pool which it prefers.
+func (n *session) unanswered(ctx context.Context, m *market) (store.Claim, bool, error) {
+	network, known := m.request.Network, n.Self().Pools
+	for _, c := range m.preferred {
+		if c.Owner == n.id {
+			n.know(c)
+			return c, true, nil
+		}
+	}
+	for _, pool := range m.node.value.Pools[network] {
+		if pool.Addr().Is4() != m.request.Is4 || slices.Contains(known[network], pool) {
+			continue
+		}
+		response, err := n.store.read(ctx, "read who owns pool "+pool.String(), clientv3.OpGet(n.store.poolKey(network, pool)))
+		if err != nil {
+			return store.Claim{}, false, err
+		}
+		for _, c := range n.store.readClaims(found(response, 0)) {
+			if c.Owner == n.id && c.Epoch == m.node.value.Epoch {
+				n.know(c)
+				return c, true, nil
+			}
+		}
+	}
+	return store.Claim{}, false, nil
 }
 
 // Pools lists claims.
@@ -132,6 +187,20 @@ func (s *Store) Pools(ctx context.Context, network string) ([]store.Claim, error
 		return nil, err
 	}
 	return s.readClaims(found(response, 0)), nil
+}
+
+// takenPools are those whose keys were read.
+func (s *Store) takenPools(kvs []*mvccpb.KeyValue) []netip.Prefix {
+	pools := make([]netip.Prefix, 0, len(kvs))
+	for _, kv := range kvs {
+		_, pool, err := s.parsePoolKey(string(kv.Key))
+		if err != nil {
+			s.log.Warn("skipped a pool", "error", err)
+			continue
+		}
+		pools = append(pools, pool)
+	}
+	return pools
 }
 
 // readClaims leaves out what can't be read, except that an unreadable owner
@@ -151,142 +220,4 @@ func (s *Store) readClaims(kvs []*mvccpb.KeyValue) []store.Claim {
 		claims = append(claims, store.Claim{Network: network, Pool: pool, Owner: o.Owner, Epoch: o.Epoch, Token: store.Revision(kv.CreateRevision)})
 	}
 	return claims
-}
-
-// maxPools is up to how many pools a network's are counted one by one.
-const maxPools = 1 << 16
-
-// A choice is the free pools of a network.
-type choice struct {
-	pools []ipam.Pool
-	taken map[netip.Prefix]bool
-	size  int // of all pools
-	count int // of the free ones
-}
-
-func (m *market) free(is4 bool) choice {
-	c := choice{taken: map[netip.Prefix]bool{}}
-	for _, r := range m.network.value.Ranges {
-		if r.Addr().Is4() != is4 {
-			continue
-		}
-		pool := ipam.Pool{Prefix: r, Bits: m.network.value.PoolBits(is4)}
-		c.pools = append(c.pools, pool)
-		c.size += min(pool.Size(), maxPools)
-	}
-	for _, pool := range m.taken {
-		if pool.Addr().Is4() == is4 {
-			c.taken[pool] = true
-		}
-	}
-	c.count = max(0, c.size-len(c.taken))
-	return c
-}
-
-// at gives the pool of that number over all ranges.
-func (c choice) at(i int) netip.Prefix {
-	for _, pool := range c.pools {
-		if size := min(pool.Size(), maxPools); i >= size {
-			i -= size
-			continue
-		}
-		return pool.At(i)
-	}
-	return netip.Prefix{}
-}
-
-// pick chooses a free pool; false if there is none.
-func (c choice) pick(id store.NodeID, prefer netip.Prefix, attempt int) (netip.Prefix, bool) {
-	if c.size == 0 {
-		return netip.Prefix{}, false
-	}
-	if attempt == 0 && prefer.IsValid() && !c.taken[prefer] && c.has(prefer) {
-		return prefer, true
-	}
-	if attempt == 0 {
-		return c.from(int(hash(id) % uint64(c.size)))
-	}
-	return c.random()
-}
-
-func (c choice) has(p netip.Prefix) bool {
-	return slices.ContainsFunc(c.pools, func(pool ipam.Pool) bool {
-		return pool.Bits == p.Bits() && pool.Prefix.Contains(p.Addr()) && p == p.Masked()
-	})
-}
-
-// from is the first free pool from number i on.
-func (c choice) from(i int) (netip.Prefix, bool) {
-	for range c.size {
-		if pool := c.at(i); !c.taken[pool] {
-			return pool, true
-		}
-		i = (i + 1) % c.size
-	}
-	return netip.Prefix{}, false
-}
-
-// random is any free pool, each as likely as another.
-func (c choice) random() (netip.Prefix, bool) {
-	var found netip.Prefix
-	seen := 0
-	for i := range c.size {
-		pool := c.at(i)
-		if c.taken[pool] {
-			continue
-		}
-		if seen++; rand.IntN(seen) == 0 {
-			found = pool
-		}
-	}
-	return found, seen > 0
-}
-
-func hash(id store.NodeID) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(id))
-	return h.Sum64()
-}
-
-// exhausted says who has the pools.
-func (n *session) exhausted(ctx context.Context, m *market, is4 bool) error {
-	c, network := m.free(is4), m.network.value
-	result := &store.ExhaustedError{Network: network.Name, Ranges: network.Ranges, Pools: c.size, Owners: map[string]int{}}
-	response, err := n.store.read(ctx, "list owners", all(n.store.key(nodeDir)), all(n.store.key(liveDir)), all(n.store.poolsKey(network.Name)))
-	if err != nil {
-		return errors.Join(result, err)
-	}
-	names, live := n.store.namesOf(response)
-	dead := map[string]bool{}
-	for _, claim := range n.store.readClaims(found(response, 2)) {
-		name := cmp.Or(names[claim.Owner], string(claim.Owner), "an unreadable owner")
-		result.Owners[name]++
-		dead[name] = !live[claim.Owner]
-	}
-	for name, isDead := range dead {
-		if isDead {
-			result.Dead = append(result.Dead, name)
-		}
-	}
-	slices.Sort(result.Dead)
-	return result
-}
-
-// namesOf reads nodes (the first answer) and who of them is alive (the second).
-func (s *Store) namesOf(response *clientv3.TxnResponse) (names map[store.NodeID]string, live map[store.NodeID]bool) {
-	names, live = map[store.NodeID]string{}, map[store.NodeID]bool{}
-	for _, kv := range found(response, 0) {
-		var node struct { // of a store.Node
-			Schema int          `json:"schema"`
-			ID     store.NodeID `json:"id"`
-			Name   string       `json:"name"`
-		}
-		if decode(kv.Value, &node) == nil {
-			names[node.ID] = cmp.Or(node.Name, string(node.ID))
-		}
-	}
-	for _, l := range s.readLive(found(response, 1)) {
-		live[l.ID] = true
-	}
-	return names, live
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
@@ -46,13 +47,17 @@ func (s *Store) parsePoolKey(key string) (network string, pool netip.Prefix, err
 	rest, ours := strings.CutPrefix(key, s.key(poolDir))
 	network, name, ok := strings.Cut(rest, "/")
 	base, length, ok2 := strings.Cut(name, "-")
-	raw, err := hex.DecodeString(base)
-	addr, ok3 := netip.AddrFromSlice(raw)
-	if !ours || !ok || !ok2 || err != nil || !ok3 {
-		return "", netip.Prefix{}, fmt.Errorf("key %s is not <network>/<base in hexadecimal>-<length>", key)
+	var raw [16]byte
+	if !ours || !ok || !ok2 || len(base) > hex.EncodedLen(len(raw)) {
+		return "", pool, fmt.Errorf("key %s is not <network>/<base in hexadecimal>-<length>", key)
 	}
-	pool, err = netip.ParsePrefix(addr.String() + "/" + length)
-	if err != nil || pool != pool.Masked() {
+	n, err := hex.Decode(raw[:], []byte(base))
+	addr, ok3 := netip.AddrFromSlice(raw[:n])
+	bits, err2 := strconv.Atoi(length)
+	if err != nil || !ok3 || err2 != nil || strconv.Itoa(bits) != length {
+		return "", pool, fmt.Errorf("key %s is not <network>/<base in hexadecimal>-<length>", key)
+	}
+	if pool = netip.PrefixFrom(addr, bits); !pool.IsValid() || pool != pool.Masked() {
 		return "", netip.Prefix{}, fmt.Errorf("key %s names no prefix", key)
 	}
 	return network, pool, nil

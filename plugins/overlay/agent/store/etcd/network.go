@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -180,20 +181,18 @@ func (s *Store) RemoveNetwork(ctx context.Context, name string) error {
 	})
 }
 
-// ownerNames names the owners of claims, each once; by ID where the store
-// doesn't say more.
+// ownerNames names the owners of claims, each once; very many are named by ID.
 func (s *Store) ownerNames(ctx context.Context, claims []store.Claim) []string {
-	names := map[store.NodeID]string{}
-	if response, err := s.read(ctx, "list owners", all(s.key(nodeDir)), all(s.key(liveDir))); err == nil {
-		names, _ = s.namesOf(response)
-	}
-	var result []string
+	var ids []store.NodeID
 	for _, c := range claims {
-		name := names[c.Owner]
-		if name == "" {
-			name = string(c.Owner)
-		}
-		result = append(result, name)
+		ids = append(ids, c.Owner)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	names, _ := s.namesOf(ctx, ids[:min(len(ids), named)])
+	var result []string
+	for _, id := range ids {
+		result = append(result, cmp.Or(names[id], string(id)))
 	}
 	slices.Sort(result)
 	return slices.Compact(result)

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -12,14 +13,23 @@ import (
 	"strconv"
 	"sync"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
 )
 
-// claimAttempts is how often a node tries to come in together with its claims.
-// The first in a new cluster conflict with one another, whatever they claim.
-const claimAttempts = 2
+const (
+	// entryAttempts is how often a node reads everything to come in together with
+	// its claims. The first in a new cluster conflict with one another, whatever
+	// they claim.
+	entryAttempts = 2
+	// claimAttempts is how many pools it asks for with what it has read.
+	claimAttempts = 8
+	// entryClaims is how many claims it comes in with; etcd refuses transactions
+	// of more than 128 comparisons. The rest is claimed one by one.
+	entryClaims = 32
+)
 
 // Session makes a node known and keeps it alive.
 func (s *Store) Session(ctx context.Context, r store.Registration) (store.Session, error) {
@@ -30,7 +40,7 @@ func (s *Store) Session(ctx context.Context, r store.Registration) (store.Sessio
 	attempt := 0
 	err := retry(ctx, "register node "+r.Node.Name, func() (bool, error) {
 		// Where others are quicker with the pools, the node comes in first.
-		if attempt++; attempt > claimAttempts {
+		if attempt++; attempt > entryAttempts {
 			r.Needs = nil
 		}
 		return n.register(ctx, r)
@@ -56,7 +66,10 @@ type scene struct {
 	live   stored[store.Liveness]
 	tomb   stored[store.Tombstone]
 	vteps  map[netip.Addr]stored[owner]
-	claims []store.Claim // everybody's
+	claims []store.Claim // the node's own
+	// taken are everybody's pools, by network; choices what was seen of them since.
+	taken   map[string][]netip.Prefix
+	choices map[string]*choice
 }
 
 // An owner is the value of a key that belongs to one node.
@@ -76,9 +89,9 @@ func (s *Store) scene(ctx context.Context, r store.Registration) (*scene, error)
 	if err != nil {
 		return nil, err
 	}
-	sc := &scene{}
+	sc := &scene{choices: map[string]*choice{}}
 	var reading sync.WaitGroup // beside each other: there are as many claims as nodes
-	reading.Go(func() { sc.claims = s.readClaims(found(response, pools)) })
+	reading.Go(func() { sc.readPools(s, r.Node.ID, found(response, pools)) })
 	sc.all = s.agreed(response)
 	reading.Wait()
 	if sc.config, err = first[store.Cluster](response, 0); err != nil {
@@ -97,6 +110,26 @@ func (s *Store) scene(ctx context.Context, r store.Registration) (*scene, error)
 	return sc, err
 }
 
+// readPools reads of others' claims only which pools they are: there are as many
+// as nodes. An ID of other characters than letters and digits may be written in
+// another way.
+func (sc *scene) readPools(s *Store, id store.NodeID, kvs []*mvccpb.KeyValue) {
+	sc.taken = map[string][]netip.Prefix{}
+	var own []*mvccpb.KeyValue
+	for _, kv := range kvs {
+		network, pool, err := s.parsePoolKey(string(kv.Key))
+		if err != nil {
+			s.log.Warn("skipped a pool", "error", err)
+			continue
+		}
+		sc.taken[network] = append(sc.taken[network], pool)
+		if bytes.Contains(kv.Value, []byte(id)) || bytes.Contains(kv.Value, []byte(`\`)) {
+			own = append(own, kv)
+		}
+	}
+	sc.claims = ownedBy(s.readClaims(own), id)
+}
+
 func owners(response *clientv3.TxnResponse, from int, vteps []netip.Addr) (map[netip.Addr]stored[owner], error) {
 	result := map[netip.Addr]stored[owner]{}
 	for i, a := range vteps {
@@ -109,7 +142,9 @@ func owners(response *clientv3.TxnResponse, from int, vteps []netip.Addr) (map[n
 	return result, nil
 }
 
-// register is one attempt to write what a registration asks for.
+// register reads what there is and writes what a registration asks for. Where
+// others were quicker with a pool, another one is asked for without reading
+// everything again; where anything else has changed it is not done.
 func (n *session) register(ctx context.Context, r store.Registration) (done bool, err error) {
 	sc, err := n.store.scene(ctx, r)
 	if err != nil {
@@ -123,22 +158,33 @@ func (n *session) register(ctx context.Context, r store.Registration) (done bool
 		if err := n.grant(ctx); err != nil {
 			return false, err
 		}
+		if r.Opened != nil {
+			r.Opened(n.ID())
+		}
 	}
-	e := n.entry(sc, r)
 	n.made = sc.live.made
-	if len(e.then) == 0 { // a restart of the agent: everything is as it was
-		n.enter(sc, e, 0)
-		return true, nil
+	for range claimAttempts {
+		e := n.entry(sc, r)
+		if len(e.then) == 0 { // a restart of the agent: everything is as it was
+			n.enter(sc, e, 0)
+			return true, nil
+		}
+		response, err := n.store.transact(ctx, "register node "+r.Node.Name, e.compare(), e.then, e.otherwise(n.store))
+		if err != nil {
+			return false, err
+		}
+		if response.Succeeded {
+			if !n.holds(sc.live) {
+				n.made = response.Header.Revision
+			}
+			n.enter(sc, e, response.Header.Revision)
+			return true, nil
+		}
+		if !e.refused(n.store, response) {
+			break
+		}
 	}
-	response, err := n.store.transact(ctx, "register node "+r.Node.Name, e.compare, e.then, nil)
-	if err != nil || !response.Succeeded {
-		return false, err
-	}
-	if !n.holds(sc.live) {
-		n.made = response.Header.Revision
-	}
-	n.enter(sc, e, response.Header.Revision)
-	return true, nil
+	return false, nil
 }
 
 // takeOver goes on with the lease of an earlier process on this boot: where its
@@ -207,21 +253,32 @@ func vtepsFree(vteps map[netip.Addr]stored[owner], me store.NodeID, name func(st
 // An entry is the transaction that brings a node in, with nothing to write where
 // all is there, and what it makes so.
 type entry struct {
-	compare []clientv3.Cmp
+	depends []dependency
 	then    []clientv3.Op
 	record  store.Node
 	cluster store.ClusterID
 	written bool          // whether the record is
 	owned   []store.Claim // that were found
-	claimed []store.Claim // with this very transaction
+	claimed []bid         // with this very transaction
+}
+
+// A dependency is a key, and the revision at which it was read.
+type dependency struct {
+	key string
+	rev int64
+}
+
+// A bid is a claim, what it was chosen from, and where to look if it is refused.
+type bid struct {
+	store.Claim
+	pools *choice
+	next  span
 }
 
 func (n *session) entry(sc *scene, r store.Registration) *entry {
 	s, id := n.store, r.Node.ID
-	e := &entry{cluster: sc.config.value.ID, owned: sc.owned(id), record: r.Node}
-	e.compare = []clientv3.Cmp{
-		unchanged(s.key(configKey), sc.config.rev), unchanged(s.nodeKey(id), sc.node.rev), unchanged(s.liveKey(id), sc.live.rev),
-	}
+	e := &entry{cluster: sc.config.value.ID, owned: sc.owned(), record: r.Node}
+	e.depends = []dependency{{s.key(configKey), sc.config.rev}, {s.nodeKey(id), sc.node.rev}, {s.liveKey(id), sc.live.rev}}
 	if !sc.config.exists() {
 		// One that lost everything is the same cluster's again, once that is accepted.
 		if e.cluster = r.Cluster; e.cluster == "" {
@@ -238,13 +295,65 @@ func (n *session) entry(sc *scene, r store.Registration) *entry {
 	if r.Needs != nil {
 		n.claimNeeds(sc, e, r.Needs(slices.Collect(maps.Values(sc.all.networks)), e.owned))
 	}
-	e.record.Pools = poolsOf(append(slices.Clone(e.owned), e.claimed...))
+	e.record.Pools = poolsOf(e.claims())
 	if e.written = !sc.node.exists() || !e.record.Equal(sc.node.value); e.written {
 		e.then = append(e.then, put(s.nodeKey(id), e.record))
 	}
-	compare, then := s.moveVTEPs(id, sc.node.value.VTEP, r.Node.VTEP, sc.vteps, anew)
-	e.compare, e.then = append(e.compare, compare...), append(e.then, then...)
+	depends, then := s.moveVTEPs(id, sc.node.value.VTEP, r.Node.VTEP, sc.vteps, anew)
+	e.depends, e.then = append(e.depends, depends...), append(e.then, then...)
 	return e
+}
+
+// claims are those that the node has when it is in.
+func (e *entry) claims() []store.Claim {
+	all := slices.Clone(e.owned)
+	for _, b := range e.claimed {
+		all = append(all, b.Claim)
+	}
+	return all
+}
+
+func (e *entry) compare() (all []clientv3.Cmp) {
+	for _, d := range e.depends {
+		all = append(all, unchanged(d.key, d.rev))
+	}
+	return all
+}
+
+// otherwise reads why the entry was refused.
+func (e *entry) otherwise(s *Store) (ops []clientv3.Op) {
+	if len(e.claimed) == 0 {
+		return nil
+	}
+	for _, d := range e.depends {
+		ops = append(ops, clientv3.OpGet(d.key, clientv3.WithKeysOnly()))
+	}
+	for _, b := range e.claimed {
+		ops = append(ops, s.look(b.pools, b.next))
+	}
+	return ops
+}
+
+// refused takes over what was read, and tells that somebody else has one of the
+// pools and nothing else is the matter.
+func (e *entry) refused(s *Store, response *clientv3.TxnResponse) bool {
+	if len(e.claimed) == 0 {
+		return false
+	}
+	own := map[string]bool{}
+	for _, b := range e.claimed {
+		own[s.poolKey(b.Network, b.Pool)] = true
+	}
+	for i, d := range e.depends {
+		kvs := found(response, i)
+		if is := len(kvs) > 0; !own[d.key] && (is != (d.rev != 0) || is && kvs[0].ModRevision != d.rev) {
+			return false
+		}
+	}
+	for i, b := range e.claimed {
+		b.pools.see(b.next, append(s.takenPools(found(response, len(e.depends)+i)), b.Pool))
+	}
+	return true
 }
 
 // epoch goes on counting where the node was reclaimed.
@@ -260,8 +369,8 @@ func (sc *scene) epoch(r store.Registration) int64 {
 
 // owned are the node's claims in the order of its record. (The record lists
 // exactly these: whatever makes or takes a claim writes both.)
-func (sc *scene) owned(id store.NodeID) []store.Claim {
-	own := ownedBy(sc.claims, id)
+func (sc *scene) owned() []store.Claim {
+	own := slices.Clone(sc.claims)
 	place := func(c store.Claim) int { return slices.Index(sc.node.value.Pools[c.Network], c.Pool) }
 	slices.SortStableFunc(own, func(a, b store.Claim) int {
 		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(place(a), place(b)))
@@ -269,27 +378,36 @@ func (sc *scene) owned(id store.NodeID) []store.Claim {
 	return own
 }
 
-// claimNeeds adds claims of pools that were free when the scene was read.
+// claimNeeds adds claims of pools that were free when it was last looked.
 func (n *session) claimNeeds(sc *scene, e *entry, needs []store.ClaimRequest) {
 	s := n.store
-	for _, need := range needs {
+	for _, need := range needs[:min(len(needs), entryClaims)] {
 		network, ok := sc.all.networks[s.netKey(need.Network)]
 		if !ok {
 			continue
 		}
-		m := &market{network: stored[store.Network]{value: network, rev: int64(network.Revision)}}
-		for _, c := range slices.Concat(sc.claims, e.claimed) {
-			m.taken = append(m.taken, c.Pool)
-		}
-		pool, ok := m.free(need.Is4).pick(n.id, need.Prefer, 0)
+		pools := sc.choice(network, need.Is4)
+		pool, ok := pools.pick(n.id, need.Prefer)
 		if !ok {
 			continue
 		}
 		key := s.poolKey(need.Network, pool)
-		e.compare = append(e.compare, unchanged(key, 0), unchanged(s.netKey(need.Network), m.network.rev))
+		e.depends = append(e.depends, dependency{key, 0}, dependency{s.netKey(need.Network), int64(network.Revision)})
 		e.then = append(e.then, put(key, ownership{Owner: n.id, Epoch: e.record.Epoch}))
-		e.claimed = append(e.claimed, store.Claim{Network: need.Network, Pool: pool, Owner: n.id, Epoch: e.record.Epoch})
+		e.claimed = append(e.claimed, bid{store.Claim{Network: need.Network, Pool: pool, Owner: n.id, Epoch: e.record.Epoch}, pools, pools.elsewhere()})
 	}
+}
+
+// choice is what is known of a network's pools: which were taken when the scene
+// was read, and what was seen since.
+func (sc *scene) choice(network store.Network, is4 bool) *choice {
+	key := fmt.Sprint(network.Name, is4)
+	if sc.choices[key] == nil {
+		pools := newChoice(network, is4)
+		pools.see(everywhere, sc.taken[network.Name])
+		sc.choices[key] = pools
+	}
+	return sc.choices[key]
 }
 
 // enter takes over what was found, and what was written at a revision.
@@ -298,7 +416,7 @@ func (n *session) enter(sc *scene, e *entry, revision int64) {
 		e.claimed[i].Token = store.Revision(revision)
 	}
 	n.read = sc.all
-	n.entered = store.Entry{Cluster: e.cluster, Owned: append(e.owned, e.claimed...)}
+	n.entered = store.Entry{Cluster: e.cluster, Owned: e.claims()}
 	if sc.tomb.exists() && sc.tomb.value.Epoch+1 == e.record.Epoch {
 		tomb := sc.tomb.value
 		tomb.Revision = store.Revision(sc.tomb.rev)
@@ -322,9 +440,9 @@ func poolsOf(claims []store.Claim) map[string][]netip.Prefix {
 // moveVTEPs takes the new tunnel addresses and gives up those that are not the
 // node's any more. With touch those that stay are written again: their revision
 // tells when the node's last session began.
-func (s *Store) moveVTEPs(id store.NodeID, old, now []netip.Addr, owners map[netip.Addr]stored[owner], touch bool) (compare []clientv3.Cmp, then []clientv3.Op) {
+func (s *Store) moveVTEPs(id store.NodeID, old, now []netip.Addr, owners map[netip.Addr]stored[owner], touch bool) (depends []dependency, then []clientv3.Op) {
 	for _, a := range now {
-		compare = append(compare, unchanged(s.vtepKey(a), owners[a].rev))
+		depends = append(depends, dependency{s.vtepKey(a), owners[a].rev})
 		if !owners[a].exists() || touch {
 			then = append(then, put(s.vtepKey(a), owner{ID: id}))
 		}
@@ -334,7 +452,7 @@ func (s *Store) moveVTEPs(id store.NodeID, old, now []netip.Addr, owners map[net
 			then = append(then, clientv3.OpDelete(s.vtepKey(a)))
 		}
 	}
-	return compare, then
+	return depends, then
 }
 
 // newClusterID makes 64 random bits.

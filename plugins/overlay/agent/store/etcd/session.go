@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -50,6 +51,17 @@ func (n *session) setSelf(record store.Node) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.self = record
+}
+
+// know adds claims to what this session knows to be the node's.
+func (n *session) know(claims ...store.Claim) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range claims {
+		if !slices.Contains(n.self.Pools[c.Network], c.Pool) {
+			n.self = with(n.self, c.Network, c.Pool)
+		}
+	}
 }
 
 // Lost is closed when the lease is gone.
@@ -132,7 +144,9 @@ func (n *session) Owned(ctx context.Context) ([]store.Claim, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ownedBy(claims, n.id), nil
+	own := ownedBy(claims, n.id)
+	n.know(own...)
+	return own, nil
 }
 
 func ownedBy(claims []store.Claim, id store.NodeID) []store.Claim {

@@ -66,11 +66,29 @@ func (n *session) update(ctx context.Context, record *store.Node, owned []store.
 	if err := vtepsFree(vteps, n.id, func(id store.NodeID) string { return n.store.nameOf(ctx, id) }); err != nil {
 		return false, err
 	}
+	if lists, pool := n.more(node.value, record); lists {
+		return false, fmt.Errorf("record of node %s lists pool %s, of a claim whose answer was lost: %w", n.id, pool, store.ErrConflict)
+	}
 	if record.Equal(node.value) {
 		record.Revision = store.Revision(node.rev)
 		return true, nil
 	}
 	return n.replace(ctx, record, node, owned, vteps)
+}
+
+// more tells whether the record in the store lists a pool that neither this
+// session knows of nor the one that is to replace it: the pool would belong to a
+// node that does not say so. Owned gets to know it.
+func (n *session) more(have store.Node, record *store.Node) (bool, netip.Prefix) {
+	known := n.Self().Pools
+	for network, pools := range have.Pools {
+		for _, pool := range pools {
+			if !slices.Contains(known[network], pool) && !slices.Contains(record.Pools[network], pool) {
+				return true, pool
+			}
+		}
+	}
+	return false, netip.Prefix{}
 }
 
 // nameOf asks the store what people call a node; where it does not say, it is
@@ -101,8 +119,11 @@ func lostOf(response *clientv3.TxnResponse, from int, owned []store.Claim) error
 }
 
 func (n *session) replace(ctx context.Context, record *store.Node, node stored[store.Node], owned []store.Claim, vteps map[netip.Addr]stored[owner]) (bool, error) {
-	compare, then := n.store.moveVTEPs(n.id, node.value.VTEP, record.VTEP, vteps, false)
-	compare = append(compare, n.alive(), unchanged(n.store.nodeKey(n.id), node.rev))
+	depends, then := n.store.moveVTEPs(n.id, node.value.VTEP, record.VTEP, vteps, false)
+	compare := []clientv3.Cmp{n.alive(), unchanged(n.store.nodeKey(n.id), node.rev)}
+	for _, d := range depends {
+		compare = append(compare, unchanged(d.key, d.rev))
+	}
 	for _, c := range owned {
 		compare = append(compare, n.store.holding(c))
 	}
@@ -136,6 +157,16 @@ func (n *session) Release(ctx context.Context, c store.Claim) error {
 		n.setSelf(record)
 		return true, nil
 	})
+}
+
+// with is the record with one pool more.
+func with(record store.Node, network string, pool netip.Prefix) store.Node {
+	record.Pools = maps.Clone(record.Pools)
+	if record.Pools == nil {
+		record.Pools = map[string][]netip.Prefix{}
+	}
+	record.Pools[network] = append(slices.Clone(record.Pools[network]), pool)
+	return record
 }
 
 // without is the record with one pool less.
