@@ -16,7 +16,7 @@ type imageObject struct {
 	ID           string `json:"Id"`
 	RepoTags     []string
 	RepoDigests  []string
-	Created      time.Time
+	Created      stamp
 	Author       string
 	Architecture string
 	Variant      string `json:",omitempty"`
@@ -25,7 +25,7 @@ type imageObject struct {
 	Config       imageConfigObject
 	RootFS       rootFSObject
 	GraphDriver  graphDriverObject
-	Metadata     struct{ LastTagTime time.Time }
+	Metadata     struct{ LastTagTime stamp }
 
 	// Id is how docker's own templates spell it.
 	Id string `json:"-"`
@@ -56,7 +56,7 @@ type graphDriverObject struct {
 func (i images) newObject(img *image.Image) imageObject {
 	c := img.Config.Config
 	o := imageObject{
-		ID: string(img.ID), Id: string(img.ID), RepoTags: []string{}, RepoDigests: orNone(img.Digests), Created: img.Config.Created.Time,
+		ID: string(img.ID), Id: string(img.ID), RepoTags: []string{}, RepoDigests: orNone(img.Digests), Created: newStamp(img.Config.Created.Time),
 		Author: img.Config.Author, Architecture: img.Config.Architecture, Variant: img.Config.Variant, Os: img.Config.OS, Size: img.Size,
 		Config: imageConfigObject{
 			User: c.User, ExposedPorts: c.ExposedPorts, Env: orNone(c.Env), Entrypoint: c.Entrypoint, Cmd: c.Cmd,
@@ -73,7 +73,7 @@ func (i images) newObject(img *image.Image) imageObject {
 	if dirs, err := i.store().Layers(img); err == nil {
 		o.GraphDriver.Data.LowerDir = strings.Join(dirs, ":")
 	}
-	o.Metadata.LastTagTime = img.Stored
+	o.Metadata.LastTagTime = newStamp(img.Stored)
 	return o
 }
 

@@ -13,7 +13,7 @@ import (
 // containerObject is a container as inspect shows it: docker's JSON.
 type containerObject struct {
 	ID              string `json:"Id"`
-	Created         time.Time
+	Created         stamp
 	Path            string
 	Args            []string
 	State           stateObject
@@ -52,8 +52,8 @@ type stateObject struct {
 	Pid        int
 	ExitCode   int
 	Error      string
-	StartedAt  time.Time
-	FinishedAt time.Time
+	StartedAt  stamp
+	FinishedAt stamp
 	// Health is nil without a health check: templates ask whether there is one.
 	Health *healthObject `json:",omitempty"`
 }
@@ -61,7 +61,13 @@ type stateObject struct {
 type healthObject struct {
 	Status        string
 	FailingStreak int
-	Log           []runner.HealthResult
+	Log           []healthResultObject
+}
+
+type healthResultObject struct {
+	Start, End stamp
+	ExitCode   int
+	Output     string
 }
 
 // healthCheckObject is a health check as docker's JSON has it; times are nanoseconds.
@@ -148,7 +154,7 @@ func (c containers) newObject(rec runner.Container) containerObject {
 	_ = s.Spec(id, &asRun) // there is none before the first start
 	file := func(name string) string { return s.File(id, name) }
 	return containerObject{
-		ID: string(id), Id: string(id), Created: rec.Created, Path: path, Args: orNone(arguments),
+		ID: string(id), Id: string(id), Created: newStamp(rec.Created), Path: path, Args: orNone(arguments),
 		State: newStateObject(rec.State), RestartCount: rec.State.Restarts, Image: cmp.Or(rec.ImageID, rec.Image), Name: "/" + rec.Name, Driver: "overlay", Platform: "linux",
 		ResolvConfPath: file("resolv.conf"), HostnamePath: file("hostname"), HostsPath: file("hosts"), LogPath: s.LogPath(id),
 		AppArmorProfile: asRun.Process.ApparmorProfile,
@@ -160,14 +166,17 @@ func (c containers) newObject(rec runner.Container) containerObject {
 func newStateObject(st runner.State) stateObject {
 	var health *healthObject
 	if h := st.Health; h != nil {
-		health = &healthObject{string(h.Status), h.FailingStreak, h.Log}
+		health = &healthObject{string(h.Status), h.FailingStreak, []healthResultObject{}}
+		for _, r := range h.Log {
+			health.Log = append(health.Log, healthResultObject{newStamp(r.Start), newStamp(r.End), r.ExitCode, r.Output})
+		}
 	}
 	return stateObject{
 		Health: health,
 		Status: string(st.Status), Running: st.Status.Active() && st.Status != runner.StatusStarting,
 		Restarting: st.Status == runner.StatusRestarting,
 		Paused:     st.Status == runner.StatusPaused, OOMKilled: st.OOMKilled, Pid: st.Pid, ExitCode: st.ExitCode,
-		Error: st.Error, StartedAt: st.Started, FinishedAt: st.Finished,
+		Error: st.Error, StartedAt: newStamp(st.Started), FinishedAt: newStamp(st.Finished),
 	}
 }
 

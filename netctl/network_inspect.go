@@ -7,7 +7,6 @@ import (
 	"math/big"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +19,7 @@ import (
 type networkObject struct {
 	Name       string
 	ID         string `json:"Id"`
-	Created    time.Time
+	Created    stamp
 	Scope      string
 	Driver     string
 	EnableIPv4 bool
@@ -133,7 +132,7 @@ func (c networkCommands) inspectAll(ctx context.Context, refs []string) ([]any, 
 
 func newNetworkObject(n network.Network, users []user) networkObject {
 	o := networkObject{
-		Name: n.Name, ID: n.ID, Id: n.ID, Created: n.Created, Scope: "local", Driver: n.Driver,
+		Name: n.Name, ID: n.ID, Id: n.ID, Created: newStamp(n.Created), Scope: "local", Driver: n.Driver,
 		EnableIPv4: n.HasFamily(true), EnableIPv6: n.HasFamily(false), IPv6Enabled: n.HasFamily(false),
 		IPAM:     ipamObject{Driver: "default", Options: map[string]string{}, Config: []ipamConfig{}},
 		Internal: n.Internal, Attachable: true, Containers: map[string]userObject{},

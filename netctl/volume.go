@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
@@ -169,7 +168,7 @@ func (v volumes) used(all *lifecycle.Containers) (map[string]bool, error) {
 
 // volumeObject is a volume as inspect shows it: docker's JSON.
 type volumeObject struct {
-	CreatedAt  time.Time
+	CreatedAt  stamp
 	Driver     string
 	Labels     map[string]string
 	Mountpoint string
@@ -180,7 +179,7 @@ type volumeObject struct {
 
 func newVolumeObject(v store.Volume) volumeObject {
 	return volumeObject{
-		CreatedAt: v.Created, Driver: "local", Labels: orEmpty(v.Labels), Mountpoint: v.Path, Name: v.Name,
+		CreatedAt: newStamp(v.Created), Driver: "local", Labels: orEmpty(v.Labels), Mountpoint: v.Path, Name: v.Name,
 		Options: map[string]string{}, Scope: "local",
 	}
 }

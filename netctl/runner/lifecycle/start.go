@@ -77,9 +77,30 @@ func (l *Launch) Start(ctx context.Context, attached bool) (*Running, error) {
 	return run, err
 }
 
+// lockEnded takes the lock of a container that does not run. A monitor that has written
+// its last state, which who waited for the end knows of, may hold it for a moment more.
+func (c *Containers) lockEnded(ctx context.Context, id runner.ID) (*store.Lock, error) {
+	lock, err := c.Store.Lock(id)
+	if !errors.Is(err, store.ErrBusy) {
+		return lock, err
+	}
+	if rec, loadErr := c.Store.Load(id); loadErr != nil || rec.State.Status.Active() {
+		return nil, err
+	}
+	patience, cancel := context.WithTimeout(ctx, endPatience)
+	defer cancel()
+	if waitErr := c.Store.Wait(patience, id); waitErr != nil {
+		return nil, err
+	}
+	return c.Store.Lock(id)
+}
+
+// endPatience is long enough for the end of a process on a busy machine.
+const endPatience = 30 * time.Second
+
 func (c *Containers) start(ctx context.Context, id runner.ID, attached bool, launch func(runner.ID) *Launch) (*Running, error) {
 	engine.ExpectStart()
-	lock, err := c.Store.Lock(id)
+	lock, err := c.lockEnded(ctx, id)
 	if errors.Is(err, store.ErrBusy) {
 		return nil, fmt.Errorf("start container %s: it is running already, or being removed", id.Short())
 	}

@@ -3,15 +3,15 @@ package monitor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
+	"os/exec"
 	"time"
 
-	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/netctl/runner"
-	"github.com/netctl/netctl/netctl/runner/engine"
 )
 
 // maxHealthOutput is how much is kept of what a check prints (docker's).
@@ -20,7 +20,7 @@ const maxHealthOutput = 4096
 // watchHealth runs the container's health check again and again, one at a time. stop ends
 // that, and a check that is under way: it is called when the program has ended, with
 // which the kernel ends all others.
-func (m *monitor) watchHealth(like *specs.Process) (stop func()) {
+func (m *monitor) watchHealth() (stop func()) {
 	check := m.cfg.Health
 	if !check.Enabled() {
 		return func() {}
@@ -35,14 +35,11 @@ func (m *monitor) watchHealth(like *specs.Process) (stop func()) {
 				continue
 			}
 			begin := time.Now()
-			r, err := m.checkHealth(ctx, like)
+			r, err := m.checkHealth(ctx)
 			if err != nil {
 				continue // it ends, and what was found is about that
 			}
 			now = m.noteHealth(now.After(check, r, begin.Sub(started)), now.Status)
-			if check.Pause(now, time.Since(started)) > time.Second {
-				debug.FreeOSMemory() // as after the start: there may be hundreds of us
-			}
 		}
 	}()
 	return func() { cancel(); <-ended }
@@ -86,78 +83,66 @@ func (m *monitor) noteHealth(found runner.Health, before runner.HealthStatus) ru
 	return found
 }
 
-// checkHealth runs the check once, as `exec` would run it. An error is the end of the
-// container or of watch.
-func (m *monitor) checkHealth(watch context.Context, like *specs.Process) (runner.HealthResult, error) {
+// checkHealth runs the check once, as `exec` would run it. An error is the end of watch.
+func (m *monitor) checkHealth(watch context.Context) (runner.HealthResult, error) {
 	r := runner.HealthResult{Start: time.Now(), ExitCode: -1}
 	ctx, cancel := context.WithTimeout(watch, m.cfg.Health.Limit())
 	defer cancel()
-	code, output, err := m.execute(ctx, like, m.cfg.Health.Args())
+	code, output, err := m.executeCheck(ctx)
 	r.End, r.Output = time.Now(), output
 	switch {
 	case watch.Err() != nil:
 		return r, watch.Err()
-	case errors.Is(err, engine.ErrNotRunning):
-		return r, err
-	case errors.Is(err, context.DeadlineExceeded):
+	case ctx.Err() != nil:
 		r.Output = "Health check exceeded timeout (" + m.cfg.Health.Limit().String() + "): " + output
 	case err != nil:
-		_, r.Output = engine.Explain(err)
+		r.Output = err.Error()
 	default:
 		r.ExitCode = code
 	}
 	return r, nil
 }
 
-// execute runs a further program in the container until its end, or the end of ctx, and
-// returns what it printed first.
-func (m *monitor) execute(ctx context.Context, like *specs.Process, args []string) (code int, output string, err error) {
-	// Not m.container: while a program is being started that one is locked, and signals
-	// are sent through it.
-	box, err := engine.Engine{Root: m.store.EngineRoot()}.Load(string(m.cfg.ID))
-	if err != nil {
-		return 0, "", err
-	}
+// executeCheck has a process of its own run the check, until the end of ctx, and returns
+// what was printed first. We do not run it ourselves: where a program can't be started the
+// engine leaves processes behind that are ended and waited for by nobody, and as long as
+// one is in the container, the kernel does not let its first process end. Those of a
+// process that ends are the host's to wait for.
+func (m *monitor) executeCheck(ctx context.Context) (code int, output string, err error) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return 0, "", err
 	}
 	defer read.Close()
-	p := *like
-	p.Args, p.Terminal, p.ConsoleSize = args, false, nil
-	started, err := box.Exec(engine.Process{Spec: &p, Stdout: write, Stderr: write})
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", argumentCheck, m.store.StateRoot(), m.store.DataRoot(), string(m.cfg.ID))
+	cmd.Args[0] = "netctl"
+	cmd.Env = append(os.Environ(), environment+"="+agreement)
+	cmd.Stdout, cmd.Stderr = write, write
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
+	cmd.WaitDelay = checkPatience
+	err = cmd.Start()
 	_ = write.Close()
 	if err != nil {
-		return 0, "", err
+		return 0, "", fmt.Errorf("run the health check: %w", err)
 	}
 	printed := make(chan string, 1)
 	go func() { printed <- beginning(read) }()
-	code, err = waitOrKill(ctx, started)
+	err = cmd.Wait()
 	// A process that the check has left behind may hold the pipe open.
 	_ = read.SetReadDeadline(time.Now().Add(time.Second))
-	return code, <-printed, err
+	var ended *exec.ExitError
+	if errors.As(err, &ended) {
+		err = nil
+	}
+	return cmd.ProcessState.ExitCode(), <-printed, err
 }
+
+// checkPatience is how long a process may take to end a check whose time is up.
+const checkPatience = 10 * time.Second
 
 // beginning reads to the end and keeps what comes first.
 func beginning(r io.Reader) string {
 	kept, _ := io.ReadAll(io.LimitReader(r, maxHealthOutput))
 	_, _ = io.Copy(io.Discard, r)
 	return string(kept)
-}
-
-// waitOrKill waits for a child's end, which it brings about when ctx ends.
-func waitOrKill(ctx context.Context, p *engine.Started) (int, error) {
-	// Nobody has waited for it, so its number is its own; what we hold from here on is
-	// the process, not the number (pidfd).
-	child, err := os.FindProcess(p.Pid)
-	if err != nil {
-		return p.Wait()
-	}
-	defer child.Release() //nolint:errcheck // closes
-	undo := context.AfterFunc(ctx, func() { _ = child.Kill() })
-	code, err := p.Wait()
-	if !undo() && err == nil {
-		err = ctx.Err()
-	}
-	return code, err
 }

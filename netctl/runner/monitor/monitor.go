@@ -39,16 +39,19 @@ import (
 	"github.com/netctl/netctl/netctl/runner/store"
 )
 
-// Requested tells whether this process was started as a monitor; args are
+// Requested tells whether this process was started as a monitor, or by one; args are
 // without the program's name.
 func Requested(args []string) bool {
-	return len(args) == 4 && args[0] == argument && os.Getenv(environment) != ""
+	return len(args) == 4 && (args[0] == argument || args[0] == argumentCheck) && os.Getenv(environment) != ""
 }
 
 // Main is the monitor's main function. networks is asked once for how to attach containers;
 // it may log to the container's own log of trouble. Main returns the process's
 // exit status, which nobody looks at.
 func Main(args []string, networks func(*slog.Logger) runner.Networks) int {
+	if args[0] == argumentCheck {
+		return runCheck(args)
+	}
 	engine.ExpectStart()
 	m, err := inherit(args, networks)
 	if errors.Is(err, errNoOrder) {

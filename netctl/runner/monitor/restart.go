@@ -21,7 +21,7 @@ func (m *monitor) live(ctx context.Context, s *specs.Spec, process *engine.Start
 	for restarts := 1; ; restarts++ {
 		began := time.Now()
 		if process != nil {
-			stop := m.watchHealth(s.Process)
+			stop := m.watchHealth()
 			how.code, err = m.supervise(process)
 			stop()
 			m.note("die", map[string]string{"exitCode": strconv.Itoa(how.code)})
