@@ -45,6 +45,8 @@ type Client struct {
 	// leaves the host.
 	Internal bool
 
+	of     string // whose it is: endpoint.container
+	remote bool
 	// networks are indices of a snapshot's networks, in attachment order.
 	networks  []int
 	subnets   []netip.Prefix
@@ -71,7 +73,8 @@ func (c *Client) Address() netip.Addr {
 // finds a network's number.
 func newClient(endpoints []*endpoint, index map[string]int) *Client {
 	endpoints = slices.SortedFunc(slices.Values(endpoints), byAge)
-	c := &Client{Container: endpoints[0].key.Container, Internal: true, endpoints: endpoints}
+	first := endpoints[0]
+	c := &Client{Container: first.key.Container, of: first.container(), remote: first.remote, Internal: true, endpoints: endpoints}
 	for _, e := range endpoints {
 		if i := index[e.key.Network]; !slices.Contains(c.networks, i) {
 			c.networks = append(c.networks, i)
@@ -88,6 +91,14 @@ func newClient(endpoints []*endpoint, index map[string]int) *Client {
 		}
 	}
 	return c
+}
+
+// before tells which of two clients has an address that both have.
+func (c *Client) before(o *Client) bool {
+	if c.remote != o.remote {
+		return o.remote
+	}
+	return c.of < o.of
 }
 
 // endpointAt is the client's endpoint that has the address.

@@ -86,6 +86,15 @@ func (e *endpoint) listeners() []Listener {
 	return ls
 }
 
+// container says whose endpoint it is. Other hosts tell what containers they have,
+// and one of them may name the ID of one of ours, which is no secret.
+func (e *endpoint) container() string {
+	if e.remote {
+		return e.key.Container + e.key.Part
+	}
+	return e.key.Container
+}
+
 // places are where listeners of the endpoint are, other than at port 53.
 func (e *endpoint) places() []placed {
 	var list []placed

@@ -21,6 +21,9 @@ type Table struct {
 	subnets    refs[netip.Prefix]
 	// inside are the containers that are served in their own namespaces.
 	inside map[string]*Client
+	// hidden are containers that have another one's address, as other hosts may
+	// tell of theirs.
+	hidden map[addressOf][]string
 
 	last *Snapshot
 	// What the current edit has touched.
@@ -48,6 +51,12 @@ type nameOf struct {
 	name    Name
 }
 
+// addressOf is an address on a network.
+type addressOf struct {
+	network int
+	addr    netip.Addr
+}
+
 // NewTable makes an empty table for a base domain.
 func NewTable(base Name) *Table {
 	t := &Table{base: base}
@@ -60,7 +69,7 @@ func (t *Table) reset() {
 	t.endpoints = make(map[ledger.Key]*endpoint)
 	t.containers = make(map[string][]*endpoint)
 	t.nets, t.index = nil, make(map[string]int)
-	t.inside = make(map[string]*Client)
+	t.inside, t.hidden = make(map[string]*Client), make(map[addressOf][]string)
 	t.listeners, t.places, t.subnets = make(refs[listening]), make(refs[placed]), make(refs[netip.Prefix])
 	t.dirtyNames = make(map[nameOf]*node)
 	t.dirtyContainers = make(map[string]struct{})
@@ -90,8 +99,9 @@ func (t *Table) Apply(d ledger.Delta) *Snapshot {
 
 func (t *Table) add(e *endpoint) {
 	t.endpoints[e.key] = e
-	t.containers[e.key.Container] = append(t.containers[e.key.Container], e)
-	t.dirtyContainers[e.key.Container] = struct{}{}
+	c := e.container()
+	t.containers[c] = append(t.containers[c], e)
+	t.dirtyContainers[c] = struct{}{}
 	i := t.network(e.key.Network)
 	n := t.nets[i]
 	n.members++
@@ -131,8 +141,9 @@ func (t *Table) remove(k ledger.Key) {
 		t.withdraw(i, e.hostname, func(v *node) { v.hosts = without(v.hosts, e) })
 	}
 	for _, a := range e.addrs {
-		if c := n.clients.get(a); c != nil && c.Container == k.Container {
+		if c := n.clients.get(a); c != nil && c.of == e.container() {
 			n.edit().clients.remove(a)
+			t.show(addressOf{i, a})
 		}
 	}
 	for _, g := range e.gateways {
@@ -151,7 +162,7 @@ func (t *Table) remove(k ledger.Key) {
 }
 
 func (t *Table) dropFromContainer(e *endpoint) {
-	c := e.key.Container
+	c := e.container()
 	t.dirtyContainers[c] = struct{}{}
 	if rest := without(t.containers[c], e); len(rest) > 0 {
 		t.containers[c] = rest
@@ -242,11 +253,37 @@ func (t *Table) placeClient(container string) {
 		delete(t.inside, container)
 	}
 	for _, e := range endpoints {
-		n := t.nets[t.index[e.key.Network]].edit()
 		for _, a := range e.addrs {
-			n.clients.put(a, c)
+			t.settle(addressOf{t.index[e.key.Network], a}, c)
 		}
 	}
+}
+
+// settle makes a client the one who is at an address. Of two it is this host's
+// container: who asks from its address is known better here.
+func (t *Table) settle(at addressOf, c *Client) {
+	clients := &t.nets[at.network].edit().clients
+	if have := clients.get(at.addr); have != nil && have.of != c.of {
+		loser := have
+		if have.before(c) {
+			loser = c
+		}
+		if !slices.Contains(t.hidden[at], loser.of) {
+			t.hidden[at] = append(t.hidden[at], loser.of)
+		}
+		if loser == c {
+			return
+		}
+	}
+	clients.put(at.addr, c)
+}
+
+// show has those placed whom the owner of an address until now has hidden.
+func (t *Table) show(at addressOf) {
+	for _, container := range t.hidden[at] {
+		t.dirtyContainers[container] = struct{}{}
+	}
+	delete(t.hidden, at)
 }
 
 // listenerTable finds for every listener of the host's the client that the host

@@ -60,8 +60,14 @@ func TestEditsEqualRebuild(t *testing.T) {
 // network, as the ledger guarantees.
 func randomRecord(rnd *rand.Rand) ledger.Record {
 	n, c := rnd.IntN(4), rnd.IntN(6)
+	network := []string{"red", "blue", "a.red", "Bad..Name"}[n]
+	if rnd.IntN(4) == 0 { // another host's, with the ID and the address of any
+		node := fmt.Sprint("node", rnd.IntN(2))
+		return ledger.Record{Key: ledger.Remote(network, node, fmt.Sprint("c", c)), Names: ledger.Names{Own: []string{"x"}, Remote: node},
+			Addresses: []ledger.Address{{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(n), 0, byte(10 + rnd.IntN(6))}), 32)}}}
+	}
 	r := ledger.Record{
-		Key: ledger.Key{Network: []string{"red", "blue", "a.red", "Bad..Name"}[n], Container: fmt.Sprint("c", c), IfName: "eth0"},
+		Key: ledger.Key{Network: network, Container: fmt.Sprint("c", c), IfName: "eth0"},
 		Names: ledger.Names{
 			Device:   fmt.Sprint("br", n/2),
 			Internal: rnd.IntN(2) == 0,
@@ -130,6 +136,40 @@ func dump(s *Snapshot) string {
 	}
 	fmt.Fprintln(&out, "elsewhere:", elsewhere)
 	return out.String()
+}
+
+// TestAnotherHostsContainer has the ID and the address of one of ours, and a name
+// on a network that ours is not on: ours sees nothing of that, keeps its ways to
+// ask, and is who asks from its address whichever of the two came first.
+func TestAnotherHostsContainer(t *testing.T) {
+	own := rec{net: "blue", ctr: "c1", addrs: "10.0.0.2/24 via 10.0.0.1", own: "own"}.record()
+	own.Names.Internal, own.Names.Device = true, "br0"
+	near := rec{net: "red", ctr: "c2", addrs: "10.1.0.2/24 via 10.1.0.1", own: "near"}.record()
+	forged := func(network string) ledger.Record {
+		return ledger.Record{Key: ledger.Remote(network, "evil", "c1"), Names: ledger.Names{Own: []string{"far"}, Remote: "evil"},
+			Addresses: []ledger.Address{{Prefix: netip.MustParsePrefix("10.0.0.2/32")}}}
+	}
+	at, src := Listener{Device: "br0", Gateway: netip.MustParseAddr("10.0.0.1")}, netip.MustParseAddr("10.0.0.2")
+	for _, network := range []string{"red", "blue"} {
+		for _, order := range [][]ledger.Record{{own, near, forged(network)}, {forged(network), near, own}} {
+			table := NewTable(base)
+			var s *Snapshot
+			for i, r := range order {
+				s = table.Apply(ledger.Delta{Generation: uint64(i + 1), Changed: []ledger.Record{r}})
+			}
+			c := s.Client(at, src)
+			if c == nil || !c.Internal || c.Address() != src || len(c.subnets) != 1 {
+				t.Fatalf("in %s: at our container's address is %+v", network, c)
+			}
+			if name := []byte(MustParse("near.red")); s.Lookup(c, name).Kind == Exists {
+				t.Errorf("in %s: our container sees a network that another host says it is on", network)
+			}
+			s = table.Apply(ledger.Delta{Generation: 9, Gone: []ledger.Key{forged(network).Key}})
+			if c := s.Client(at, src); c == nil || !c.Internal {
+				t.Errorf("in %s: when the other one has gone, at our container's address is %+v", network, c)
+			}
+		}
+	}
 }
 
 func TestBadNamesAreLeftOut(t *testing.T) {
