@@ -230,7 +230,7 @@ func sickHosts() []sick {
 			[]string{"app", "--to", "example.org"}, `the host's (name server does not answer|/etc/resolv.conf names no server)`, `resolv\.conf|nameserver`, false},
 		{"name mistyped", pair, []string{"app", "--to", "dd"}, `there is no container of the name dd`, `did you mean db\?`, false},
 		{"killed for memory", func(h *host) {
-			_, _, _ = h.try("run", "-d", "--name", "web", "--memory", "16m", "host", "/usr/bin/python3", "-c", "x = 'x' * (1 << 30)")
+			_, _, _ = h.try("run", "-d", "--name", "web", "--memory", "64m", "host", "/usr/bin/python3", "-c", "x = 'x' * (1 << 30)")
 			_, _, _ = h.try("wait", "web")
 		}, []string{"web"}, `web was killed because it used more memory than it may`, `--memory`, false},
 		{"again and again", func(h *host) {
