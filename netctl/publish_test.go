@@ -82,7 +82,7 @@ func TestParsePublish(t *testing.T) {
 
 // What is printed for a published port is read as the same port again.
 func FuzzParsePublish(f *testing.F) {
-	for _, seed := range []string{"80", "8080:80", "127.0.0.1:8080:80/udp", "[::1]::80", "8000-8002:80-82", "a:b:c/d"} {
+	for _, seed := range []string{"80", "8080:80", "127.0.0.1:8080:80/udp", "[::1]::80", "8000-8002:80-82", "8000-8002:80", "target=80,published=8080", "a:b:c/d"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -97,7 +97,11 @@ func FuzzParsePublish(f *testing.F) {
 			} else if p.HostIP.IsValid() {
 				host = "[" + p.HostIP.String() + "]:"
 			}
-			again, err := parsePublish(fmt.Sprintf("%s%d:%d/%s", host, p.HostPort, p.ContainerPort, p.Protocol))
+			outside := fmt.Sprint(p.HostPort)
+			if p.HostPortEnd != 0 {
+				outside += fmt.Sprint("-", p.HostPortEnd)
+			}
+			again, err := parsePublish(fmt.Sprintf("%s%s:%d/%s", host, outside, p.ContainerPort, p.Protocol))
 			if err != nil || len(again) != 1 || again[0] != p {
 				t.Errorf("%q: %v became %v, %v", text, p, again, err)
 			}
