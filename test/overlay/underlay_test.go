@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -152,17 +153,20 @@ func TestMixedMTU(t *testing.T) {
 		h.Ready(2)
 		awaitUsable(h, "blue", 3)
 	}
+	// Some kernels' bridges and veths (Linux 6.1) let a frame through that is longer
+	// than the MTU by a VLAN's header; then so much does fit on the way.
+	const vlanHeader = 4
+	mtu := map[string]int{}
 	a.Await("aware of both ways", func(s control.Status) bool {
-		mtu := map[string]int{}
 		for _, p := range s.Peers {
 			mtu[p.Name] = p.MTU
 		}
-		return s.MTU == 8950 && mtu["b"] == 1450 && mtu["c"] == 8950
+		return s.MTU == 8950 && (mtu["b"] == 1450 || mtu["b"] == 1450+vlanHeader) && mtu["c"] == 8950
 	})
 	eventually(t, "the route to the small one has its MTU, and the other none", func() bool {
 		small, _ := a.NS.Output("ip", "route", "show", "10.100.2.0/24")
 		large, _ := a.NS.Output("ip", "route", "show", "10.100.3.0/24")
-		return strings.Contains(small, "mtu 1450") && large != "" && !strings.Contains(large, "mtu")
+		return strings.Contains(small, fmt.Sprint("mtu ", mtu["b"])) && large != "" && !strings.Contains(large, "mtu")
 	})
 	one, two, three := a.Add("blue"), b.Add("blue"), c.Add("blue")
 	must(t, errors.Join(a.RealFrames(), b.RealFrames(), c.RealFrames()))
