@@ -133,6 +133,9 @@ func (c containers) patient(rec *runner.Container) *doctor.Container {
 		Name: rec.Name, Status: string(st.Status), ExitCode: st.ExitCode, OOM: st.OOMKilled, Error: st.Error, Restarts: st.Restarts,
 		Kind: string(rec.Network.Kind), Namespace: doctor.Namespace(st.Netns),
 	}
+	if h := st.Health; h != nil && h.Status == runner.Unhealthy && len(h.Log) > 0 {
+		p.Unhealthy = &doctor.Failure{Streak: h.FailingStreak, Output: h.Log[len(h.Log)-1].Output}
+	}
 	ports := published(*rec)
 	if len(st.Attached) == 0 { // what it will have when it runs
 		for _, e := range rec.Endpoints {

@@ -36,6 +36,15 @@ type Container struct {
 	// Servers are the name servers it was given; Resolv those in its
 	// resolv.conf now.
 	Servers, Resolv []netip.Addr
+	// Unhealthy is what its own health check has said last, where that made the
+	// container unhealthy.
+	Unhealthy *Failure
+}
+
+// Failure is what a health check that failed has said.
+type Failure struct {
+	Streak int // of failures
+	Output string
 }
 
 // Running tells whether its program runs.
@@ -132,7 +141,7 @@ func Diagnose(ctx context.Context, c *Case, checks []Check) (Report, error) {
 func Checks() []Check {
 	var all []Check
 	for _, group := range [][]Check{
-		lifeChecks(), listenChecks(), linkChecks(), pathChecks(), nameChecks(), reachChecks(), attachmentChecks(),
+		lifeChecks(), listenChecks(), linkChecks(), pathChecks(), nameChecks(), reachChecks(), attachmentChecks(), healthChecks(),
 	} {
 		all = append(all, group...)
 	}

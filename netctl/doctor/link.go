@@ -15,6 +15,7 @@ func linkChecks() []Check {
 	return []Check{
 		{"its interfaces are up, with their addresses", own, interfaces},
 		{"the bridge is up, with the gateway's address", bridged, bridges},
+		{"the host's way to it is its bridge", bridged, overlap},
 		{"it has a route", own, routes},
 	}
 }
@@ -70,6 +71,30 @@ func bridges(_ context.Context, c *Case) (*Finding, error) {
 				return &Finding{fmt.Sprintf("bridge %s of network %s has lost its address %s, the containers' gateway", device, a.Network.Name, g),
 					fmt.Sprintf("ip address add %s dev %s", g, device)}, nil
 			}
+		}
+	}
+	return nil, nil
+}
+
+// overlap: a more special route, of a VPN that came later for instance, takes the
+// network's packets elsewhere.
+func overlap(_ context.Context, c *Case) (*Finding, error) {
+	for _, a := range c.Subject.Attached {
+		if !isBridge(a) {
+			continue
+		}
+		for _, p := range a.Addresses {
+			link, ok, err := c.World.Routed(Host, p.Addr())
+			if err != nil {
+				return nil, err
+			}
+			if !ok || link == "" || link == a.Network.Device {
+				continue
+			}
+			return &Finding{
+				fmt.Sprintf("the host sends packets for %s by %s, not by bridge %s: another route has addresses of network %s (%s)", p.Addr(), link, a.Network.Device, a.Network.Name, p.Masked()),
+				fmt.Sprintf("ip route add %s dev %s", netip.PrefixFrom(p.Addr(), p.Addr().BitLen()), a.Network.Device),
+			}, nil
 		}
 	}
 	return nil, nil

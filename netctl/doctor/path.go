@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 )
 
 // pathChecks: what the host has to do for packets to pass.
@@ -21,8 +22,13 @@ func pathChecks() []Check {
 		{"the host has a route there", func(c *Case) bool {
 			return c.outward() && c.Address.IsValid() && slices.ContainsFunc(c.Subject.Attached, isBridge)
 		}, hostRoute},
+		{"the host lets its packets through by that route", func(c *Case) bool {
+			return c.outward() && c.Address.IsValid() && slices.ContainsFunc(c.Subject.Attached, isBridge)
+		}, policyRoute},
+		{"the host has the addresses of the published ports", func(c *Case) bool { return c.Subject != nil && !c.asked() && c.Subject.Own() }, hostAddress},
 		{"local ports lead to containers", func(c *Case) bool { return len(c.loopbackPorts()) > 0 }, localRouting},
 		{"the kernel has room for more neighbours", nil, neighbours},
+		{"the kernel has room for more connections", nil, connections},
 	}
 }
 
@@ -41,6 +47,30 @@ func neighbours(_ context.Context, c *Case) (*Finding, error) {
 		}
 	}
 	return nil, nil
+}
+
+// connections: each is tracked, for published ports and masquerade, and where the table is
+// full packets of new ones are dropped (nf_conntrack-sysctl).
+func connections(_ context.Context, c *Case) (*Finding, error) {
+	const key = "net.netfilter.nf_conntrack_"
+	var n, limit int
+	for _, v := range []struct {
+		name string
+		into *int
+	}{{"count", &n}, {"max", &limit}} {
+		text, err := c.World.Sysctl(Host, key+v.name)
+		if err != nil {
+			return nil, err
+		}
+		if *v.into, err = strconv.Atoi(text); err != nil {
+			return nil, nil //nolint:nilerr // connections are not tracked
+		}
+	}
+	if limit == 0 || n*100 < limit*95 {
+		return nil, nil
+	}
+	return &Finding{fmt.Sprintf("the kernel tracks %d connections and takes no more than %d: packets of further ones are dropped", n, limit),
+		fmt.Sprintf("sysctl -w %smax=%d", key, 4*limit)}, nil
 }
 
 // outward: something outside of the containers' networks is to be reached.
@@ -135,6 +165,57 @@ func hostRoute(_ context.Context, c *Case) (*Finding, error) {
 		return nil, err
 	}
 	return &Finding{fmt.Sprintf("the host itself has no route to %s", c.Address), fmt.Sprintf("ip route add %s via GATEWAY", netip.PrefixFrom(c.Address, c.Address.BitLen()))}, nil
+}
+
+// policyRoute: a rule of policy routing (ip-rule(8)), of a VPN that lets nothing else out
+// for instance, may have another route for what comes from a bridge than for the host's
+// own packets.
+func policyRoute(ctx context.Context, c *Case) (*Finding, error) {
+	for _, a := range c.Subject.Attached {
+		if !isBridge(a) {
+			continue
+		}
+		for _, p := range a.Addresses {
+			if p.Addr().Is4() != c.Address.Is4() {
+				continue
+			}
+			refusal, err := c.World.Forwards(ctx, a.Network.Device, p.Addr(), c.Address)
+			if err != nil {
+				return nil, err
+			}
+			if refusal != "" {
+				return &Finding{
+					fmt.Sprintf("the host does not let packets from %s (%s) go to %s: %s, by a rule of policy routing that its own packets do not meet", p.Addr(), a.Network.Device, c.Address, refusal),
+					fmt.Sprintf("ip rule add iif %s lookup main priority 1", a.Network.Device),
+				}, nil
+			}
+		}
+	}
+	return nil, nil
+}
+
+// hostAddress: a port may be published on an address that the host has lost since, as on
+// a machine that changes networks.
+func hostAddress(_ context.Context, c *Case) (*Finding, error) {
+	links, err := c.World.Links(Host)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range c.wanted() {
+		if !p.HostIP.IsValid() || p.HostIP.IsUnspecified() || p.HostIP.IsLoopback() {
+			continue
+		}
+		if slices.ContainsFunc(links, func(l Link) bool {
+			return slices.ContainsFunc(l.Addresses, func(a netip.Prefix) bool { return a.Addr() == p.HostIP })
+		}) {
+			continue
+		}
+		return &Finding{
+			fmt.Sprintf("port %d is published on %s, an address that the host does not have (any more)", p.Host, p.HostIP),
+			fmt.Sprintf("run %s again with -p %d:%d, which means all addresses", c.Subject.Name, p.Host, p.Container),
+		}, nil
+	}
+	return nil, nil
 }
 
 // routed6 tells whether a network gives the container IPv6 by way of the host.

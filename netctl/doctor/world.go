@@ -14,6 +14,9 @@ type World interface {
 	// Routed tells whether there is a route to the address, and the interface
 	// it leaves by.
 	Routed(Namespace, netip.Addr) (link string, ok bool, err error)
+	// Forwards asks the kernel what it would do with a packet that comes in by a link:
+	// "" means that it would forward it, or that this can't be known.
+	Forwards(ctx context.Context, in string, from, to netip.Addr) (refusal string, err error)
 	// Sysctl reads a kernel setting, such as net.ipv4.ip_forward.
 	Sysctl(ns Namespace, key string) (string, error)
 	// Neighbours counts the entries of the kernel's neighbour table for ipv4 or

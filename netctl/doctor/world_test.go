@@ -31,6 +31,9 @@ func (w *fakeWorld) Sysctl(_ Namespace, key string) (string, error) {
 	if v, ok := w.sysctls[key]; ok {
 		return v, nil
 	}
+	if strings.Contains(key, "conntrack") { // the kernel has it as a module
+		return "", nil
+	}
 	return "1", nil
 }
 
@@ -104,6 +107,23 @@ func TestFromHost(t *testing.T) {
 				t.Errorf("dialled %s; want %s", got, tt.dialled)
 			}
 		})
+	}
+}
+
+// Connections are counted, where they are tracked.
+func TestConnections(t *testing.T) {
+	const key = "net.netfilter.nf_conntrack_"
+	for _, tt := range []struct{ count, limit, cause string }{
+		{"", "", ""}, {"949", "1000", ""}, {"0", "0", ""},
+		{"950", "1000", "the kernel tracks 950 connections and takes no more than 1000"},
+	} {
+		w := &fakeWorld{sysctls: map[string]string{key + "count": tt.count, key + "max": tt.limit}}
+		mend := ""
+		if tt.cause != "" {
+			mend = "sysctl -w " + key + "max=4000"
+		}
+		f, err := connections(context.Background(), &Case{World: w})
+		wantFinding(t, f, err, tt.cause, mend)
 	}
 }
 

@@ -203,6 +203,28 @@ func sickHosts() []sick {
 			web(h)
 			h.shell("nft add table inet guard; nft add chain inet guard watch '{ type filter hook forward priority 10; }'; nft add rule inet guard watch tcp dport 80 drop")
 		}, []string{"web"}, `dropped .* by nft chain inet guard watch, rule: tcp dport == 80 drop`, `^nft delete rule inet guard watch handle \d+$`, true},
+		{"a VPN's route over the network", func(h *host) {
+			h.netctl("create", "net", "--subnet", "10.77.0.0/24")
+			h.serve("web", "80", "--network", "net", "-p", "8080:80")
+			h.shell("ip link add vpn0 type veth peer name vpn1; ip addr add 10.9.0.2/24 dev vpn0; ip link set vpn0 up; ip link set vpn1 up; ip route add 10.77.0.0/25 dev vpn0")
+		}, []string{"web"}, `the host sends packets for 10\.77\.0\.2 by vpn0, not by bridge \S+: another route has addresses of network net \(10\.77\.0\.0/24\)`, `^ip route add 10\.77\.0\.2/32 dev `, true},
+		{"a VPN that lets nothing else out", func(h *host) { outward(h); h.shell("ip rule add iif netctl0 prohibit priority 100") },
+			[]string{"app", "--to", "192.0.2.1", "--port", "80"}, `the host does not let packets from 10\.\S+ \(netctl0\) go to 192\.0\.2\.1: .*, by a rule of policy routing`, `^ip rule add iif netctl0 lookup main priority 1$`, true},
+		{"another address now", func(h *host) {
+			h.outside(1500)
+			h.serve("web", "80", "-p", "192.0.2.2:8080:80")
+			h.shell("ip addr add 192.0.2.3/24 dev eth0; ip addr del 192.0.2.2/24 dev eth0; ip addr add 192.0.2.3/24 dev eth0 || true")
+		}, []string{"web"}, `port 8080 is published on 192\.0\.2\.2, an address that the host does not have`, `-p 8080:80`, false},
+		{"firewalld without the bridge", func(h *host) {
+			pair(h)
+			h.shell("nft -f - <<'END'\ntable inet firewalld {\nchain filter_INPUT {\ntype filter hook input priority 10; policy accept;\nct state { established, related } accept\niifname \"lo\" accept\nct state invalid drop\nreject with icmpx admin-prohibited\n}\n}\nEND")
+		}, []string{"app", "--to", "db"}, `questions of app to the resolver at 10\.77\.0\.1 are dropped by nft chain inet firewalld filter_INPUT, rule: reject`, `^firewall-cmd --zone=trusted --change-interface=`, false},
+		{"unhealthy", func(h *host) {
+			h.serve("web", "80", "-p", "8080:80", "--health-cmd", "echo no database; exit 1", "--health-interval", "100ms", "--health-retries", "1")
+			for deadline := time.Now().Add(30 * time.Second); h.netctl("inspect", "-f", "{{.State.Health.Status}}", "web") != "unhealthy" && time.Now().Before(deadline); {
+				time.Sleep(20 * time.Millisecond)
+			}
+		}, []string{"web"}, `web is unhealthy: its health check has failed \d+ times and said: no database`, `^netctl logs web`, false},
 		{"host's own way shut", func(h *host) { web(h); h.shell("iptables -I OUTPUT -o netctl0 -j DROP") },
 			[]string{"web"}, `packets of the host to \S+ are dropped by iptables chain OUTPUT, rule: -o netctl0 -j DROP`, `^iptables -t filter -D OUTPUT`, true},
 		{"other network", func(h *host) {

@@ -59,7 +59,7 @@ func nftPlaces(text []byte, p doctor.Packet) map[string]counted {
 		case j.verdict == "drop" || j.verdict == "reject":
 			c := counted{drop: doctor.Drop{
 				Tool: "nft", Chain: strings.Join([]string{r.Family, r.Table, r.Chain}, " "), Rule: j.text,
-				Delete: fmt.Sprintf("nft delete rule %s %s %s handle %d", r.Family, r.Table, r.Chain, r.Handle),
+				Delete: deleteRule(r, p),
 			}, packets: j.packets, blind: !j.counted, sure: j.fits && isBase && concerns(base.Hook, p) && !open[key]}
 			places[fmt.Sprintf("%s %d", key, r.Handle)] = c
 		}
@@ -73,6 +73,15 @@ func nftPlaces(text []byte, p doctor.Packet) map[string]counted {
 		}
 	}
 	return places
+}
+
+// deleteRule is the command that takes a rule away. What firewalld has made it makes again:
+// there the bridge gets a zone that lets everything in.
+func deleteRule(r nftRule, p doctor.Packet) string {
+	if r.Table == "firewalld" && p.In != "" {
+		return "firewall-cmd --zone=trusted --change-interface=" + p.In
+	}
+	return fmt.Sprintf("nft delete rule %s %s %s handle %d", r.Family, r.Table, r.Chain, r.Handle)
 }
 
 // foreignToNft: iptables-nft's chains, and ours.
