@@ -118,6 +118,8 @@ type state struct {
 	left bool
 	// exhausted are the networks for which no pool could be had, and why.
 	exhausted map[string]error
+	// asked is when the store said so.
+	asked map[lack]time.Time
 }
 
 // New prepares an agent. It reads its identity and its last view.
@@ -141,7 +143,7 @@ func New(cfg Config) (*Agent, error) {
 		}
 	}
 	s := &a.state
-	s.probed, s.peers, s.exhausted = map[netip.Addr]int{}, map[netip.Addr]*Path{}, map[string]error{}
+	s.probed, s.peers, s.exhausted, s.asked = map[netip.Addr]int{}, map[netip.Addr]*Path{}, map[string]error{}, map[lack]time.Time{}
 	if s.memory, err = remember(a.dir, machineID()); err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
 )
@@ -37,16 +38,16 @@ func (a *Agent) claimFor(ctx context.Context, session store.Session, n store.Net
 		var owned []store.Claim
 		a.with(func(s *state) { owned = s.memory.Owned })
 		need, err := a.needsPool(n.Name, is4, owned)
-		if err != nil || !need {
-			if err != nil {
-				return err
-			}
+		if err != nil {
+			return err
+		}
+		if !need || a.hopeless(n, is4) {
 			continue
 		}
 		claim, err := session.Claim(ctx, store.ClaimRequest{Network: n.Name, Is4: is4, Prefer: a.formerPool(n.Name, is4, owned)})
 		var exhausted *store.ExhaustedError
 		if errors.As(err, &exhausted) {
-			a.noteExhausted(n.Name, err)
+			a.noteExhausted(n.Name, is4, err)
 			continue
 		}
 		if err != nil {
@@ -60,9 +61,32 @@ func (a *Agent) claimFor(ctx context.Context, session store.Session, n store.Net
 	return nil
 }
 
-// noteExhausted keeps the reason for status, and tells it once.
-func (a *Agent) noteExhausted(network string, err error) {
+// A lack is that of a pool of a network and a family.
+type lack struct {
+	network string
+	is4     bool
+}
+
+// askAgain is after how long the store is asked for a pool although there seems to
+// be none: before the next audit, which rings in any case.
+const askAgain = audit - 5*time.Second
+
+// hopeless tells that the store had no pool a moment ago, and that by all that is
+// known since nobody has given one back. Every change of any host is news to those
+// that wait for a pool, and each question of theirs reads all pools: where a hundred
+// wait, they would keep the store busy with that alone.
+func (a *Agent) hopeless(n store.Network, is4 bool) (is bool) {
 	a.with(func(s *state) {
+		asked, before := s.asked[lack{n.Name, is4}]
+		is = before && time.Since(asked) < askAgain && s.view.Free(n, is4) <= 0
+	})
+	return is
+}
+
+// noteExhausted keeps the reason for status, and tells it once.
+func (a *Agent) noteExhausted(network string, is4 bool, err error) {
+	a.with(func(s *state) {
+		s.asked[lack{network, is4}] = time.Now()
 		if before := s.exhausted[network]; before == nil || before.Error() != err.Error() {
 			a.log.Error("no pool", "error", err)
 			a.dirty.ring()

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/netctl/netctl/ipam"
 )
 
 // Schema is the version of the values below. A value with a larger one was
@@ -51,6 +53,25 @@ func (v View) Network(name string) (Network, bool) {
 		return Network{}, false
 	}
 	return v.Networks[i], true
+}
+
+// Free is how many pools of a network and a family no node has, by this view; less
+// than none where a range was taken away.
+func (v View) Free(n Network, is4 bool) int {
+	free := 0
+	for _, r := range n.Ranges {
+		if r.Addr().Is4() == is4 {
+			free += min(ipam.Pool{Prefix: r, Bits: n.PoolBits(is4)}.Size(), 1<<30)
+		}
+	}
+	for _, node := range v.Nodes {
+		for _, pool := range node.Pools[n.Name] {
+			if pool.Addr().Is4() == is4 {
+				free--
+			}
+		}
+	}
+	return free
 }
 
 // A Cluster is what all nodes must agree on. Who it is and how its packets

@@ -34,6 +34,7 @@ func (s *Store) transact(ctx context.Context, what string, compare []clientv3.Cm
 	floor := s.newest.Load()
 	response, err := client.Txn(ctx).If(compare...).Then(then...).Else(otherwise...).Commit()
 	if err != nil {
+		s.refused(err)
 		return nil, s.failed(what, err)
 	}
 	s.heard(response.Header.Revision, floor)

@@ -30,21 +30,19 @@ package etcd
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
 )
@@ -57,11 +55,11 @@ type Config struct {
 	Endpoints []string `json:"endpoints"`
 	// Prefix of all keys, without a slash at its end; "" is DefaultPrefix.
 	Prefix string `json:"prefix,omitempty"`
-	// User and the file that holds the password, read at each connection.
+	// User and the file that holds the password, read again when etcd refuses it.
 	User         string `json:"user,omitempty"`
 	PasswordFile string `json:"passwordFile,omitempty"`
-	// CA, Cert and Key are PEM files. Without CA the system's are trusted for
-	// https endpoints.
+	// CA, Cert and Key are PEM files, read at each connection. Without CA the
+	// system's are trusted for https endpoints.
 	CA   string `json:"ca,omitempty"`
 	Cert string `json:"cert,omitempty"`
 	Key  string `json:"key,omitempty"`
@@ -97,6 +95,7 @@ type Store struct {
 
 	mu     sync.Mutex
 	client *clientv3.Client
+	secret string // the client's password
 }
 
 var _ store.Store = (*Store)(nil)
@@ -161,7 +160,7 @@ func (s *Store) connection() (*clientv3.Client, error) {
 	if err != nil {
 		return nil, s.failed("connect", err)
 	}
-	s.client = client
+	s.client, s.secret = client, config.Password
 	return client, nil
 }
 
@@ -178,27 +177,14 @@ func (s *Store) clientConfig() (clientv3.Config, error) {
 			MinConnectTimeout: maxBackoff,
 		})},
 	}
-	if s.config.User != "" {
-		password, err := os.ReadFile(s.config.PasswordFile)
-		if err != nil {
-			return c, fmt.Errorf("etcd store: passwordFile: %w", err)
-		}
-		c.Username, c.Password = s.config.User, strings.TrimRight(string(password), "\r\n")
-	}
 	var err error
-	c.TLS, err = s.tls()
+	if c.TLS, err = s.tls(); err != nil {
+		return c, err
+	}
+	if c.TLS != nil && !plain(s.config.Endpoints[0]) {
+		c.DialOptions = append(c.DialOptions, grpc.WithTransportCredentials(certificates{credentials.NewTLS(c.TLS), s.tls}))
+	}
+	c.Username = s.config.User
+	c.Password, err = s.password()
 	return c, err
-}
-
-// tls gives nil where nothing was configured: the endpoints' scheme decides then.
-func (s *Store) tls() (*tls.Config, error) {
-	if s.config.CA == "" && s.config.Cert == "" {
-		return nil, nil
-	}
-	info := transport.TLSInfo{TrustedCAFile: s.config.CA, CertFile: s.config.Cert, KeyFile: s.config.Key}
-	config, err := info.ClientConfig()
-	if err != nil {
-		return nil, fmt.Errorf("etcd store: ca, cert or key: %w", err)
-	}
-	return config, nil
 }

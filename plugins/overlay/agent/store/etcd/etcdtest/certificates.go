@@ -26,6 +26,13 @@ func newCertificates(t testing.TB, more ...net.IP) *Certificates {
 	t.Helper()
 	dir := t.TempDir()
 	c := &Certificates{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	c.Exchange(t, more...)
+	return c
+}
+
+// Exchange writes those of another authority into the same files.
+func (c *Certificates) Exchange(t testing.TB, more ...net.IP) {
+	t.Helper()
 	caKey, key := newKey(t), newKey(t)
 	authority := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, NotAfter: time.Now().Add(24 * time.Hour),
@@ -43,7 +50,6 @@ func newCertificates(t testing.TB, more ...net.IP) *Certificates {
 		t.Fatal(err)
 	}
 	writePEM(t, c.Key, "EC PRIVATE KEY", raw)
-	return c
 }
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {

@@ -63,7 +63,8 @@ const (
 )
 
 // Run starts the process on the data that are there, and waits until it answers.
-func (s *Server) Run(t testing.TB) {
+// With a password on, user and password are somebody's who may read.
+func (s *Server) Run(t testing.TB, login ...string) {
 	t.Helper()
 	for _, name := range []string{clientSocket, peerSocket} {
 		_ = os.Remove(filepath.Join(s.dir, name)) // a killed process leaves them
@@ -85,7 +86,7 @@ func (s *Server) Run(t testing.TB) {
 	if err := s.process.Start(); err != nil {
 		t.Fatalf("start etcd (package etcd-server): %v", err)
 	}
-	client := s.Client(t)
+	client := s.ClientOf(t, login...)
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -113,7 +114,16 @@ func (s *Server) Socket() string { return filepath.Join(s.dir, clientSocket) }
 // Client connects straight to the server. The caller closes it.
 func (s *Server) Client(t testing.TB) *clientv3.Client {
 	t.Helper()
-	config := clientv3.Config{Endpoints: []string{"unix://" + s.Socket()}, Logger: zap.NewNop()}
+	return s.ClientOf(t)
+}
+
+// ClientOf is Client for a user with a password.
+func (s *Server) ClientOf(t testing.TB, login ...string) *clientv3.Client {
+	t.Helper()
+	config := clientv3.Config{Endpoints: []string{"unix://" + s.Socket()}, Logger: zap.NewNop(), DialTimeout: patience}
+	if len(login) == 2 {
+		config.Username, config.Password = login[0], login[1]
+	}
 	if s.tls != nil {
 		config.Endpoints = []string{"unixs://" + s.Socket()}
 		config.TLS = s.tls.client(t)
