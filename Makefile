@@ -138,7 +138,7 @@ test-chaos: build ## kill -9 of commands, monitors and the resolver in 200 lifec
 .PHONY: vmtest
 vmtest: build ## cgroup v2, AppArmor, VLANs and more on Debian's kernel in a virtual machine (VMTEST="limits vlan")
 	@test/tools.sh qemu-system-x86_64=qemu-system-x86 depmod=kmod apparmor_parser=apparmor mke2fs=e2fsprogs socat=socat
-	test/vm/run.sh $(BIN) $(VMTEST)
+	test/vm/run.sh $(BIN) $(foreach want,$(VMTEST),'$(want)')
 
 .PHONY: test-kill
 test-kill: build ## kill ADD and DEL at every system call that changes anything (long)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Boots Debian's own kernel in a virtual machine and runs checks there: pure
-# cgroup v2, AppArmor, VLAN filtering, SCTP, and all that is a module on a
-# Debian host; the machines that tests usually run on lack some of it.
+# cgroup v2, AppArmor, VLAN filtering, SCTP, the overlay's packets, and all that is
+# a module on a Debian host; the machines that tests usually run on lack some of it.
 #
 # Usage: run.sh BIN [WANTED...]
 # WANTED: a file of guest/checks without .sh, or ./PACKAGE[=REGEX], the tests
@@ -12,7 +12,9 @@ here=$(dirname "$(realpath "$0")")
 bin=$(realpath "$1")
 shift
 wanted=("$@")
-[ $# -gt 0 ] || wanted=(limits apparmor network users vlan sctp macvlan doctor)
+# What depends on the kernel: packets, routes, rules.
+overlay='ContainersOfTwoHosts|FastPath|NetworksAreIsolated|ForgedPackets|DirectRoutes|IPv6|MTU|DamageIsRepaired|RestartWritesNothing'
+[ $# -gt 0 ] || wanted=(limits apparmor network users vlan sctp macvlan doctor "./test/overlay=$overlay")
 work=$bin/vm limit=${VMTEST_TIMEOUT:-2400}
 mkdir -p "$work"
 
