@@ -124,6 +124,12 @@ func parseNetwork(text string) (runner.Endpoint, runner.NetworkMode, error) {
 		}
 		return runner.Endpoint{}, runner.NetworkMode{Kind: runner.NetworkKind(kind), Target: target}, nil
 	}
+	switch kind, _, _ := strings.Cut(text, ":"); kind {
+	case "default", "private": // docker's and podman's words for it
+		text = network.Default + strings.TrimPrefix(text, kind)
+	case "pasta", "slirp4netns":
+		return runner.Endpoint{}, none, fmt.Errorf("%s is for podman without root; without --network it is the default network", kind)
+	}
 	name, options, _ := strings.Cut(text, ":")
 	if strings.Contains(name, "=") { // docker's; a colon is part of an address
 		name, options = "", text

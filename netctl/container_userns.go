@@ -3,6 +3,7 @@ package netctl
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -23,7 +24,11 @@ func (f *usernsFlags) register(flags *pflag.FlagSet) {
 
 func (f *usernsFlags) fill(cfg *runner.Config) (err error) {
 	if cfg.Userns, err = runner.ParseUserns(f.mode); err != nil {
-		return usageError("--userns: %w", err)
+		e := usageError("--userns: %w", err)
+		if mode, _, _ := strings.Cut(f.mode, ":"); mode == "keep-id" || mode == "nomap" {
+			e.Hint = "that is for podman without root; netctl runs as root: '-u UID' runs a program as one of its users, '--userns auto' gives the container users of its own"
+		}
+		return e
 	}
 	if len(f.uids)+len(f.gids) == 0 {
 		if f.mode == "private" {

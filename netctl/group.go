@@ -32,7 +32,7 @@ func newGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
 func unknownCommand(group *cobra.Command, typed string) error {
 	err := usageError("unknown command '%s'", group.CommandPath()+" "+typed)
 	err.Hint = fmt.Sprintf("see '%s --help'", group.CommandPath())
-	if instead := elsewhereCommand(typed); instead != "" {
+	if instead := elsewhereCommand(group.CommandPath(), typed); instead != "" {
 		err.Hint = instead
 		return err
 	}

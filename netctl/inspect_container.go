@@ -38,8 +38,10 @@ type containerObject struct {
 	SizeRw     *int64 `json:",omitempty"`
 	SizeRootFs *int64 `json:",omitempty"`
 
-	// Id is how docker's own templates spell it.
-	Id string `json:"-"`
+	// Id is how docker's own templates spell it; ImageName and EffectiveCaps are podman's.
+	Id            string   `json:"-"`
+	ImageName     string   `json:"-"`
+	EffectiveCaps []string `json:"-"`
 }
 
 type stateObject struct {
@@ -149,12 +151,15 @@ func (c containers) newObject(rec runner.Container) containerObject {
 	id := rec.Config.ID
 	path, arguments := rec.Process.Entrypoint()
 	var asRun struct {
-		Process struct{ ApparmorProfile string }
+		Process struct {
+			ApparmorProfile string
+			Capabilities    struct{ Effective []string }
+		}
 	}
 	_ = s.Spec(id, &asRun) // there is none before the first start
 	file := func(name string) string { return s.File(id, name) }
 	return containerObject{
-		ID: string(id), Id: string(id), Created: newStamp(rec.Created), Path: path, Args: orNone(arguments),
+		ID: string(id), Id: string(id), ImageName: rec.Image, EffectiveCaps: asRun.Process.Capabilities.Effective, Created: newStamp(rec.Created), Path: path, Args: orNone(arguments),
 		State: newStateObject(rec.State), RestartCount: rec.State.Restarts, Image: cmp.Or(rec.ImageID, rec.Image), Name: "/" + rec.Name, Driver: "overlay", Platform: "linux",
 		ResolvConfPath: file("resolv.conf"), HostnamePath: file("hostname"), HostsPath: file("hosts"), LogPath: s.LogPath(id),
 		AppArmorProfile: asRun.Process.ApparmorProfile,

@@ -33,6 +33,15 @@ type containerRow struct {
 	LocalVolumes string `header:"LOCAL VOLUMES"`
 	Size         string
 	labels       map[string]string
+
+	// podman's, which templates use; docker's JSON does not have them.
+	Created   stamp  `json:"-"`
+	StartedAt int64  `json:"-"` // seconds since 1970
+	ExitedAt  int64  `json:"-"`
+	Pid       int    `json:"-"`
+	ExitCode  int    `json:"-"`
+	Restarts  int    `json:"-"`
+	ImageID   string `json:"-"`
 }
 
 // Label is docker's {{.Label "key"}}.
@@ -130,8 +139,14 @@ func newContainerRow(rec runner.Container, full bool, now time.Time) containerRo
 		Status: statusText(rec.State, now), State: string(rec.State.Status), Ports: portsText(rec),
 		Names: rec.Name, Networks: strings.Join(networks, ","), Labels: labelText(rec.Labels),
 		Mounts: strings.Join(mounts, ","), LocalVolumes: strconv.Itoa(volumes), Size: "0B", labels: rec.Labels,
+		Created: newStamp(rec.Created), StartedAt: seconds(rec.State.Started), ExitedAt: seconds(rec.State.Finished),
+		Pid: rec.State.Pid, ExitCode: rec.State.ExitCode, Restarts: rec.State.Restarts,
+		ImageID: shortID(strings.TrimPrefix(rec.ImageID, "sha256:"), full),
 	}
 }
+
+// seconds since 1970; 0 for what has not been.
+func seconds(t time.Time) int64 { return max(t.Unix(), 0) }
 
 // statusText is docker's wording.
 func statusText(st runner.State, now time.Time) string {
