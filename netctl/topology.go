@@ -91,7 +91,8 @@ func (c networkCommands) model() (topology.Model, error) {
 }
 
 func drawnNetwork(n network.Network, users []user, byID map[string]runner.Container) topology.Network {
-	d := topology.Network{Name: n.Name, Driver: n.Driver, Device: n.Device, Internal: n.Internal}
+	// Whoever wrote the list chose these two.
+	d := topology.Network{Name: n.Name, Driver: visibleLine(n.Driver), Device: visibleLine(n.Device), Internal: n.Internal}
 	for _, s := range n.Subnets() {
 		d.Subnets = append(d.Subnets, s.Prefix)
 	}

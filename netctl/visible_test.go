@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/netctl/netctl/netctl/network"
 	"github.com/netctl/netctl/netctl/runner/events"
+	"github.com/netctl/netctl/netctl/topology"
 	"github.com/netctl/netctl/plugins/overlay/control"
 )
 
@@ -67,5 +69,11 @@ func TestHostileText(t *testing.T) {
 	}
 	if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "label="+shown) {
 		t.Errorf("event: got %q", got)
+	}
+	drawing := topology.Model{Networks: []topology.Network{drawnNetwork(network.Network{Name: "blue", Driver: hostile, Device: hostile}, nil, nil)}}
+	for _, text := range []string{drawing.Tree(), drawing.SVG(), drawing.Mermaid()} {
+		if strings.ContainsAny(text, "\x1b\a\r") || strings.Contains(text, "\n2026") {
+			t.Errorf("drawing: got %q", text)
+		}
 	}
 }
