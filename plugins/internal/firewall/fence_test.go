@@ -53,7 +53,8 @@ func TestAFenceIsWrittenOnce(t *testing.T) {
 			text := fenceText(t, host)
 			contains(t, text, "10.100.2.0/24, 10.100.3.0/24,", // one by one
 				"udp dport 4789 ip daddr 192.0.2.1 iif 6 notrack accept", "meta l4proto udp ip saddr @members fib saddr . iif oif missing drop",
-				"iif 7 ip saddr @peers accept", "iif 7 ip6 saddr @peers accept", `iifname "nb-blue" accept`, `iifname "netctl-overlay" drop`, "ip saddr @ranges drop",
+				"iif 7 ip saddr @peers accept", "iif 7 ip6 saddr @peers accept", `iifname "nb-blue" accept`, `iifname "netctl-overlay" drop`,
+				"iifname \"lo\" accept", "ip saddr @ranges drop",
 				"udp dport 4789 ip saddr 192.0.2.1 notrack meta mark set 0x00000000 accept",
 				"udp dport 4789 ip saddr @members accept", "udp dport 4789 drop", "udp dport 4790 ip6 saddr @members accept", "udp dport 4790 drop",
 				`oif 7 ip saddr 10.100.1.0/24 iifname "nb-blue" meta mark set 0x00000007 accept`, `oifname "netctl-overlay" drop`,
