@@ -16,10 +16,14 @@ import (
 	"github.com/netctl/netctl/netctl/runner/spec"
 )
 
+// creator writes the record of a container.
+type creator func(*runner.Config) error
+
 // make makes the container that the flags describe. Its image is fetched if
 // need be, and can't be removed between being looked up and the container's
-// record, which create writes and which from then on keeps it.
-func (c containers) make(ctx context.Context, f *containerFlags, args []string, create func(*runner.Config) error) (*runner.Config, error) {
+// record, which from then on keeps it. When it is there begin is called, and what
+// that returns writes the record.
+func (c containers) make(ctx context.Context, f *containerFlags, args []string, begin func() creator) (*runner.Config, error) {
 	if len(f.rootfs) == 0 && isReference(args[0]) {
 		if err := (images(c)).ensure(ctx, args[0], f.pull, f.source); err != nil {
 			return nil, beforeRun(err)
@@ -30,6 +34,7 @@ func (c containers) make(ctx context.Context, f *containerFlags, args []string, 
 		}
 		defer release()
 	}
+	create := begin()
 	cfg, err := c.newConfig(f, args)
 	if err != nil {
 		return nil, err

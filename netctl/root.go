@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/netctl/netctl/netctl/runner/engine"
+	"github.com/netctl/netctl/netctl/runner/grace"
 )
 
 // The groups of commands in the help text.
@@ -26,7 +26,7 @@ const (
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if isRun(args) {
 		// The wait that this begins is the longest of the whole start.
-		engine.ExpectStart()
+		grace.Begin()
 	}
 	app := &App{Stdin: stdin, Stdout: stdout, Stderr: stderr}
 	root := newRoot(app, os.Getenv, args...)

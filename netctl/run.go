@@ -130,7 +130,7 @@ func (c containers) create() *cobra.Command {
 		Args:              flags.checkArgs,
 		ValidArgsFunction: c.completeImage,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := c.make(cmd.Context(), &flags, args, c.all().Create)
+			cfg, err := c.make(cmd.Context(), &flags, args, func() creator { return c.all().Create })
 			if err != nil {
 				return asRunFailure(err)
 			}
@@ -176,10 +176,10 @@ func (c containers) runNew(ctx context.Context, f *containerFlags, session sessi
 	defer stop()
 	var cfg *runner.Config
 	var launch *lifecycle.Launch
-	err = steps.step("read the flags; find image and networks; execute the monitor; write the record", func() (err error) {
-		cfg, err = c.make(ours, f, args, func(cfg *runner.Config) error {
+	err = steps.step("find the image; execute the monitor; find the networks; write the record", func() (err error) {
+		cfg, err = c.make(ours, f, args, func() creator {
 			launch = all.Launch()
-			return launch.Create(cfg)
+			return launch.Create
 		})
 		return err
 	})
@@ -217,7 +217,7 @@ func (c containers) runNew(ctx context.Context, f *containerFlags, session sessi
 	}
 	client := attach.Client{TTY: f.tty && f.stdin, DetachKeys: keys, Signals: signals}
 	c.connect(&client, session.streams, f.stdin)
-	return c.session(ctx, client, cfg.Name, running)
+	return c.session(ctx, client, cfg.Name, running.Conn)
 }
 
 // warnUnconfined says so where the kernel has AppArmor and our profile, which the
@@ -251,12 +251,11 @@ func (c containers) startNew(ctx context.Context, all *lifecycle.Containers, lau
 	return nil, errors.Join(c.withNames(err), all.Remove(context.WithoutCancel(ctx), &rec, true))
 }
 
-// session shows the container's output until it ends; its status becomes ours.
-func (c containers) session(ctx context.Context, client attach.Client, name string, running *lifecycle.Running) error {
-	code, err := client.Run(ctx, running.Conn)
-	if err == nil {
-		running.Wait()
-	}
+// session shows the container's output until it ends; its status becomes ours. Who
+// hears of the end need not wait for the monitor: all that is the container's has
+// been given back.
+func (c containers) session(ctx context.Context, client attach.Client, name string, monitor *attach.Conn) error {
+	code, err := client.Run(ctx, monitor)
 	return sessionEnd(name, code, err)
 }
 

@@ -104,7 +104,7 @@ func (c containers) startAttached(cmd *cobra.Command, ref string, interactive bo
 	if err != nil {
 		return err
 	}
-	return c.session(cmd.Context(), c.client(&rec, interactive && rec.Process.OpenStdin, keys, signals), rec.Name, running)
+	return c.session(cmd.Context(), c.client(&rec, interactive && rec.Process.OpenStdin, keys, signals), rec.Name, running.Conn)
 }
 
 // client is our end of a session with an existing container.

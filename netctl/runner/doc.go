@@ -8,6 +8,7 @@
 //	rootfs     the overlay, and safe looks into it
 //	namespace  network namespaces bound to files; work in the host's mount namespace
 //	engine     the only importer of runc's libcontainer
+//	grace      begins what a start waits for the longest
 //	monitor    the process that makes one container, stays with it and undoes it
 //	events     what happened, for `netctl events`
 //	logfile    the container's output on disk, in the Kubernetes CRI format

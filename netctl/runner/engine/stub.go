@@ -17,8 +17,5 @@ func (e Engine) Load(string) (Container, error) { return nil, ErrNotBuilt }
 // Remove does nothing: this binary cannot have made anything.
 func (e Engine) Remove(string, string) error { return nil }
 
-// ExpectStart does nothing.
-func ExpectStart() {}
-
 // LogTo does nothing.
 func LogTo(*slog.Logger, string) {}

@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/netctl/runner"
 	"github.com/netctl/netctl/netctl/runner/attach"
-	"github.com/netctl/netctl/netctl/runner/engine"
+	"github.com/netctl/netctl/netctl/runner/grace"
 	"github.com/netctl/netctl/netctl/runner/monitor"
 	"github.com/netctl/netctl/netctl/runner/namespace"
 	"github.com/netctl/netctl/netctl/runner/store"
@@ -99,7 +98,7 @@ func (c *Containers) lockEnded(ctx context.Context, id runner.ID) (*store.Lock, 
 const endPatience = 30 * time.Second
 
 func (c *Containers) start(ctx context.Context, id runner.ID, attached bool, launch func(runner.ID) *Launch) (*Running, error) {
-	engine.ExpectStart()
+	grace.Begin()
 	lock, err := c.lockEnded(ctx, id)
 	if errors.Is(err, store.ErrBusy) {
 		return nil, fmt.Errorf("start container %s: it is running already, or being removed", id.Short())
@@ -140,15 +139,15 @@ func (l *Launch) order(ctx context.Context, rec *runner.Container, lock *store.L
 	if err != nil {
 		return nil, errors.Join(err, l.Dismiss())
 	}
-	cmd, err := l.monitor.Order(o)
+	process, err := l.monitor.Order(o)
 	if err != nil {
 		return nil, errors.Join(err, run.close())
 	}
 	// The end of the client's connection is the end of the monitor, if we have no
 	// copy of its end.
 	closeFiles(o.Client)
-	go func() { defer close(run.done); reap(cmd) }()
-	told, err := awaitReport(ctx, cmd, l.monitor)
+	go func() { defer close(run.done); process.Wait() }()
+	told, err := awaitReport(ctx, process, l.monitor)
 	if err != nil {
 		<-run.done
 		return nil, errors.Join(err, run.close())
@@ -181,35 +180,6 @@ func (c *Containers) newNet(rec *runner.Container) (*os.File, error) {
 	return os.Open(path)
 }
 
-// burial is how long the last threads of a process that has ended may take to go.
-const burial = 200 * time.Microsecond
-
-// reap waits for the end of the monitor and takes it out of the table of processes.
-//
-// Not both at once: the kernel lets the parent know of the end while on other
-// processors the threads still take away what was looked up about them below
-// /proc/PID, and who reaps at that moment spins until they are through
-// (shrink_dcache_parent: some 2 ms, where this takes a tenth).
-func reap(cmd *exec.Cmd) {
-	// No other process has its number before it is reaped.
-	if fd, err := unix.PidfdOpen(cmd.Process.Pid, 0); err == nil {
-		awaitEnd(fd)
-		_ = unix.Close(fd)
-		time.Sleep(burial)
-	}
-	_ = cmd.Wait()
-}
-
-// awaitEnd waits until the pidfd can be read.
-func awaitEnd(pidfd int) {
-	for {
-		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, -1)
-		if !errors.Is(err, unix.EINTR) {
-			return
-		}
-	}
-}
-
 func (r *Running) close() error {
 	if r.Conn == nil {
 		return nil
@@ -219,8 +189,8 @@ func (r *Running) close() error {
 
 // awaitReport waits for the monitor to say how the start went. When ctx ends it
 // asks the monitor to undo the start and goes on waiting: for that answer.
-func awaitReport(ctx context.Context, cmd *exec.Cmd, from *monitor.Waiting) (monitor.Report, error) {
-	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(unix.SIGTERM) })
+func awaitReport(ctx context.Context, process *monitor.Process, from *monitor.Waiting) (monitor.Report, error) {
+	stop := context.AfterFunc(ctx, func() { _ = process.Signal(unix.SIGTERM) })
 	defer stop()
 	r, err := from.Report()
 	if err != nil {

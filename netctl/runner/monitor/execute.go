@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -33,8 +32,8 @@ type Executable struct {
 type Waiting struct {
 	conn     *os.File // ours; the order goes there, the report comes back
 	executed chan struct{}
-	cmd      *exec.Cmd // once executed
-	err      error     // or why it can't be
+	process  *Process // once executed
+	err      error    // or why it can't be
 }
 
 // Execute executes a monitor for a container that there need not be yet, and returns
@@ -43,12 +42,12 @@ func (e Executable) Execute(s *store.Store, id runner.ID) *Waiting {
 	w := &Waiting{executed: make(chan struct{})}
 	go func() {
 		defer close(w.executed)
-		w.cmd, w.conn, w.err = e.execute(s, id)
+		w.process, w.conn, w.err = e.execute(s, id)
 	}()
 	return w
 }
 
-func (e Executable) execute(s *store.Store, id runner.ID) (*exec.Cmd, *os.File, error) {
+func (e Executable) execute(s *store.Store, id runner.ID) (*Process, *os.File, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, nil, err
@@ -59,16 +58,15 @@ func (e Executable) execute(s *store.Store, id runner.ID) (*exec.Cmd, *os.File, 
 		return nil, nil, errors.Join(err, ours.Close())
 	}
 	defer mnt.Close()
-	cmd := exec.Command(e.Path, argument, s.StateRoot(), s.DataRoot(), string(id))
-	cmd.Args[0] = "netctl" // what `ps` shows
-	cmd.ExtraFiles = []*os.File{mnt, theirs}
-	cmd.Env = slices.Concat(e.Env, goRuntime(), []string{environment + "=" + agreement})
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_NEWNS}
-	if err := cmd.Start(); err != nil {
+	const shown = "netctl" // by `ps`
+	process, err := startProcess(e.Path,
+		[]string{shown, argument, s.StateRoot(), s.DataRoot(), string(id)},
+		slices.Concat(e.Env, goRuntime(), []string{environment + "=" + agreement}),
+		mnt, theirs)
+	if err != nil {
 		return nil, nil, errors.Join(e.explain(err), ours.Close())
 	}
-	return cmd, ours, nil
+	return process, ours, nil
 }
 
 func (e Executable) explain(err error) error {
@@ -88,7 +86,7 @@ func socketPair() (ours, theirs *os.File, err error) {
 
 // Order has the monitor start its container. An error is why there is no monitor
 // that could. The report follows.
-func (w *Waiting) Order(o Order) (*exec.Cmd, error) {
+func (w *Waiting) Order(o Order) (*Process, error) {
 	<-w.executed
 	if w.err != nil {
 		return nil, w.err
@@ -97,7 +95,7 @@ func (w *Waiting) Order(o Order) (*exec.Cmd, error) {
 	if err := o.send(w.conn); err != nil && !errors.Is(err, unix.EPIPE) {
 		return nil, errors.Join(err, w.Dismiss())
 	}
-	return w.cmd, nil
+	return w.process, nil
 }
 
 // Report waits for what a monitor that was ordered says about the start. It is
@@ -118,5 +116,7 @@ func (w *Waiting) Dismiss() error {
 	if w.err != nil {
 		return nil // there is none
 	}
-	return errors.Join(w.conn.Close(), w.cmd.Wait())
+	err := w.conn.Close()
+	w.process.Wait()
+	return err
 }

@@ -35,6 +35,7 @@ import (
 	"github.com/netctl/netctl/netctl/runner/attach"
 	"github.com/netctl/netctl/netctl/runner/engine"
 	"github.com/netctl/netctl/netctl/runner/events"
+	"github.com/netctl/netctl/netctl/runner/grace"
 	"github.com/netctl/netctl/netctl/runner/rootfs"
 	"github.com/netctl/netctl/netctl/runner/store"
 )
@@ -52,7 +53,7 @@ func Main(args []string, networks func(*slog.Logger) runner.Networks) int {
 	if args[0] == argumentCheck {
 		return runCheck(args)
 	}
-	engine.ExpectStart()
+	grace.Begin()
 	m, err := inherit(args, networks)
 	if errors.Is(err, errNoOrder) {
 		return 0
