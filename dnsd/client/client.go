@@ -138,25 +138,52 @@ func Do(ctx context.Context, stateDir, command string) (string, error) {
 
 // do is Do with descriptors that go with the command.
 func do(ctx context.Context, stateDir, command string, files []*os.File) (string, error) {
+	return ask(ctx, stateDir, command, files)(ctx)
+}
+
+// Ask is Do in two steps: it sends the command, and returns what waits for the reply
+// and has to be called.
+func Ask(ctx context.Context, stateDir, command string) (reply func(context.Context) (string, error)) {
+	return ask(ctx, stateDir, command, nil)
+}
+
+func ask(ctx context.Context, stateDir, command string, files []*os.File) (reply func(context.Context) (string, error)) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", Socket(stateDir))
 	switch {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
-		return "", fmt.Errorf("%w: %w", ErrNotRunning, err)
+		err = fmt.Errorf("%w: %w", ErrNotRunning, err)
 	case err != nil:
-		return "", fmt.Errorf("dnsd: %w", err)
+		err = fmt.Errorf("dnsd: %w", err)
 	}
-	defer conn.Close() //nolint:errcheck // it has served
-	if deadline, ok := ctx.Deadline(); ok {
-		conn.SetDeadline(deadline) //nolint:errcheck // then the read waits longer
+	if err != nil {
+		return func(context.Context) (string, error) { return "", err }
 	}
+	bound(ctx, conn)
 	err = write(conn.(*net.UnixConn), command+"\n", files)
-	reply, rerr := io.ReadAll(conn)
+	return func(ctx context.Context) (string, error) {
+		defer conn.Close() //nolint:errcheck // it has served
+		bound(ctx, conn)
+		return receive(conn, err)
+	}
+}
+
+// bound has the connection end with the context's deadline.
+func bound(ctx context.Context, conn net.Conn) {
+	if deadline, ok := ctx.Deadline(); ok {
+		conn.SetDeadline(deadline) //nolint:errcheck // then it lasts longer
+	}
+}
+
+// receive reads the reply to a command, or why there is none; sent is what became of
+// sending it.
+func receive(conn net.Conn, sent error) (string, error) {
+	reply, err := io.ReadAll(conn)
 	text := strings.TrimSuffix(string(reply), "\n")
 	if problem, bad := strings.CutPrefix(text, "error "); bad {
 		return "", fmt.Errorf("dnsd: %s", problem)
 	}
-	if err = errors.Join(err, rerr); err == nil && text != "" {
+	if err = errors.Join(sent, err); err == nil && text != "" {
 		return text, nil
 	}
 	// One that ends just now closes what it has not read yet.

@@ -293,7 +293,13 @@ func (a *Attacher) publishNames(ctx context.Context, p *plan, u *undo) error {
 	if p.record.Names.IsZero() {
 		return nil
 	}
-	u.push("names", func(ctx context.Context) error { return a.withdraw(ctx, p.record) })
+	u.push("names", func(ctx context.Context) error {
+		forgotten, err := a.withdraw(ctx, p.record)
+		if err == nil {
+			forgotten()
+		}
+		return err
+	})
 	change := client.Change{Generation: p.generation, Network: p.record.Network}
 	if p.record.Names.Inside != 0 {
 		change.Container = p.record.Container

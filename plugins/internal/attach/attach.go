@@ -116,13 +116,15 @@ func ThroughGateways(routes []wire.Route, g Grant) []wire.Route {
 	return result
 }
 
-// Resolver is told when the ledger's names have changed. The calls return when
+// Resolver is told when the ledger's names have changed. A call has been answered when
 // what the ledger says at that generation is what it answers.
 type Resolver interface {
 	// Announce starts the resolver if need be, and has it listen where the
 	// change says. The result are gateways at which it has another port than 53.
 	Announce(ctx context.Context, change client.Change) ([]netip.AddrPort, error)
-	Withdraw(ctx context.Context, generation uint64) error
+	// Withdraw tells the resolver and does not wait for it: what it returns does, and
+	// has to be called.
+	Withdraw(ctx context.Context, generation uint64) (forgotten func() error)
 	// Check returns an error if the resolver does not serve the network, or
 	// the container inside of it.
 	Check(ctx context.Context, network, container string) error

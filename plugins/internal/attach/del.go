@@ -27,10 +27,10 @@ func (a *Attacher) Del(ctx context.Context, req *cni.Request) error {
 }
 
 // remove takes away all that an attachment has, in the order that lets nobody
-// see a wrong state: its names first, so that no answer leads to an address
-// that somebody else may get; then its rules; then its link; last the
-// reservation of address and ports. It goes on after an error, and keeps the
-// reservation then, so that what is left stays accounted for and DEL can be
+// see a wrong state: its rules, then its link, and while the resolver forgets
+// its names; last the reservation of address and ports, when no answer leads to an
+// address any more that somebody else may get. It goes on after an error, and keeps
+// the reservation then, so that what is left stays accounted for and DEL can be
 // repeated. Without options, a child waits for what the packet filter has to free.
 func (a *Attacher) remove(ctx context.Context, req *cni.Request, at wire.Attachment, options ...firewall.Option) error {
 	record, err := a.lookUp(at)
@@ -38,11 +38,22 @@ func (a *Attacher) remove(ctx context.Context, req *cni.Request, at wire.Attachm
 		return err
 	}
 	inside := a.leaveInside(record)
+	forgotten := func() {}
 	if record != nil {
-		if err := a.withdraw(ctx, *record); err != nil {
+		if forgotten, err = a.withdraw(ctx, *record); err != nil {
 			return err
 		}
 	}
+	err = a.takeAway(ctx, req, at, record, options...)
+	forgotten()
+	if err := errors.Join(inside, err); err != nil {
+		return err
+	}
+	return a.sourceOf(record, req).release(ctx, at, forgetting(at))
+}
+
+// takeAway takes away what the attachment has in the kernel.
+func (a *Attacher) takeAway(ctx context.Context, req *cni.Request, at wire.Attachment, record *ledger.Record, options ...firewall.Option) error {
 	host, err := kernel.OpenHost()
 	if err != nil {
 		return cni.Wrap(cni.CodeKernel, err)
@@ -54,15 +65,10 @@ func (a *Attacher) remove(ctx context.Context, req *cni.Request, at wire.Attachm
 			return err
 		}
 	}
-	err = errors.Join(
-		inside,
+	return errors.Join(
 		a.removeRules(ctx, at, record, append([]firewall.Option{firewall.WithPark(host.Park)}, options...)...),
 		cni.Wrap(cni.CodeKernel, a.deleteLinks(host, at, record)),
 	)
-	if err != nil {
-		return err
-	}
-	return a.sourceOf(record, req).release(ctx, at, forgetting(at))
 }
 
 // lookUp reads the record of an attachment; nil if there is none.
@@ -107,25 +113,28 @@ func (a *Attacher) deleteLinks(host *kernel.Host, at wire.Attachment, record *le
 	return container.DeleteLink(at.IfName)
 }
 
-// withdraw marks the attachment as leaving, takes its names out of the ledger,
-// and waits until the resolver has forgotten them.
-func (a *Attacher) withdraw(ctx context.Context, record ledger.Record) error {
+// withdraw marks the attachment as leaving, takes its names out of the ledger, and
+// tells the resolver. What it returns waits until that has forgotten them, and has to
+// be called.
+func (a *Attacher) withdraw(ctx context.Context, record ledger.Record) (forgotten func(), err error) {
 	named := !record.Names.IsZero()
 	record.Names, record.Leaving = ledger.Names{}, true
 	var generation uint64
-	err := a.Ledger.Update(func(tx *ledger.Tx) error {
+	err = a.Ledger.Update(func(tx *ledger.Tx) error {
 		err := tx.Put(record)
 		generation = tx.Generation()
 		return err
 	})
 	if err != nil || !named {
-		return refused(err)
+		return func() {}, refused(err)
 	}
-	if err := a.Resolver.Withdraw(ctx, generation); err != nil {
-		// A resolver that can't be reached answers nobody; DEL goes on.
-		a.Log.Warn("resolver did not take a withdrawal", "attachment", record.Key, "error", err)
-	}
-	return nil
+	answer := a.Resolver.Withdraw(ctx, generation)
+	return func() {
+		if err := answer(); err != nil {
+			// A resolver that can't be reached answers nobody; DEL goes on.
+			a.Log.Warn("resolver did not take a withdrawal", "attachment", record.Key, "error", err)
+		}
+	}, nil
 }
 
 // removeRules takes the attachment's rules away, and the network's with them

@@ -72,7 +72,13 @@ func (a *Attacher) abandon(ctx context.Context, req *cni.Request, r ledger.Recor
 	}
 	at := wire.Attachment(r.Key)
 	a.restore(req, at, &r) // which names no namespace: only the file goes
-	if err := errors.Join(a.withdraw(ctx, r), a.removeRules(ctx, at, &r, options...), a.disconnect(at, &r)); err != nil {
+	forgotten, err := a.withdraw(ctx, r)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(a.removeRules(ctx, at, &r, options...), a.disconnect(at, &r))
+	forgotten()
+	if err != nil {
 		return err
 	}
 	return a.sourceOf(&r, req).release(ctx, at, forgetting(at))

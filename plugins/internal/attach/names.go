@@ -41,14 +41,19 @@ func (d dnsd) Check(ctx context.Context, network, container string) error {
 }
 
 // Withdraw does not start a resolver: one that does not run answers nobody.
-func (d dnsd) Withdraw(ctx context.Context, generation uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, client.Patience)
+func (d dnsd) Withdraw(ctx context.Context, generation uint64) (forgotten func() error) {
+	asking, cancel := context.WithTimeout(ctx, client.Patience)
 	defer cancel()
-	_, err := client.Do(ctx, d.stateDir, fmt.Sprintf("sync %d", generation))
-	if errors.Is(err, client.ErrNotRunning) {
-		return nil
+	reply := client.Ask(asking, d.stateDir, fmt.Sprintf("sync %d", generation))
+	return func() error {
+		ctx, cancel := context.WithTimeout(ctx, client.Patience)
+		defer cancel()
+		_, err := reply(ctx)
+		if errors.Is(err, client.ErrNotRunning) {
+			return nil
+		}
+		return err
 	}
-	return err
 }
 
 func (d dnsd) Dismiss(ctx context.Context) error { return client.Quit(ctx, d.stateDir) }
