@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
@@ -21,6 +22,30 @@ type agreement struct {
 	networks map[string]store.Network // by key
 	nodes    map[string]store.Node    // by key
 	skipped  map[string]store.Skipped // by key
+	// early is the view before any change, if it is being made already.
+	early func() store.View
+}
+
+// prepare begins to make the view, while whoever has read all this asks for more.
+func (a *agreement) prepare() {
+	a.early = sync.OnceValue(a.view)
+	go a.early()
+}
+
+// first is the view before any change.
+func (a *agreement) first() store.View {
+	if a.early == nil {
+		return a.view()
+	}
+	return a.early()
+}
+
+// join takes over what is in another agreement and not in this one.
+func (a *agreement) join(o *agreement) {
+	maps.Copy(a.raw, o.raw)
+	maps.Copy(a.networks, o.networks)
+	maps.Copy(a.nodes, o.nodes)
+	maps.Copy(a.skipped, o.skipped)
 }
 
 // apply takes one change over, and tells whether it changed anything. A value
@@ -48,6 +73,12 @@ func (a *agreement) apply(s *Store, kv *mvccpb.KeyValue, deleted bool) bool {
 		a.skip(folder, name, key, err)
 	}
 	return !same
+}
+
+func (a *agreement) applyAll(s *Store, kvs []*mvccpb.KeyValue) {
+	for _, kv := range kvs {
+		a.apply(s, kv, false)
+	}
 }
 
 // folder splits a key below the prefix; "" is none that is followed here.

@@ -60,16 +60,25 @@ func (s *Store) Session(ctx context.Context, r store.Registration) (store.Sessio
 // A scene is what a registration is decided on, read at one revision: all that
 // a Watch begins with, who owns which pool, and what is the node's own.
 type scene struct {
-	all    *agreement
-	config stored[store.Cluster]
-	node   stored[store.Node]
-	live   stored[store.Liveness]
-	tomb   stored[store.Tombstone]
-	vteps  map[netip.Addr]stored[owner]
-	claims []store.Claim // the node's own
+	revision int64
+	config   stored[store.Cluster]
+	node     stored[store.Node]
+	live     stored[store.Liveness]
+	tomb     stored[store.Tombstone]
+	vteps    map[netip.Addr]stored[owner]
+	claims   []store.Claim // the node's own
 	// taken are everybody's pools, by network; choices what was seen of them since.
 	taken   map[string][]netip.Prefix
 	choices map[string]*choice
+
+	decoding sync.WaitGroup // of claims, taken and all
+	all      *agreement
+}
+
+// everybody is what all agree on, when it has been decoded.
+func (sc *scene) everybody() *agreement {
+	sc.decoding.Wait()
+	return sc.all
 }
 
 // An owner is the value of a key that belongs to one node.
@@ -89,11 +98,14 @@ func (s *Store) scene(ctx context.Context, r store.Registration) (*scene, error)
 	if err != nil {
 		return nil, err
 	}
-	sc := &scene{choices: map[string]*choice{}}
-	var reading sync.WaitGroup // beside each other: there are as many claims as nodes
-	reading.Go(func() { sc.readPools(s, r.Node.ID, found(response, pools)) })
-	sc.all = s.agreed(response)
-	reading.Wait()
+	sc := &scene{revision: response.Header.Revision, choices: map[string]*choice{}}
+	// Beside each other, and beside what is asked for next: there are as many claims
+	// as nodes.
+	sc.decoding.Go(func() { sc.readPools(s, r.Node.ID, found(response, pools)) })
+	sc.decoding.Go(func() {
+		sc.all = s.agreed(response)
+		sc.all.prepare()
+	})
 	if sc.config, err = first[store.Cluster](response, 0); err != nil {
 		return nil, err
 	}
@@ -220,11 +232,11 @@ func sessionID(lease clientv3.LeaseID) string { return strconv.FormatInt(int64(l
 // admit refuses a node that may not come in.
 func (n *session) admit(sc *scene, r store.Registration) error {
 	have := sc.config.value.ID
-	if r.Cluster != "" && have != r.Cluster && (sc.config.exists() || !r.AcceptReverted && sc.all.revision >= int64(r.Seen)) {
+	if r.Cluster != "" && have != r.Cluster && (sc.config.exists() || !r.AcceptReverted && sc.revision >= int64(r.Seen)) {
 		return &store.ClusterError{Have: have, Want: r.Cluster}
 	}
-	if sc.all.revision < int64(r.Seen) && !r.AcceptReverted {
-		return &store.RevertedError{Have: store.Revision(sc.all.revision), Seen: r.Seen}
+	if sc.revision < int64(r.Seen) && !r.AcceptReverted {
+		return &store.RevertedError{Have: store.Revision(sc.revision), Seen: r.Seen}
 	}
 	if sc.live.exists() && !n.holds(sc.live) {
 		return &store.TakenError{
@@ -233,7 +245,7 @@ func (n *session) admit(sc *scene, r store.Registration) error {
 				sc.live.value.Boot, n.store.config.SessionSeconds),
 		}
 	}
-	return vtepsFree(sc.vteps, r.Node.ID, func(id store.NodeID) string { return nameOf(sc.all.nodes[n.store.nodeKey(id)], id) })
+	return vtepsFree(sc.vteps, r.Node.ID, func(id store.NodeID) string { return nameOf(sc.everybody().nodes[n.store.nodeKey(id)], id) })
 }
 
 // nameOf is what people call a node.
@@ -276,7 +288,7 @@ type bid struct {
 }
 
 func (n *session) entry(sc *scene, r store.Registration) *entry {
-	s, id := n.store, r.Node.ID
+	s, id, all := n.store, r.Node.ID, sc.everybody()
 	e := &entry{cluster: sc.config.value.ID, owned: sc.owned(), record: r.Node}
 	e.depends = []dependency{{s.key(configKey), sc.config.rev}, {s.nodeKey(id), sc.node.rev}, {s.liveKey(id), sc.live.rev}}
 	if !sc.config.exists() {
@@ -293,7 +305,7 @@ func (n *session) entry(sc *scene, r store.Registration) *entry {
 	}
 	e.record.Schema, e.record.Epoch = store.Schema, sc.epoch(r)
 	if r.Needs != nil {
-		n.claimNeeds(sc, e, r.Needs(slices.Collect(maps.Values(sc.all.networks)), e.owned))
+		n.claimNeeds(sc, e, r.Needs(slices.Collect(maps.Values(all.networks)), e.owned))
 	}
 	e.record.Pools = poolsOf(e.claims())
 	if e.written = !sc.node.exists() || !e.record.Equal(sc.node.value); e.written {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -80,10 +82,10 @@ func (s *Store) follow(ctx context.Context, list, a *agreement, yield func(store
 	if list.revision < a.revision {
 		return &store.RevertedError{Have: store.Revision(list.revision), Seen: store.Revision(a.revision)}
 	}
-	changed := !list.same(a)
+	changed, view := !list.same(a), list.first()
 	*a = *list
 	if changed {
-		yield(a.view())
+		yield(view)
 	}
 	client, err := s.connection()
 	if err != nil {
@@ -167,12 +169,22 @@ func (s *Store) everything() []clientv3.Op {
 	return []clientv3.Op{clientv3.OpGet(s.key(configKey)), clientv3.OpGet(s.key(netDir), clientv3.WithRange(s.key(afterNodes)))}
 }
 
+// agreed decodes what was read; much of it on two processors, because a host waits
+// for it to join.
 func (s *Store) agreed(response *clientv3.TxnResponse) *agreement {
-	a := newAgreement(response.Header.Revision, len(found(response, 1)))
-	for op := range s.everything() {
-		for _, kv := range found(response, op) {
-			a.apply(s, kv, false)
-		}
+	const many = 256
+	kvs := slices.Concat(found(response, 0), found(response, 1))
+	a := newAgreement(response.Header.Revision, len(kvs))
+	if len(kvs) <= many {
+		a.applyAll(s, kvs)
+		return a
 	}
+	half := len(kvs) / 2
+	rest := newAgreement(a.revision, half)
+	var decoding sync.WaitGroup
+	decoding.Go(func() { rest.applyAll(s, kvs[half:]) })
+	a.applyAll(s, kvs[:half])
+	decoding.Wait()
+	a.join(rest)
 	return a
 }
