@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -42,10 +41,8 @@ func (m *monitor) run(ctx context.Context) error {
 const settled = 500 * time.Millisecond
 
 // slim gives back what the start needed, once: a monitor lives for days beside
-// many others and does little. Nobody waits for this. A second processor has memory
-// of its own (0.2 MB), which is given back with it.
+// many others and does little. Nobody waits for this.
 func slim() {
-	runtime.GOMAXPROCS(1)
 	debug.SetGCPercent(25)
 	debug.FreeOSMemory()
 }
