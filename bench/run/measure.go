@@ -17,7 +17,7 @@ type subject struct {
 	// missing says why it can't be measured here.
 	missing string
 	took    []time.Duration
-	cpu     time.Duration // of all rounds that count, user and system, of what was waited for
+	cpu     time.Duration // of all rounds that count, user and system
 }
 
 func (w *world) subjects() ([]*subject, error) {
@@ -60,6 +60,9 @@ func (w *world) measure(rounds int) ([]*subject, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := adopt(); err != nil {
+		return nil, err
+	}
 	const warmUp = 3
 	for i := range rounds + warmUp {
 		for _, s := range all {
@@ -74,6 +77,7 @@ func (w *world) measure(rounds int) ([]*subject, error) {
 			begun := time.Now()
 			cpu, err := w.timed(s.firewall, args)
 			took := time.Since(begun)
+			cpu += bury()
 			switch {
 			case err != nil && i == 0:
 				s.missing = err.Error()
