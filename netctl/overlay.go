@@ -56,7 +56,7 @@ func (c networkCommands) createOverlay(ctx context.Context, request network.Requ
 	isolate, given := request.Options["isolate"]
 	on, err := strconv.ParseBool(isolate)
 	wanted.Open = given && err == nil && !on
-	wanted.FastPath, _ = strconv.ParseBool(request.Options[network.OptionFastPath]) // checked, too
+	wanted.FastPath = request.Options[network.OptionFastPath] // checked, too
 	if err := c.app.overlayd().Create(ctx, wanted); err != nil {
 		return overlayError(err)
 	}
@@ -170,6 +170,11 @@ func overlayNetworkLine(n control.Network) string {
 	}
 	if n.Open {
 		line += ", open"
+	}
+	if n.UsualWay == "" {
+		line += ", fast path"
+	} else {
+		line += ", usual way (" + n.UsualWay + ")"
 	}
 	if n.Leaving {
 		line += ", being removed"

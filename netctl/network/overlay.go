@@ -2,6 +2,7 @@ package network
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 
 	"github.com/netctl/netctl/ipam"
@@ -19,11 +20,19 @@ var optPoolBits = option{[]string{OptionPoolBits},
 const OptionPoolBits = "pool_bits"
 
 // optFastPath is overlayd's business, too.
-var optFastPath = option{[]string{OptionFastPath},
-	func(_ *settings, v string) (err error) { _, err = parseBool(v); return }}
+var optFastPath = option{[]string{OptionFastPath}, func(_ *settings, v string) error {
+	if v == "auto" {
+		return nil
+	}
+	if _, err := parseBool(v); err != nil {
+		return fmt.Errorf("invalid value %q: want auto, true or false", v)
+	}
+	return nil
+}}
 
 // OptionFastPath has packets between containers on different hosts pass by the
-// hosts' connection tracking and forwarding rules.
+// hosts' connection tracking and forwarding rules: auto, which is the default,
+// where nobody else has rules that would see them.
 const OptionFastPath = "fast_path"
 
 // overlayPools are where the ranges of overlay networks come from: each is

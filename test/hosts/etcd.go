@@ -138,7 +138,7 @@ func (h *Host) TryCreateNetwork(name string, bits int, ranges ...string) error {
 	if err != nil {
 		return err
 	}
-	return h.Control().Create(context.Background(), control.CreateNetwork{Name: name, Ranges: prefixes, PoolBits4: bits, FastPath: h.w.FastPath, Definition: planned.List})
+	return h.Control().Create(context.Background(), control.CreateNetwork{Name: name, Ranges: prefixes, PoolBits4: bits, FastPath: h.w.FastPath.String(), Definition: planned.List})
 }
 
 // Client speaks to the server by its socket, until the test ends.

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/netctl/netctl/plugins/overlay/agent/store"
 	"github.com/netctl/netctl/plugins/overlay/agent/store/static"
 	"github.com/netctl/netctl/plugins/overlay/control"
 	"github.com/netctl/netctl/test/netns"
@@ -52,8 +53,9 @@ type World struct {
 	Bin    string
 	Switch *netns.Namespace
 	Hosts  []*Host
-	// FastPath is an option of its networks.
-	FastPath bool
+	// FastPath is an option of its networks: auto, true or false. It is auto, which is
+	// the default, unless OVERLAY_FAST_PATH says something else.
+	FastPath store.FastPath
 	t        testing.TB
 }
 
@@ -79,7 +81,10 @@ type Host struct {
 // New makes a world of n hosts, 192.0.2.1 and on (RFC 5737).
 func New(t testing.TB, bin string, n int) *World {
 	t.Helper()
-	w := &World{Bin: bin, t: t, Switch: namespace(t), FastPath: os.Getenv("OVERLAY_FAST_PATH") != ""}
+	w := &World{Bin: bin, t: t, Switch: namespace(t)}
+	var err error
+	w.FastPath, err = store.ParseFastPath(os.Getenv("OVERLAY_FAST_PATH"))
+	w.must(err)
 	// With an address of its own: one that it had from a port would change when that
 	// host is rebooted, and the others would speak to the old one for a while.
 	w.must(w.Switch.Run("ip", "link", "add", "br0", "address", "02:fe:c0:00:02:fe", "type", "bridge"))

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/netctl/netctl/plugins/overlay/agent/store"
 	"github.com/netctl/netctl/plugins/overlay/control"
 	"github.com/netctl/netctl/test/hosts"
 )
@@ -32,7 +33,7 @@ func TestFastPath(t *testing.T) {
 	for _, firewall := range []string{"nftables", "iptables"} {
 		t.Run(firewall, func(t *testing.T) {
 			w := hosts.New(t, binaries, 2)
-			w.FastPath = true
+			w.FastPath = store.FastOn
 			w.WritePeers(w.Peers())
 			for _, h := range w.Hosts {
 				h.Firewall = firewall

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/netctl/netctl/plugins/overlay/agent/store"
 	"github.com/netctl/netctl/plugins/overlay/control"
 	"github.com/netctl/netctl/test/hosts"
 	"github.com/netctl/netctl/test/netns"
@@ -39,7 +40,10 @@ func eachPath(t *testing.T, test func(t *testing.T, fast bool)) {
 func worldWith(t *testing.T, n int, fast bool) *hosts.World {
 	t.Helper()
 	w := hosts.New(t, binaries, n)
-	w.FastPath = w.FastPath || fast
+	w.FastPath = store.FastOff
+	if fast {
+		w.FastPath = store.FastOn
+	}
 	return w
 }
 

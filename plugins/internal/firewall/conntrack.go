@@ -1,11 +1,13 @@
 package firewall
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 
 	"github.com/mdlayher/netlink"
@@ -96,6 +98,7 @@ func localAddresses() (map[netip.Addr]bool, error) {
 // flow is what we need of a conntrack entry.
 type flow struct {
 	proto    uint8
+	src      netip.Addr // who sent the first packet
 	dst      netip.Addr // where the first packet was sent
 	dport    uint16
 	replySrc netip.Addr // who answers, after translation
@@ -186,6 +189,46 @@ func dumpFlows(conn *netlink.Conn, f family, protocol wire.Protocol) ([]flow, er
 	return flows, nil
 }
 
+// ForgetTracked deletes what is tracked between containers and pools, in either
+// direction, and tells how much it was. It does not ask where nothing is tracked.
+func ForgetTracked(containers []netip.Addr, pools []netip.Prefix) (deleted int, err error) {
+	if data, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_count"); err != nil || string(bytes.TrimSpace(data)) == "0" {
+		return 0, nil
+	}
+	conn, done, err := dialConntrack()
+	if err != nil {
+		return 0, fmt.Errorf("connection tracking: %w", err)
+	}
+	defer done()
+	ends := map[netip.Addr]bool{}
+	for _, c := range containers {
+		ends[c] = true
+	}
+	between := func(a, b netip.Addr) bool {
+		return ends[a] && slices.ContainsFunc(pools, func(p netip.Prefix) bool { return p.Contains(b) })
+	}
+	for _, f := range families() {
+		answers, err := conntrack(conn, f, msgGet, netlink.Dump, netlink.NewAttributeEncoder())
+		if err != nil {
+			return deleted, fmt.Errorf("list tracked %s connections: %w", f, err)
+		}
+		for _, m := range answers {
+			w, err := parseFlow(m.Data)
+			if err != nil {
+				return deleted, err
+			}
+			if !between(w.src, w.dst) && !between(w.dst, w.src) {
+				continue
+			}
+			if err := w.delete(conn, f); err != nil && !errors.Is(err, unix.ENOENT) {
+				return deleted, fmt.Errorf("delete tracked %s connection: %w", f, err)
+			}
+			deleted++
+		}
+	}
+	return deleted, nil
+}
+
 func (w flow) delete(conn *netlink.Conn, f family) error {
 	e := netlink.NewAttributeEncoder()
 	e.Bytes(ctaTupleOrig|unix.NLA_F_NESTED, w.original)
@@ -225,7 +268,7 @@ func parseFlow(message []byte) (flow, error) {
 		case ctaTupleOrig:
 			w.original = d.Bytes()
 			d.Nested(func(d *netlink.AttributeDecoder) error {
-				w.proto, _, w.dst, w.dport = parseTuple(d)
+				w.proto, w.src, w.dst, w.dport = parseTuple(d)
 				return nil
 			})
 		case ctaTupleReply:

@@ -67,6 +67,17 @@ func ApplyFastPath(f wire.Fence) (written bool, err error) {
 	return true, nil
 }
 
+// HasFastPath tells whether there is any.
+func HasFastPath() (bool, error) {
+	conn, letGo, err := fenceConn()
+	if err != nil {
+		return false, err
+	}
+	defer letGo()
+	found, err := newFastWriter(conn, wire.Fence{}, "").find()
+	return found.there, err
+}
+
 // RemoveFastPath takes the fast path away; none is no error.
 func RemoveFastPath() error {
 	conn, letGo, err := fenceConn()
@@ -108,7 +119,7 @@ const (
 )
 
 // fastVersion counts up when maps or rules below change.
-const fastVersion = 4
+const fastVersion = 5
 
 // fastFound is what there is.
 type fastFound struct {
@@ -201,6 +212,14 @@ func (w *fastWriter) tunnelChain() (name string, c fastChain) {
 	return fastFrom + c.device, c
 }
 
+// hook makes chains that come after all others of their device: what these say holds.
+func (w *fastWriter) hook(chains map[string]fastChain) {
+	for _, name := range slices.Sorted(maps.Keys(chains)) {
+		w.conn.AddChain(&nft.Chain{Table: w.table, Name: name, Device: chains[name].device,
+			Type: nft.ChainTypeFilter, Hooknum: nft.ChainHookIngress, Priority: nft.ChainPriorityLast})
+	}
+}
+
 // bridgeChains are those of the networks' bridges, by name. A bridge that was made
 // anew has another number, and so another chain: what becomes of a chain whose
 // device is gone differs between kernels (it goes as well; it stays, and is for the
@@ -289,13 +308,6 @@ func (w *fastWriter) changeChains(have []string) (fresh map[string]fastChain) {
 	}
 	w.hook(fresh)
 	return fresh
-}
-
-func (w *fastWriter) hook(chains map[string]fastChain) {
-	for _, name := range slices.Sorted(maps.Keys(chains)) {
-		w.conn.AddChain(&nft.Chain{Table: w.table, Name: name, Device: chains[name].device,
-			Type: nft.ChainTypeFilter, Hooknum: nft.ChainHookIngress, Priority: nft.ChainPriorityFilter})
-	}
 }
 
 // declare makes a map with its elements.

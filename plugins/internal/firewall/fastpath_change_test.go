@@ -227,12 +227,16 @@ func TestAChangedFastPathLosesNothing(t *testing.T) {
 		f := fastFenceOf(t)
 		f.Fast.Peers[0].Via = netip.MustParseAddr("10.100.2.2")
 		applyBoth(t, f)
+		// What waits for a neighbour's address can be too much to be kept.
+		must(host.Run("nft", "table netdev group {\nchain arriving {\ntype filter hook ingress device netctl-overlay priority -10\nmeta mark set 7\n}\n}"))
+		must(arrives(near, far, "10.100.1.2", "10.100.2.2:9", 64, true))
+		must(arrives(far, near, "10.100.2.2", "10.100.1.2:9", 64, true))
 		must(host.Run("nft", `table netdev seen {
 	counter nearin { }
 	counter nearout { }
 	counter farin { }
 	counter farout { }
-	chain fi { type filter hook ingress device "netctl-overlay" priority -10; meta mark set 7; udp dport 9 counter name farin; }
+	chain fi { type filter hook ingress device "netctl-overlay" priority -10; udp dport 9 counter name farin; }
 	chain ni { type filter hook ingress device "nb-blue" priority -10; udp dport 9 counter name nearin; }
 	chain fo { type filter hook egress device "netctl-overlay" priority 0; udp dport 9 counter name farout; }
 	chain no { type filter hook egress device "nb-blue" priority 0; udp dport 9 counter name nearout; }
@@ -295,6 +299,68 @@ func TestAKernelWithoutFwd(t *testing.T) {
 		// From 6.16 on a chain waits for its link.
 		if _, err := ApplyFastPath(f); errors.Is(err, ErrNoFastPath) {
 			t.Errorf("a bridge that is gone: %v, want nothing about the kernel", err)
+		}
+	})
+}
+
+// TestForgetTracked deletes what is between a container and a pool, in either
+// direction, and nothing else.
+func TestForgetTracked(t *testing.T) {
+	inNamespace(t, func(host *netns.Namespace) {
+		near, far := joined(t, host, "nb-blue", "10.100.1"), joined(t, host, "netctl-overlay", "10.100.2")
+		for _, err := range []error{
+			host.Run("sysctl", "-q", "net.ipv4.ip_forward=1"),
+			host.Run("nft", "table inet tracking {\nchain any {\ntype filter hook forward priority 0\nct state new accept\n}\n}"),
+			near.Run("ip", "addr", "add", "10.100.1.3/24", "dev", "eth0"),
+			far.Run("ip", "addr", "add", "10.100.3.2/32", "dev", "eth0"),
+			host.Run("ip", "route", "add", "10.100.3.0/24", "dev", "netctl-overlay"),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range []struct {
+			from       *netns.Namespace
+			source, to string
+		}{
+			{near, "10.100.1.2", "10.100.2.2"}, {far, "10.100.2.2", "10.100.1.2"},
+			{near, "10.100.1.3", "10.100.2.2"}, {near, "10.100.1.2", "10.100.3.2"}, {far, "10.100.2.2", "10.100.1.3"},
+		} {
+			err := c.from.Do(func() error {
+				conn, err := net.DialUDP("udp4", &net.UDPAddr{IP: net.ParseIP(c.source)}, &net.UDPAddr{IP: net.ParseIP(c.to), Port: 9})
+				if err != nil {
+					return err
+				}
+				_, err = conn.Write([]byte{1})
+				return errors.Join(err, conn.Close())
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		tracked := func() (all []string) {
+			conn, done, err := dialConntrack()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer done()
+			flows, err := dumpFlows(conn, ipv4, wire.UDP)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range flows {
+				all = append(all, fmt.Sprintf("%s > %s", f.src, f.dst))
+			}
+			slices.Sort(all)
+			return all
+		}
+		for deadline := time.Now().Add(40 * time.Second); len(tracked()) < 5 && time.Now().Before(deadline); {
+			time.Sleep(10 * time.Millisecond) // neighbours are still asked for
+		}
+		n, err := ForgetTracked([]netip.Addr{netip.MustParseAddr("10.100.1.2")}, []netip.Prefix{netip.MustParsePrefix("10.100.2.0/24")})
+		want := []string{"10.100.1.2 > 10.100.3.2", "10.100.1.3 > 10.100.2.2", "10.100.2.2 > 10.100.1.3"}
+		if left := tracked(); err != nil || n != 2 || !slices.Equal(left, want) {
+			t.Errorf("%d deleted, %v; left %q, want 2 and %q", n, err, left, want)
 		}
 	})
 }

@@ -23,6 +23,56 @@ const calm = 200 * time.Millisecond
 // The kernel announces changes of nf_tables, which includes iptables-nft; for
 // iptables-legacy see watchLegacy.
 func Watch(ctx context.Context) (<-chan struct{}, error) {
+	conn, err := dialNews()
+	if err != nil {
+		return nil, err
+	}
+	deleted, changed, told := make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)
+	if err := watchLegacy(ctx, changed); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	go listen(conn, deleted, deletesOurs)
+	go func() {
+		defer conn.Close()
+		settleDown(ctx, deleted, changed, told)
+	}()
+	return told, nil
+}
+
+// WatchAll tells whenever the rules of the calling thread's network namespace have
+// changed, by whomever, at once. The channel is closed when ctx ends or the kernel
+// tells no more.
+func WatchAll(ctx context.Context) (<-chan struct{}, error) {
+	conn, err := dialNews()
+	if err != nil {
+		return nil, err
+	}
+	rules, legacy, told := make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)
+	if err := watchLegacy(ctx, legacy); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { _ = conn.Close() })
+	go listen(conn, rules, func(netlink.Message) bool { return true })
+	go func() {
+		defer close(told)
+		for {
+			select {
+			case _, ok := <-rules:
+				if !ok {
+					return
+				}
+			case <-legacy:
+			}
+			signal(told)
+		}
+	}()
+	return told, nil
+}
+
+// dialNews gives a socket on which the kernel announces changes of nf_tables.
+func dialNews() (*netlink.Conn, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return nil, fmt.Errorf("watch nftables: %w", err)
@@ -31,22 +81,12 @@ func Watch(ctx context.Context) (<-chan struct{}, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("watch nftables: %w", err)
 	}
-	deleted, changed, told := make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)
-	if err := watchLegacy(ctx, changed); err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	go listen(conn, deleted)
-	go func() {
-		defer conn.Close()
-		settleDown(ctx, deleted, changed, told)
-	}()
-	return told, nil
+	return conn, nil
 }
 
-// listen passes on that rules of ours were deleted, until conn is closed.
-func listen(conn *netlink.Conn, deleted chan<- struct{}) {
-	defer close(deleted)
+// listen passes on that something was announced that matters, until conn is closed.
+func listen(conn *netlink.Conn, told chan<- struct{}, matters func(netlink.Message) bool) {
+	defer close(told)
 	for {
 		messages, err := conn.Receive()
 		missed := errors.Is(err, unix.ENOBUFS) // more came than the socket holds
@@ -54,10 +94,10 @@ func listen(conn *netlink.Conn, deleted chan<- struct{}) {
 			return
 		}
 		for _, m := range messages {
-			missed = missed || deletesOurs(m)
+			missed = missed || matters(m)
 		}
 		if missed {
-			signal(deleted)
+			signal(told)
 		}
 	}
 }

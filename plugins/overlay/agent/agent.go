@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/netctl/netctl/ipam/ledger"
+	"github.com/netctl/netctl/plugins/internal/firewall"
 	"github.com/netctl/netctl/plugins/internal/kernel"
 	"github.com/netctl/netctl/plugins/overlay/agent/plan"
 	"github.com/netctl/netctl/plugins/overlay/agent/store"
@@ -78,6 +79,9 @@ type Agent struct {
 	// that began earlier must not write that a lost pool is this host's.
 	sharing sync.Mutex
 
+	onlookers firewall.Onlookers
+	fast      fastPath // the worker's
+
 	mu    sync.Mutex
 	state state
 }
@@ -95,8 +99,9 @@ type state struct {
 	// snapshot.
 	seen, live bool
 	session    store.Session
-	// noFastPath is why packets that could take the fast path do not.
-	noFastPath error
+	// onlooker is who else has rules that would see packets between hosts, as of the
+	// last look; noFastPath is why the kernel has no fast path. "" if so.
+	onlooker, noFastPath string
 	// trouble is why the store can't be used, since when; nil if it can.
 	trouble error
 	since   time.Time
@@ -183,7 +188,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, loop := range []func(context.Context) error{
-		a.work, a.watchStore, a.beMember, a.watchHost, a.watchLedger, a.publishNames, a.mirrorNames, a.probe, a.reclaimAbsent,
+		a.work, a.watchStore, a.beMember, a.watchHost, a.watchRules, a.watchLedger, a.publishNames, a.mirrorNames, a.probe, a.reclaimAbsent,
 		func(ctx context.Context) error { return a.serveControl(ctx, listener) }, a.serveMetrics,
 	} {
 		group.Go(func() error { return loop(ctx) })

@@ -92,8 +92,12 @@ func (a *Agent) createNetwork(r *http.Request) error {
 	if err := json.NewDecoder(r.Body).Decode(&c); err != nil {
 		return fmt.Errorf("create network: %w", err)
 	}
+	fast, err := store.ParseFastPath(c.FastPath)
+	if err != nil {
+		return fmt.Errorf("create network %s: option fast_path: %w", c.Name, err)
+	}
 	n := store.Network{Schema: store.Schema, Name: c.Name, Ranges: c.Ranges, PoolBits4: c.PoolBits4, PoolBits6: c.PoolBits6,
-		Open: c.Open, FastPath: c.FastPath, Definition: c.Definition, Created: time.Now().UTC().Truncate(time.Second)}
+		Open: c.Open, FastPath: fast, Definition: c.Definition, Created: time.Now().UTC().Truncate(time.Second)}
 	if _, err := a.cfg.Store.CreateNetwork(r.Context(), n); err != nil {
 		return err
 	}

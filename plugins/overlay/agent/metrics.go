@@ -54,10 +54,11 @@ func (a *Agent) handleMetrics(w http.ResponseWriter, r *http.Request) {
 	e.metric("pass_failures_total", "counter", "Passes that left something undone.", one(st.Passes.Failures))
 	e.metric("writes_total", "counter", "Requests that changed the kernel.", one(st.Passes.Writes))
 	e.metric("pass_seconds", "gauge", "How long the last pass took.", one(st.Passes.LastMS/1000))
-	var pools, free, lost, rtt, mtu []sample
+	var pools, free, lost, fast, rtt, mtu []sample
 	for _, n := range st.Networks {
 		pools = append(pools, labelled(len(n.Pools), "network", n.Name))
 		free = append(free, labelled(n.Free, "network", n.Name))
+		fast = append(fast, labelled(len(n.Fast), "network", n.Name))
 		lost = append(lost, labelled(len(n.Stranded), "network", n.Name))
 	}
 	for _, p := range st.Peers {
@@ -68,6 +69,7 @@ func (a *Agent) handleMetrics(w http.ResponseWriter, r *http.Request) {
 	}
 	e.metric("pools", "gauge", "Pools of this host.", pools...)
 	e.metric("pools_free", "gauge", "Pools that nobody owns, -1 for too many to count.", free...)
+	e.metric("fast_path_containers", "gauge", "Containers of this host whose packets to other hosts take the fast path.", fast...)
 	e.metric("stranded_containers", "gauge", "Containers with addresses of lost pools.", lost...)
 	e.metric("peer_rtt_seconds", "gauge", "Round trip of the last probe.", rtt...)
 	e.metric("peer_mtu_bytes", "gauge", "What fits into the overlay on the way to a peer.", mtu...)

@@ -115,6 +115,7 @@ func (s *state) peerStatus(n store.Node, alive map[store.NodeID]bool) control.Pe
 func (s *state) networkStatus(n store.Network, records []ledger.Record) control.Network {
 	c := control.Network{Name: n.Name, Group: n.Group, Ranges: n.Ranges, Bridge: plan.BridgeOf(n), Open: n.Open, Leaving: n.Leaving,
 		Pools: poolsIn(s.memory.Owned, n.Name), Lost: poolsIn(s.memory.Lost, n.Name), Owners: []control.Owner{}}
+	c.FastPath, c.UsualWay = n.FastPath.String(), s.plan.UsualWay[n.Name]
 	taken := 0
 	for _, node := range s.view.Nodes {
 		if pools := node.Pools[n.Name]; len(pools) > 0 {
@@ -130,7 +131,7 @@ func (s *state) networkStatus(n store.Network, records []ledger.Record) control.
 		c.Exhausted = err.Error()
 	}
 	for _, f := range s.plan.Fence.Fast.Networks {
-		if f.Group == n.Group && s.noFastPath == nil {
+		if f.Group == n.Group {
 			c.Fast = f.Containers
 		}
 	}
@@ -178,6 +179,7 @@ func (a *Agent) doctor(ctx context.Context) ([]control.Finding, error) {
 	check(st.Ready, "first complete pass", "the overlay was never complete since overlayd started")
 	for _, n := range st.Networks {
 		check(len(n.Pools) > 0, "pool of network "+n.Name, firstOf(n.Exhausted, "none claimed yet"))
+		check(n.UsualWay == "" || n.FastPath != store.FastOn.String(), fastText(n), "fast_path is true, but: "+n.UsualWay)
 		check(len(n.Stranded) == 0, "containers of network "+n.Name,
 			"addresses of lost pools: "+strings.Join(n.Stranded, ", ")+"; start them anew")
 	}
@@ -204,6 +206,14 @@ func (a *Agent) doctor(ctx context.Context) ([]control.Finding, error) {
 		}
 	}
 	return all, nil
+}
+
+// fastText says which way a network's packets to other hosts take, or should.
+func fastText(n control.Network) string {
+	if n.UsualWay == "" || n.FastPath == store.FastOn.String() {
+		return "fast path of network " + n.Name
+	}
+	return fmt.Sprintf("usual way of network %s (%s)", n.Name, n.UsualWay)
 }
 
 func finding(peer string, ok bool, what, why string) control.Finding {

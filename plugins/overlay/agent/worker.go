@@ -163,26 +163,14 @@ func (a *Agent) reconcile(failing map[string]*retry) (writes int, err error) {
 	if err := a.host.PrepareOverlay(handover.Device, has6(in.View)); err != nil {
 		return writes, err
 	}
+	a.forgetLeaving(p)
 	n, unset, err := a.program(&p, keep, failing)
 	writes += n
 	if err != nil {
 		return writes, err
 	}
-	writes += a.applyFastPath(p.Fence) // where it leads is known now
+	writes += a.applyFastPath(p) // where it leads is known now
 	return writes, errors.Join(a.handOver(p, keep), unset)
-}
-
-// applyFastPath tells of a fast path that there can't be (a kernel without
-// nft_fwd_netdev), which takes nothing from the overlay but its speed.
-func (a *Agent) applyFastPath(f wire.Fence) (writes int) {
-	writes, err := count(firewall.ApplyFastPath(f))
-	a.with(func(s *state) {
-		if err != nil && (s.noFastPath == nil || s.noFastPath.Error() != err.Error()) {
-			a.log.Warn("no fast path: all packets take the usual way", "error", err)
-		}
-		s.noFastPath = err
-	})
-	return writes
 }
 
 // count is 1 for something written.
@@ -258,11 +246,8 @@ func (a *Agent) input() (in plan.Input, keep, ok bool, err error) {
 		return in, keep, false, nil
 	}
 	in.Exhausted = a.whyNoPool
-	in.Plain = map[string][]netip.Addr{}
-	for _, name := range plan.FastNetworks(in.View) {
-		if in.Plain[name], err = a.plain(name); err != nil {
-			return in, keep, false, err
-		}
+	if err = a.fastInput(&in); err != nil {
+		return in, keep, false, err
 	}
 	if !in.Local.IsValid() {
 		if in.Local, err = a.tunnelAddress(in.View, in.Self); err != nil {

@@ -61,11 +61,14 @@ type Network struct {
 	Ranges []netip.Prefix `json:"ranges"`
 	Bridge string         `json:"bridge"`
 	Open   bool           `json:"open,omitempty"`
-	// Fast are the containers of this host whose packets to other hosts take the
-	// fast path; nil where the network has none.
-	Fast    []netip.Addr   `json:"fast,omitempty"`
-	Leaving bool           `json:"leaving,omitempty"`
-	Pools   []netip.Prefix `json:"pools"`
+	// FastPath is what the network wants: auto, true or false. Fast are the
+	// containers of this host whose packets to other hosts take the fast path; and
+	// UsualWay says why none does on this host, "" where they may.
+	FastPath string         `json:"fastPath"`
+	Fast     []netip.Addr   `json:"fast,omitempty"`
+	UsualWay string         `json:"usualWay,omitempty"`
+	Leaving  bool           `json:"leaving,omitempty"`
+	Pools    []netip.Prefix `json:"pools"`
 	// Stranded containers have addresses of pools that were lost.
 	Lost     []netip.Prefix `json:"lost,omitempty"`
 	Stranded []string       `json:"stranded,omitempty"`
@@ -106,12 +109,13 @@ type Finding struct {
 
 // CreateNetwork asks for a network on all hosts.
 type CreateNetwork struct {
-	Name       string          `json:"name"`
-	Ranges     []netip.Prefix  `json:"ranges"`
-	PoolBits4  int             `json:"poolBits4,omitempty"`
-	PoolBits6  int             `json:"poolBits6,omitempty"`
-	Open       bool            `json:"open,omitempty"`
-	FastPath   bool            `json:"fastPath,omitempty"`
+	Name      string         `json:"name"`
+	Ranges    []netip.Prefix `json:"ranges"`
+	PoolBits4 int            `json:"poolBits4,omitempty"`
+	PoolBits6 int            `json:"poolBits6,omitempty"`
+	Open      bool           `json:"open,omitempty"`
+	// FastPath is auto, true or false; "" is auto.
+	FastPath   string          `json:"fastPath,omitempty"`
 	Definition json.RawMessage `json:"definition"`
 }
 

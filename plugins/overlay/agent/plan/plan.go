@@ -40,8 +40,12 @@ type Input struct {
 	Direct string
 	OnLink func(netip.Addr) bool
 	// Plain are this host's containers whose addresses nobody translates, by
-	// network.
+	// network; Used are the networks that have had a container here.
 	Plain map[string][]netip.Addr
+	Used  map[string]bool
+	// Onlooker says who else has rules on this host that would see packets on their
+	// usual way, NoFastPath why its kernel has no other; "" if so.
+	Onlooker, NoFastPath string
 	// Exhausted says, by network, why it gets no further pool here.
 	Exhausted func(network string) string
 	// Degraded is told to the plugin.
@@ -58,6 +62,10 @@ type Plan struct {
 	Networks []handover.Network
 	// MTU is what fits into the overlay from here.
 	MTU int
+	// Withdrawn is what the fast path would have beside if there were no onlooker.
+	Withdrawn wire.FastPath
+	// UsualWay says why a network does not take the fast path on this host, by name.
+	UsualWay map[string]string
 	// Conflicts are records that contradict each other or this host; what they
 	// claim is left out.
 	Conflicts []string

@@ -132,10 +132,8 @@ type Network struct {
 	// unique in the cluster.
 	Group uint16 `json:"group"`
 	// Open networks can be reached from other overlay networks.
-	Open bool `json:"open,omitempty"`
-	// FastPath has packets between containers on different nodes pass by what
-	// else the nodes do with forwarded packets: see wire.FastPath.
-	FastPath bool `json:"fastPath,omitempty"`
+	Open     bool     `json:"open,omitempty"`
+	FastPath FastPath `json:"fastPath,omitzero"`
 	// Leaving networks are being removed: nodes without containers in them give
 	// their pools back, and the network goes when the last one has.
 	Leaving bool `json:"leaving,omitempty"`

@@ -123,6 +123,7 @@ func (c Config) network() (store.Network, error) {
 	n := store.Network{
 		Schema: store.Schema, Name: c.Network, Ranges: c.Ranges, PoolBits4: c.PoolBits4, PoolBits6: c.PoolBits6,
 		Group: cmp.Or(c.Group, 1), Definition: c.Definition,
+		FastPath: store.FastOff, // services translate addresses, and policies look at what is forwarded
 	}
 	if n.PoolBits6 == 0 {
 		n.PoolBits6 = 64

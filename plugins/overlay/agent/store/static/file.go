@@ -28,7 +28,7 @@ type Network struct {
 	Ranges     []netip.Prefix  `json:"ranges"`
 	Group      uint16          `json:"group,omitempty"`
 	Open       bool            `json:"open,omitempty"`
-	FastPath   bool            `json:"fastPath,omitempty"`
+	FastPath   store.FastPath  `json:"fastPath,omitzero"`
 	Definition json.RawMessage `json:"definition,omitempty"`
 }
 
