@@ -84,6 +84,7 @@ func (s *Store) follow(ctx context.Context, list, a *agreement, yield func(store
 	}
 	changed, view := !list.same(a), list.first()
 	*a = *list
+	a.early = nil // it would be kept for as long as nothing is listed again
 	if changed {
 		yield(view)
 	}
