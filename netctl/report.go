@@ -85,7 +85,7 @@ func hintOf(err error) string {
 	}
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return "the disk is full; 'netctl system df' shows what is netctl's, 'netctl system prune' frees what is unused"
+		return "the disk is full, or has no inodes left ('df', 'df -i'); 'netctl system df' shows what is netctl's, 'netctl system prune' frees what is unused"
 	case errors.Is(err, unix.EROFS):
 		return "that file system is mounted read-only; --state-dir, --data-dir and --conf-dir choose others"
 	}

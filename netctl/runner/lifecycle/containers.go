@@ -155,9 +155,9 @@ func (c *Containers) List(ctx context.Context) ([]runner.Container, error) {
 	return out, nil
 }
 
-// load reads a record and finishes the work of a dead monitor. Where the file system
-// has become read-only that waits, and the record is as the monitor left it: who only
-// reads gets his answer, who wants more meets the same error in his own work.
+// load reads a record and finishes the work of a dead monitor. Where that can't be written
+// down, on a file system that is full or has become read-only, the record is what is
+// known: who reads gets his answer, and who removes makes room.
 func (c *Containers) load(ctx context.Context, id runner.ID) (runner.Container, error) {
 	rec, err := c.Store.Load(id)
 	if err != nil || !c.orphaned(&rec) {
@@ -172,9 +172,9 @@ func (c *Containers) load(ctx context.Context, id runner.ID) (runner.Container, 
 		defer lock.Close()
 		buried, err = c.bury(ctx, id)
 	}
-	if errors.Is(err, unix.EROFS) {
+	if errors.Is(err, unix.EROFS) || store.NoRoom(err) {
 		c.Log.Warn("the monitor has died, which can't be written down", "container", rec.Name, "err", err)
-		return rec, nil
+		return buried, nil
 	}
 	return buried, err
 }

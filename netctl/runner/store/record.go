@@ -43,7 +43,11 @@ func (s *Store) Create(cfg *runner.Config) error {
 	if cfg.Userns.Own() {
 		mode = 0o711 // its root is no root here, and on the way to its files
 	}
-	if err := errors.Join(os.Mkdir(dir, mode), os.Chmod(dir, mode)); err != nil {
+	err = os.Mkdir(dir, mode)
+	if err == nil {
+		err = os.Chmod(dir, mode)
+	}
+	if err != nil {
 		return fmt.Errorf("create container %s: %w", cfg.ID.Short(), err)
 	}
 	err = s.createRecord(cfg)
@@ -109,7 +113,41 @@ func (s *Store) SetPaused(id runner.ID, paused bool) error {
 // SetState replaces the state. The caller holds the container's lock.
 func (s *Store) SetState(id runner.ID, st runner.State) error {
 	// States that claim a process are void after a power cut; an end is not.
-	return writeJSON(s.statePath(id), st, st.Status == runner.StatusExited)
+	err := writeJSON(s.statePath(id), st, st.Status == runner.StatusExited)
+	if NoRoom(err) && overwriteJSON(s.statePath(id), st) == nil {
+		return nil
+	}
+	return err
+}
+
+// NoRoom: a disk, a quota or the table of inodes is full.
+func NoRoom(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
+// overwriteJSON puts v into the blocks that the file has, which takes no room: how a
+// container ended is to be known on a full disk, too. A power cut may leave half of it,
+// which Load takes for a state that is void.
+func overwriteJSON(path string, v any) error {
+	const block = 4096 // the smallest usual one
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if has := (st.Size() + block - 1) / block * block; int64(len(text)) > has {
+		return fmt.Errorf("write %s: %w", path, unix.ENOSPC)
+	}
+	if _, err := f.WriteAt(text, 0); err != nil {
+		return err
+	}
+	return f.Truncate(int64(len(text)))
 }
 
 // SetConfig replaces the configuration. The caller holds the container's lock.
@@ -206,7 +244,7 @@ func readJSON(path string, v any) error {
 func writeJSON(path string, v any, sync bool) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
 	if err != nil {
-		return err
+		return fmt.Errorf("write %s: %w", path, reason(err))
 	}
 	err = json.NewEncoder(f).Encode(v)
 	if err == nil && sync {
@@ -216,9 +254,18 @@ func writeJSON(path string, v any, sync bool) error {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
+		return errors.Join(fmt.Errorf("write %s: %w", path, reason(err)), os.Remove(f.Name()))
 	}
 	return nil
+}
+
+// reason is an error without the name of a file that nobody knows.
+func reason(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }
 
 func mkdirs(dirs ...string) error {

@@ -410,3 +410,26 @@ func FuzzLoad(f *testing.F) {
 		_, _ = s.List()
 	})
 }
+
+// On a full disk the state is written over the old one, as far as that has room.
+func TestOverwrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.json")
+	long := runner.State{Status: runner.StatusRunning, Error: strings.Repeat("x", 3000)}
+	if err := writeJSON(path, long, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []runner.State{{Status: runner.StatusExited, ExitCode: 3}, long} {
+		var got runner.State
+		if err := errors.Join(overwriteJSON(path, want), readJSON(path, &got)); err != nil || got.ExitCode != want.ExitCode || got.Error != want.Error {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	}
+	longer := runner.State{Error: strings.Repeat("x", 5000)}
+	if err := overwriteJSON(path, longer); !NoRoom(err) {
+		t.Errorf("more than the file's blocks hold: %v", err)
+	}
+	var got runner.State
+	if err := readJSON(path, &got); err != nil || got.Error != long.Error {
+		t.Errorf("what did not fit has spoilt it: %v", err)
+	}
+}
