@@ -143,6 +143,7 @@ table netdev sent {
 	chain leaving { type filter hook egress device "netctl-overlay" priority 0; meta protocol ip meta mark != 7 drop; }
 	chain entering { type filter hook egress device "nb-blue" priority 0; meta mark != 0 drop; }
 }`))
+		taps := [2]int{tap(t, f.Fast.Networks[0].Number), tap(t, f.Tunnel)}
 		for _, c := range []struct {
 			name     string
 			from, at *netns.Namespace
@@ -165,11 +166,50 @@ table netdev sent {
 				t.Errorf("%s: %v", c.name, err)
 			}
 		}
+		for i, link := range []string{"nb-blue", "netctl-overlay"} {
+			if in, out := tapped(taps[i]); !in || !out {
+				t.Errorf("tcpdump on %s would see what comes: %v, what goes: %v; want both", link, in, out)
+			}
+		}
 		must(near.Run("ip", "neigh", "replace", "10.100.1.1", "lladdr", "02:00:00:00:00:99", "dev", "eth0", "nud", "permanent"))
 		if err := arrives(near, far, "10.100.1.2", "10.100.2.2:9", 2, false); err != nil {
 			t.Errorf("a frame for another host: %v", err)
 		}
 	})
+}
+
+// tap listens to a link as tcpdump does.
+func tap(t *testing.T, link uint32) int {
+	t.Helper()
+	const all = unix.ETH_P_ALL<<8&0xff00 | unix.ETH_P_ALL>>8 // in the network's order
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, all)
+	if err == nil {
+		t.Cleanup(func() { unix.Close(fd) })
+		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: int(link)})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+// tapped tells whether UDP datagrams to port 9 have come by the link, and gone.
+func tapped(fd int) (in, out bool) {
+	for packet := make([]byte, 2048); ; {
+		n, from, err := unix.Recvfrom(fd, packet, 0)
+		if err != nil {
+			return in, out
+		}
+		link, ok := from.(*unix.SockaddrLinklayer)
+		if !ok || n < 24 || packet[0] != 0x45 || packet[9] != unix.IPPROTO_UDP || packet[23] != 9 {
+			continue
+		}
+		if link.Pkttype == unix.PACKET_OUTGOING {
+			out = true
+		} else {
+			in = true
+		}
+	}
 }
 
 // arrives sends datagrams until one with one hop less is there, or has not come

@@ -111,6 +111,9 @@ func (a *Agent) applyFastPath(p plan.Plan) (writes int) {
 func (a *Agent) forgetLeaving(p plan.Plan) {
 	before := a.fast.taken
 	if !a.fast.known {
+		if len(p.Withdrawn.Networks) == 0 {
+			return
+		}
 		if there, err := firewall.HasFastPath(); err != nil || !there {
 			return
 		}
