@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/netctl/runner"
+	"github.com/netctl/netctl/netctl/runner/attach"
 	"github.com/netctl/netctl/netctl/runner/lifecycle"
 	"github.com/netctl/netctl/netctl/runner/store"
 )
@@ -231,6 +232,29 @@ func TestStartAgain(t *testing.T) {
 	}
 	if got := h.log(cfg.ID); got != "1\n2\n" {
 		t.Errorf("log %q: what the container wrote did not outlive a restart", got)
+	}
+}
+
+// A command does not wait for the end of the monitor: what it hears of the end says
+// that the record is written and the lock given back.
+func TestTheLockIsFreeWhenTheEndIsTold(t *testing.T) {
+	h := newHost(t)
+	cfg := shell("exit 3")
+	if err := h.Create(cfg); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		running, err := h.Start(context.Background(), cfg.ID, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code, err := attach.Client{}.Run(context.Background(), running.Conn)
+		locked := h.Store.Locked(cfg.ID)
+		rec, loadErr := h.Store.Load(cfg.ID)
+		if err != nil || loadErr != nil || code != 3 || locked || rec.State.Status != runner.StatusExited {
+			t.Errorf("status %d, %v; lock held: %v; record %s, %v", code, err, locked, rec.State.Status, loadErr)
+		}
+		running.Wait()
 	}
 }
 
