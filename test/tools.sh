@@ -10,6 +10,7 @@ declare -A needs=(
     [ethtool]=ethtool [conntrack]=conntrack [curl]=curl [strace]=strace [gcc]=gcc [pkg-config]=pkg-config
     [/usr/include/seccomp.h]=libseccomp-dev [/usr/bin/python3]=python3 [pgrep]=procps [etcd]=etcd-server [musl-gcc]=musl-tools [unshare]=util-linux
     [/bin/busybox]=busybox-static [systemd-analyze]=systemd [systemd-socket-activate]=systemd [script]=bsdutils [ss]=iproute2 [nsenter]=util-linux
+    [/etc/protocols]=netbase
 )
 for more; do needs[${more%%=*}]=${more#*=}; done
 missing=()

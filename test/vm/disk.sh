@@ -11,7 +11,7 @@ root=$work/root
 # The guest's programs are this machine's, whole packages; the libraries are
 # what their programs ask for.
 packages=(base-files base-passwd bash dash coreutils sed grep mawk findutils util-linux mount procps hostname bsdutils
-    iproute2 iptables nftables kmod apparmor busybox-static socat conntrack ethtool curl strace etcd-server)
+    iproute2 iptables nftables kmod apparmor busybox-static socat conntrack ethtool curl strace etcd-server netbase)
 
 packed() { # prints the files of the packages and of their programs' libraries
     dpkg -L "${packages[@]}" | grep -v -E '^/usr/share/(doc|man|locale|info|bash-completion|lintian)/' >"$work/files"
