@@ -96,13 +96,12 @@ type Store struct {
 	mu     sync.Mutex
 	client *clientv3.Client
 	secret string // the client's password
-	closed bool
 }
 
 var _ store.Store = (*Store)(nil)
 
-// Open checks the configuration. It does not wait for a connection: a server that
-// is down is reported by the calls that need it.
+// Open checks the configuration. It does not connect: a server that is down is
+// reported by the calls that need it.
 func Open(_ context.Context, c Config, log *slog.Logger) (*Store, error) {
 	if len(c.Endpoints) == 0 {
 		return nil, errors.New("etcd store: endpoints is empty: name at least one, such as https://192.0.2.1:2379")
@@ -122,18 +121,7 @@ func Open(_ context.Context, c Config, log *slog.Logger) (*Store, error) {
 	if c.SessionSeconds == 0 {
 		c.SessionSeconds = defaultSession
 	}
-	s := &Store{config: c, log: log, progress: progressEvery, conns: newConnections()}
-	if c.User == "" { // otherwise the client asks for a token, and whoever wants it waits for that
-		go s.connect()
-	}
-	return s, nil
-}
-
-// connect begins to connect, while whoever opens the store prepares what to ask.
-func (s *Store) connect() {
-	if client, err := s.connection(); err == nil {
-		client.ActiveConnection().Connect()
-	}
+	return &Store{config: c, log: log, progress: progressEvery, conns: newConnections()}, nil
 }
 
 // Kind is "etcd".
@@ -148,7 +136,6 @@ func (s *Store) Can() store.Abilities {
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
 	if s.client == nil {
 		return nil
 	}
@@ -164,9 +151,6 @@ func (s *Store) connection() (*clientv3.Client, error) {
 	defer s.mu.Unlock()
 	if s.client != nil {
 		return s.client, nil
-	}
-	if s.closed {
-		return nil, errors.New("etcd store: it was closed")
 	}
 	config, err := s.clientConfig()
 	if err != nil {
