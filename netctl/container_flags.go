@@ -1,6 +1,7 @@
 package netctl
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -341,7 +342,7 @@ func environmentOf(files, pairs []string, lookup func(string) (string, bool)) ([
 }
 
 func (f *containerFlags) fillSecurity(cfg *runner.Config) error {
-	if err := checkCapabilities(append(slices.Clone(f.capAdd), f.capDrop...)); err != nil {
+	if err := errors.Join(checkCapabilities("--cap-add", f.capAdd), checkCapabilities("--cap-drop", f.capDrop)); err != nil {
 		return err
 	}
 	for _, o := range f.securityOptions {

@@ -32,6 +32,9 @@ func (f *containerFlags) fillLimits(cfg *runner.Config) error {
 			return err
 		}
 	}
+	if f.pids < -1 {
+		return usageError("--pids-limit %d: want a number, or -1 for no limit", f.pids)
+	}
 	if l.Memory != 0 && l.Memory < minMemory {
 		return usageError("--memory %s: at least 6m is needed", f.memory)
 	}
@@ -146,7 +149,7 @@ func ulimitNames() []string {
 }
 
 // checkCapabilities refuses names the kernel doesn't know.
-func checkCapabilities(names []string) error {
+func checkCapabilities(flag string, names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
@@ -160,7 +163,7 @@ func checkCapabilities(names []string) error {
 	}
 	for _, n := range names {
 		if err := spec.CheckCapability(n, all); err != nil {
-			return usageError("%w", err)
+			return usageError("%s: %w", flag, err)
 		}
 	}
 	return nil

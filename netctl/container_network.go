@@ -9,9 +9,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/netctl/netctl/netctl/network"
 	"github.com/netctl/netctl/netctl/runner"
@@ -334,14 +336,39 @@ func (f *containerFlags) fillNames(cfg *runner.Config) error {
 		}
 		cfg.Names.Hosts = append(cfg.Names.Hosts, h...)
 	}
-	if len(cfg.Hostname) > 64 { // sethostname(2)
-		return usageError("--hostname %s: longer than 64 characters", cfg.Hostname)
+	if err := f.checkNames(); err != nil {
+		return err
 	}
 	if cfg.Network.Kind == runner.NetworkHost && cfg.Hostname == "" {
 		cfg.Hostname, err = os.Hostname()
 	}
 	return err
 }
+
+// checkNames: they become words of /etc/hosts and /etc/resolv.conf, and names for others.
+func (f *containerFlags) checkNames() error {
+	for _, n := range []struct{ flag, text string }{{"--hostname", f.hostname}, {"--domainname", f.domainname}} {
+		switch {
+		case len(n.text) > 64: // sethostname(2), setdomainname(2)
+			return usageError("%s %s: longer than 64 characters", n.flag, n.text)
+		case n.text != "" && !hostName.MatchString(n.text):
+			return usageError("%s %q: want letters, digits, '.', '-' and '_', beginning with a letter or digit", n.flag, n.text)
+		}
+	}
+	for _, list := range []struct {
+		flag  string
+		texts []string
+	}{{"--dns-search", f.dnsSearch}, {"--dns-option", f.dnsOptions}} {
+		for _, text := range list.texts {
+			if text == "" || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || r == '#' || r == ';' }) {
+				return usageError("%s %q: want one word of resolv.conf", list.flag, text)
+			}
+		}
+	}
+	return nil
+}
+
+var hostName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
 
 // parseAddHost reads NAME:ADDRESS or NAME=ADDRESS, podman's NAME;NAME:ADDRESS,
 // and host-gateway in place of an address, which becomes the zero Addr.

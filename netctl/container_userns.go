@@ -39,14 +39,14 @@ func (f *usernsFlags) fill(cfg *runner.Config) (err error) {
 	if f.mode != "" && f.mode != "private" {
 		return usageError("--userns %s can't be combined with --uidmap or --gidmap", f.mode)
 	}
-	uids, gids := f.uids, f.gids
+	uids, gids, uidFlag := f.uids, f.gids, "--uidmap"
 	if len(gids) == 0 {
 		gids = uids
 	} else if len(uids) == 0 {
-		uids = gids
+		uids, uidFlag = gids, "--gidmap"
 	}
 	if cfg.Userns.IDs.UIDMaps, err = runner.ParseIDMaps("users", uids); err != nil {
-		return usageError("--uidmap: %w", err)
+		return usageError("%s: %w", uidFlag, err)
 	}
 	if cfg.Userns.IDs.GIDMaps, err = runner.ParseIDMaps("groups", gids); err != nil {
 		return usageError("--gidmap: %w", err)
