@@ -182,6 +182,7 @@ func TestConnections(t *testing.T) {
 		s.add(c)
 		return c
 	}
+	idle := open("10.0.0.3") // for longer than any of whom has too many
 	first, second := open("10.0.0.1"), open("10.0.0.1")
 	other := open("10.0.0.2")
 	for range perClient - 2 {
@@ -189,13 +190,13 @@ func TestConnections(t *testing.T) {
 	}
 	s.touch(first)
 	open("10.0.0.1")
-	if !first.in || second.in || !other.in {
-		t.Errorf("over a client's limit: first %v, second %v, another's %v; want only the second out", first.in, second.in, other.in)
+	if !first.in || second.in || !other.in || !idle.in {
+		t.Errorf("over a client's limit: first %v, second %v, others' %v and %v; want only the second out", first.in, second.in, other.in, idle.in)
 	}
 	for i := range inAll {
 		open(fmt.Sprintf("10.1.%d.%d", i>>8, i&255))
 	}
-	if other.in || first.in || s.len() != inAll {
+	if other.in || first.in || idle.in || s.len() != inAll {
 		t.Errorf("over the total: %d connections", s.len())
 	}
 	for s.head != nil {
