@@ -60,6 +60,10 @@ func awaitUsable(h *hosts.Host, network string, owners int) control.Network {
 // TestANetworkMadeOnOneHostIsUsableOnAll, by every pair of three.
 func TestANetworkMadeOnOneHostIsUsableOnAll(t *testing.T) {
 	w, _ := etcdWorld(t, 3)
+	wide := control.CreateNetwork{Name: "wide", Ranges: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/23")}}
+	if err := w.Hosts[0].Control().Create(t.Context(), wide); err == nil || !strings.Contains(err.Error(), "has the tunnel address") {
+		t.Errorf("a network around the hosts' own addresses: %v", err)
+	}
 	var all []*hosts.Container
 	for _, h := range w.Hosts {
 		all = append(all, h.Add("blue", "on-"+h.Name))

@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/netctl/netctl/plugins/overlay/agent/store/static"
 	"github.com/netctl/netctl/plugins/overlay/control"
@@ -102,6 +105,34 @@ func TestDirectRoutesAreGuarded(t *testing.T) {
 	redEar.mustHear(t, "of red", func() { send(other.NS, "10.101.2.9", red, "of red") })
 	if send(far.NS, "10.101.2.9", red, "of blue as red's"); redEar.hears(t, "of blue as red's", moment) {
 		t.Error("a container of network blue was heard in red, with a source of red")
+	}
+}
+
+// TestARangeAroundTheUnderlay cuts no host off: the network is left out where a
+// host's own address is in its range, and the others go on.
+func TestARangeAroundTheUnderlay(t *testing.T) {
+	w := hosts.New(t, binaries, 2)
+	f := w.Peers()
+	f.Networks = append(f.Networks, static.Network{Name: "wide", Ranges: []netip.Prefix{netip.MustParsePrefix("192.0.0.0/16")}})
+	w.WritePeers(f)
+	for _, h := range w.Hosts {
+		h.Start("--peers", h.PeersFile())
+	}
+	for _, h := range w.Hosts {
+		h.Ready(1)
+		awaitUsable(h, "blue", 2)
+		h.Await("the network left out", func(s control.Status) bool {
+			return slices.ContainsFunc(s.Problems, func(p string) bool { return strings.Contains(p, "network wide is left out: its range 192.0.0.0/16") })
+		})
+		// Nobody listens there, and the host says so.
+		conn, err := hosts.DialFrom(w.Switch, netip.AddrPortFrom(h.Addr, 9), hosts.Patience)
+		if !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("host %s can't be reached any more: %v, %v", h.Name, conn, err)
+		}
+	}
+	one, two := w.Hosts[0].Add("blue"), w.Hosts[1].Add("blue")
+	if _, err := one.Await(two.Addr); err != nil {
+		t.Error(err)
 	}
 }
 

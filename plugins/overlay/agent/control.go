@@ -98,6 +98,9 @@ func (a *Agent) createNetwork(r *http.Request) error {
 	}
 	n := store.Network{Schema: store.Schema, Name: c.Name, Ranges: c.Ranges, PoolBits4: c.PoolBits4, PoolBits6: c.PoolBits6,
 		Open: c.Open, FastPath: fast, Definition: c.Definition, Created: time.Now().UTC().Truncate(time.Second)}
+	if err := a.aroundNobody(n); err != nil {
+		return err
+	}
 	if _, err := a.cfg.Store.CreateNetwork(r.Context(), n); err != nil {
 		return err
 	}
@@ -116,6 +119,21 @@ func (a *Agent) createNetwork(r *http.Request) error {
 		}
 		return fmt.Errorf("network %s is made, but this host has no pool of it yet: see netctl overlay status", c.Name)
 	})
+}
+
+// aroundNobody refuses a network with a host's tunnel address in it. The host that
+// is asked to make it knows its own routes, and not those of the others.
+func (a *Agent) aroundNobody(n store.Network) (err error) {
+	a.with(func(s *state) {
+		for _, node := range s.view.Nodes {
+			for _, vtep := range node.VTEP {
+				if r, around := n.Around(vtep); around {
+					err = fmt.Errorf("create network %s: the range %s has the tunnel address %s of host %s in it: choose another one", n.Name, r, vtep, node.Name)
+				}
+			}
+		}
+	})
+	return err
 }
 
 // await asks until there is no error, or the time is over; the last error is

@@ -29,7 +29,11 @@ func (in Input) consistent() (networks []store.Network, conflicts []string) {
 	bridges := map[string]string{}
 	for _, n := range all {
 		bridge := BridgeOf(n)
-		if why := contradiction(n, bridge, networks, bridges); why != "" {
+		why := contradiction(n, bridge, networks, bridges)
+		if r, around := n.Around(in.Local); around {
+			why = fmt.Sprintf("its range %s has this host's own tunnel address %s in it: this host could speak to nobody there any more", r, in.Local)
+		}
+		if why != "" {
 			conflicts = append(conflicts, fmt.Sprintf("network %s is left out: %s", n.Name, why))
 			continue
 		}

@@ -86,8 +86,11 @@ func TestWhatChangesThePlan(t *testing.T) {
 		"degraded":                 {func(in *Input) { in.Degraded = "store down" }, "degraded store down"},
 		"a range of another's":     {func(in *Input) { in.View.Networks[1].Ranges = []netip.Prefix{prefix("10.100.0.0/20")} }, "conflict: network red is left out: its range 10.100.0.0/20 overlaps with 10.100.0.0/16 of network blue"},
 		"a range around another's": {func(in *Input) { in.View.Networks[1].Ranges = []netip.Prefix{prefix("0.0.0.0/0")} }, "conflict: network red is left out"},
-		"a group twice":            {func(in *Input) { in.View.Networks[1].Group = 7 }, "conflict: network red is left out: its group 7 is network blue's"},
-		"no group":                 {func(in *Input) { in.View.Networks[1].Group = 0 }, "conflict: network red is left out: it has no group"},
+		"a range around this host": {func(in *Input) {
+			in.View.Networks[1].Ranges = []netip.Prefix{prefix("10.101.0.0/16"), prefix("192.0.0.0/16")}
+		}, "conflict: network red is left out: its range 192.0.0.0/16 has this host's own tunnel address 192.0.2.1 in it"},
+		"a group twice": {func(in *Input) { in.View.Networks[1].Group = 7 }, "conflict: network red is left out: its group 7 is network blue's"},
+		"no group":      {func(in *Input) { in.View.Networks[1].Group = 0 }, "conflict: network red is left out: it has no group"},
 		"a bridge twice": {func(in *Input) {
 			in.View.Networks[0].Definition, in.View.Networks[1].Definition = onBridge("br0"), onBridge("br0")
 		},

@@ -48,12 +48,29 @@ func CheckName(name string) error {
 	return nil
 }
 
-// Check tells what is wrong with policies that somebody wrote.
+// Check tells what is wrong with a cluster that somebody wrote.
 func (c Cluster) Check() error {
+	if c.VNI >= 1<<24 {
+		return fmt.Errorf("invalid VNI %d: want 1 to 16777215", c.VNI)
+	}
+	if c.Port == 1<<16-1 {
+		return fmt.Errorf("invalid port %d: probes need the next one", c.Port)
+	}
 	if c.ReclaimAbove < 0 || c.ReclaimAbove > 100 {
 		return fmt.Errorf("policy reclaimAbove: invalid value %d: want a percentage from 1 to 100", c.ReclaimAbove)
 	}
 	return nil
+}
+
+// Around gives the network's range that an address is in. A range around an address
+// by which hosts reach each other would cut them off: what comes from there is taken
+// for a container's that is not where it belongs.
+func (n Network) Around(a netip.Addr) (netip.Prefix, bool) {
+	i := slices.IndexFunc(n.Ranges, func(r netip.Prefix) bool { return r.Contains(a) })
+	if i < 0 {
+		return netip.Prefix{}, false
+	}
+	return n.Ranges[i], true
 }
 
 // Has tells whether a prefix is one of the network's pools.

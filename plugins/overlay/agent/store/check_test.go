@@ -44,3 +44,32 @@ func TestNamesAreTheirNodesOwn(t *testing.T) {
 		}
 	}
 }
+
+// What all hosts make their tunnels from is checked before one of them does.
+func TestClusterCheck(t *testing.T) {
+	for name, test := range map[string]struct {
+		cluster Cluster
+		ok      bool
+	}{
+		"nothing said": {Cluster{}, true}, "largest VNI": {Cluster{VNI: 1<<24 - 1}, true}, "too large a VNI": {Cluster{VNI: 1 << 24}, false},
+		"last port but one": {Cluster{Port: 65534}, true}, "last port": {Cluster{Port: 65535}, false},
+		"all pools": {Cluster{ReclaimAbove: 100}, true}, "more than all": {Cluster{ReclaimAbove: 101}, false}, "less than none": {Cluster{ReclaimAbove: -1}, false},
+	} {
+		if err := test.cluster.Check(); (err == nil) != test.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A range is around its addresses, the first and the last too, and no others.
+func TestAround(t *testing.T) {
+	n := Network{Ranges: []netip.Prefix{netip.MustParsePrefix("10.100.0.0/16"), netip.MustParsePrefix("fd00::/64")}}
+	for text, want := range map[string]string{"10.100.0.0": "10.100.0.0/16", "10.100.255.255": "10.100.0.0/16", "fd00::1": "fd00::/64", "10.101.0.0": "", "fd01::1": ""} {
+		if r, ok := n.Around(netip.MustParseAddr(text)); ok != (want != "") || ok && r.String() != want {
+			t.Errorf("%s: %s, %v", text, r, ok)
+		}
+	}
+	if _, ok := n.Around(netip.Addr{}); ok {
+		t.Error("a range is around no address at all")
+	}
+}

@@ -55,6 +55,9 @@ func Parse(data []byte) (File, error) {
 	if f.VNI >= 1<<24 {
 		return f, fmt.Errorf("key vni: invalid value %d: want 1 to 16777215", f.VNI)
 	}
+	if f.Port == 1<<16-1 {
+		return f, fmt.Errorf("key port: invalid value %d: probes need the next one", f.Port)
+	}
 	if err := f.checkNetworks(); err != nil {
 		return f, err
 	}
