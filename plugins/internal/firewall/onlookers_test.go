@@ -40,6 +40,10 @@ func TestOnlookers(t *testing.T) {
 		"a range of ours":         {inForward("ip saddr 10.100.3.0/24 drop"), "", "chain forward"},
 		"around our ranges":       {inForward("ip daddr 10.0.0.0/8 drop"), "", "chain forward"},
 		"another range":           {inForward("ip saddr 172.17.0.0/16 drop", "ip daddr 10.99.0.0/17 drop", "ip daddr 192.0.2.7 drop"), "", ""},
+		"around them, no octet's": {inForward("ip daddr 10.96.0.0/13 drop"), "", "chain forward"},
+		"IPv6 alone": {oneChain("ip6", "mine", "forward", "type filter hook forward priority 0", "ip6 saddr fd00:2::/64 drop") +
+			oneChain("ip6", "mine", "f", "type filter hook forward priority 0", "ip6 saddr fd00:1::/80 drop"), "", "chain f of table ip6 mine"},
+		"behind our translation":  {"", iptablesNFT + `nat -A PREROUTING -m comment --comment "netctl layout=1" -j ACCEPT; ` + iptablesNFT + "nat -A PREROUTING -j ACCEPT", "chain PREROUTING of table ip nat"},
 		"not another range":       {inForward("ip saddr != 172.17.0.0/16 drop"), "", "chain forward"},
 		"a range of ours, IPv6":   {inForward("ip6 saddr fd00:1::/80 drop"), "", "chain forward"},
 		"another range, IPv6":     {inForward("ip6 daddr fd00:2::/64 drop"), "", ""},
