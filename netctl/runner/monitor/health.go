@@ -21,7 +21,7 @@ const maxHealthOutput = 4096
 // that, and a check that is under way: it is called when the program has ended, with
 // which the kernel ends all others.
 func (m *monitor) watchHealth() (stop func()) {
-	check := m.cfg.Health
+	check := m.config().Health
 	if !check.Enabled() {
 		return func() {}
 	}
@@ -35,7 +35,7 @@ func (m *monitor) watchHealth() (stop func()) {
 				continue
 			}
 			begin := time.Now()
-			r, err := m.checkHealth(ctx)
+			r, err := m.checkHealth(ctx, check)
 			if err != nil {
 				continue // it ends, and what was found is about that
 			}
@@ -68,7 +68,7 @@ func (m *monitor) healthNow() (started time.Time, now runner.Health) {
 
 // paused: a check in a frozen container would wait until it runs on.
 func (m *monitor) paused() bool {
-	rec, err := m.store.Load(m.cfg.ID)
+	rec, err := m.store.Load(m.config().ID)
 	return err == nil && rec.State.Status == runner.StatusPaused
 }
 
@@ -84,9 +84,9 @@ func (m *monitor) noteHealth(found runner.Health, before runner.HealthStatus) ru
 }
 
 // checkHealth runs the check once, as `exec` would run it. An error is the end of watch.
-func (m *monitor) checkHealth(watch context.Context) (runner.HealthResult, error) {
+func (m *monitor) checkHealth(watch context.Context, check runner.HealthCheck) (runner.HealthResult, error) {
 	r := runner.HealthResult{Start: time.Now(), ExitCode: -1}
-	ctx, cancel := context.WithTimeout(watch, m.cfg.Health.Limit())
+	ctx, cancel := context.WithTimeout(watch, check.Limit())
 	defer cancel()
 	code, output, err := m.executeCheck(ctx)
 	r.End, r.Output = time.Now(), output
@@ -94,7 +94,7 @@ func (m *monitor) checkHealth(watch context.Context) (runner.HealthResult, error
 	case watch.Err() != nil:
 		return r, watch.Err()
 	case ctx.Err() != nil:
-		r.Output = "Health check exceeded timeout (" + m.cfg.Health.Limit().String() + "): " + output
+		r.Output = "Health check exceeded timeout (" + check.Limit().String() + "): " + output
 	case err != nil:
 		r.Output = err.Error()
 	default:
@@ -114,7 +114,7 @@ func (m *monitor) executeCheck(ctx context.Context) (code int, output string, er
 		return 0, "", err
 	}
 	defer read.Close()
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", argumentCheck, m.store.StateRoot(), m.store.DataRoot(), string(m.cfg.ID))
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", argumentCheck, m.store.StateRoot(), m.store.DataRoot(), string(m.config().ID))
 	cmd.Args[0] = "netctl"
 	cmd.Env = append(os.Environ(), environment+"="+agreement)
 	cmd.Stdout, cmd.Stderr = write, write
