@@ -113,10 +113,20 @@ func (w *World) must(err error) {
 	}
 }
 
+// tempDir is t.TempDir() without the test's name: the path of a socket below it
+// has room for 107 bytes (unix(7)).
+func (w *World) tempDir() string {
+	w.t.Helper()
+	dir, err := os.MkdirTemp("", "host-")
+	w.must(err)
+	w.t.Cleanup(func() { w.must(os.RemoveAll(dir)) })
+	return dir
+}
+
 // AddHost joins another host to the switch.
 func (w *World) AddHost(name string, addr netip.Addr) *Host {
 	w.t.Helper()
-	h := &Host{Name: name, NS: namespace(w.t), Addr: addr, Port: "port-" + name, Root: w.t.TempDir(), Firewall: "nftables", w: w}
+	h := &Host{Name: name, NS: namespace(w.t), Addr: addr, Port: "port-" + name, Root: w.tempDir(), Firewall: "nftables", w: w}
 	w.must(h.Plug())
 	w.Hosts = append(w.Hosts, h)
 	w.t.Cleanup(func() {
