@@ -3,6 +3,7 @@ package static
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -186,8 +187,14 @@ func (f File) View() store.View {
 	return v
 }
 
+// node is the peer in the terms of a store; its pools may be changed by who
+// gets it.
 func (p Peer) node() store.Node {
-	return store.Node{Schema: store.Schema, ID: store.NodeID(p.Name), Name: p.Name, Epoch: 1, VTEP: []netip.Addr{p.VTEP}, Pools: p.Pools}
+	pools := maps.Clone(p.Pools)
+	for network, of := range pools {
+		pools[network] = slices.Clone(of)
+	}
+	return store.Node{Schema: store.Schema, ID: store.NodeID(p.Name), Name: p.Name, Epoch: 1, VTEP: []netip.Addr{p.VTEP}, Pools: pools}
 }
 
 func (p Peer) claims(network string) []store.Claim {

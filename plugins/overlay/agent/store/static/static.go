@@ -5,6 +5,7 @@
 package static
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,8 @@ type Store struct {
 	again time.Duration
 
 	mu   sync.Mutex
-	last File // the last one that was good
+	last File   // the last one that was good
+	text []byte // what it was read from
 	have bool
 }
 
@@ -53,15 +55,20 @@ func (*Store) Can() store.Abilities { return store.Abilities{} }
 // Close implements store.Store.
 func (*Store) Close() error { return nil }
 
-// read gives the file, or the last good one together with what is wrong.
+// read gives the file, or the last good one together with what is wrong. Every
+// pass of the agent asks several times: a file of the same text is not parsed
+// again. Nobody may change what it gives.
 func (s *Store) read() (File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	data, err := os.ReadFile(s.path)
+	if err == nil && s.have && bytes.Equal(data, s.text) {
+		return s.last, nil
+	}
 	if err == nil {
 		var f File
 		if f, err = Parse(data); err == nil {
-			s.last, s.have = f, true
+			s.last, s.text, s.have = f, data, true
 			return f, nil
 		}
 		err = fmt.Errorf("peers file %s: %w", s.path, err)

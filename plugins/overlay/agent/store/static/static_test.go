@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +129,54 @@ func TestChangesAreNoticedAndBadOnesLeaveTheGoodInForce(t *testing.T) {
 	})
 	if got := strings.Join(seen, "; "); got != "1 nodes, 0 skipped; 1 nodes, 1 skipped; 2 nodes, 0 skipped" {
 		t.Errorf("views: %s (%v)", got, err)
+	}
+}
+
+// A file of the same text is parsed once, and what one asker does with the
+// answer is not seen by the next.
+func TestWhatIsReadIsNobodysToChange(t *testing.T) {
+	s := open(t, write(t, example()))
+	enter := func() store.Session {
+		in, err := s.Session(t.Context(), store.Registration{Local: []netip.Addr{example().Peers[0].VTEP}})
+		check(t, err)
+		return in
+	}
+	want := example().Peers[0].node()
+	for _, pools := range enter().Self().Pools {
+		pools[0] = netip.Prefix{}
+	}
+	if got := enter().Self(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	first, err := s.read()
+	check(t, err)
+	if again, err := s.read(); err != nil || &again.Peers[0] != &first.Peers[0] {
+		t.Errorf("the same text is parsed again (%v)", err)
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	f := File{Networks: []Network{{Name: "net", Ranges: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/11")}}}}
+	for i := range 1000 {
+		f.Peers = append(f.Peers, Peer{Name: fmt.Sprintf("host%d", i), VTEP: netip.AddrFrom4([4]byte{192, 168, byte(i / 250), byte(1 + i%250)}),
+			Pools: map[string][]netip.Prefix{"net": {netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(96 + i/250), byte(i % 250), 0}), 24)}}})
+	}
+	text, err := json.Marshal(f)
+	if err != nil {
+		b.Fatal(err)
+	}
+	path := filepath.Join(b.TempDir(), "peers.json")
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		b.Fatal(err)
+	}
+	s, err := Open(b.Context(), Config{Path: path}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := s.read(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
