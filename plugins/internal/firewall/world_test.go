@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -267,10 +268,20 @@ func (s *space) ask(t testing.TB, protocol wire.Protocol, to string, timeout tim
 	return answer, err
 }
 
-// reaches fails the test unless the named server answers.
+// reaches fails the test unless the named server answers. It asks
+// again when the neighbour was not found: three solicitations of a second each
+// (RFC 4861 7.2.2) were too few once beside a load of 25.
 func (s *space) reaches(t testing.TB, protocol wire.Protocol, to, server string) (client string) {
 	t.Helper()
-	answer, err := s.ask(t, protocol, to, answered)
+	var answer string
+	var err error
+	for end := time.Now().Add(answered); ; {
+		answer, err = s.ask(t, protocol, to, answered)
+		if !errors.Is(err, unix.EHOSTUNREACH) || time.Now().After(end) {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 	name, client, _ := strings.Cut(answer, " ")
 	if err != nil || name != server {
 		t.Errorf("%s -> %s/%s: got %q, %v; want an answer of %s", s.name, to, protocol, answer, err, server)
