@@ -6,7 +6,6 @@ import (
 	"os"
 
 	"github.com/netctl/netctl/netctl"
-	_ "github.com/netctl/netctl/netctl/ahead" // begins before main
 )
 
 func main() {

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -74,21 +75,14 @@ func (h HealthCheck) Args() []string {
 }
 
 // Limit is how long a check may take.
-func (h HealthCheck) Limit() time.Duration { return orDefault(h.Timeout, healthTimeout) }
+func (h HealthCheck) Limit() time.Duration { return cmp.Or(h.Timeout, healthTimeout) }
 
 // Pause is how long to wait before the next check.
 func (h HealthCheck) Pause(now Health, sinceStart time.Duration) time.Duration {
 	if now.Status == HealthStarting && sinceStart < h.StartPeriod {
-		return orDefault(h.StartInterval, healthStartInterval)
+		return cmp.Or(h.StartInterval, healthStartInterval)
 	}
-	return orDefault(h.Interval, healthInterval)
-}
-
-func orDefault(d, otherwise time.Duration) time.Duration {
-	if d == 0 {
-		return otherwise
-	}
-	return d
+	return cmp.Or(h.Interval, healthInterval)
 }
 
 // HealthStatus is a word of docker's.
