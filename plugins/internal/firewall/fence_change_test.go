@@ -44,39 +44,22 @@ func TestAChangedFenceLosesNothing(t *testing.T) {
 	chain in { type filter hook prerouting priority -400; iifname "netctl-overlay" meta mark set 7; udp dport 9 iifname "nb-blue" counter name nearin; udp dport 9 iifname "netctl-overlay" counter name farin; }
 	chain out { type filter hook postrouting priority 400; udp dport 9 oifname "nb-blue" counter name nearout; udp dport 9 oifname "netctl-overlay" counter name farout; }
 }`))
-		stop := make(chan struct{})
-		sent := make(chan error, 2)
-		for from, to := range map[*netns.Namespace]string{near: "10.100.2.2:9", far: "10.100.1.2:9"} {
-			var conn net.Conn
-			must(from.Do(func() (err error) { conn, err = net.Dial("udp", to); return err }))
-			go func() { sent <- flood(conn, stop) }()
-		}
-		for i := range 100 {
-			other := links()
-			if i%2 == 0 {
-				other.Members = append(other.Members, netip.MustParseAddr("192.0.2.3"))
-				other.Ranges = append(other.Ranges, netip.MustParsePrefix("10.101.0.0/16"))
-				other.Peers = append(other.Peers, wire.Grouped{Pool: netip.MustParsePrefix("10.100.5.0/24"), Group: 7})
-				other.Own = append(other.Own, wire.Grouped{Pool: netip.MustParsePrefix("10.101.1.0/24"), Group: 8})
-				other.Networks = append(other.Networks, wire.FencedNetwork{Bridge: "nb-red", Group: 8, Admits: []uint16{8}, Host: []netip.Addr{netip.MustParseAddr("10.101.1.0")}})
+		whileFlooded(t, host, near, far, func() {
+			for i := range 100 {
+				other := links()
+				if i%2 == 0 {
+					other.Members = append(other.Members, netip.MustParseAddr("192.0.2.3"))
+					other.Ranges = append(other.Ranges, netip.MustParsePrefix("10.101.0.0/16"))
+					other.Peers = append(other.Peers, wire.Grouped{Pool: netip.MustParsePrefix("10.100.5.0/24"), Group: 7})
+					other.Own = append(other.Own, wire.Grouped{Pool: netip.MustParsePrefix("10.101.1.0/24"), Group: 8})
+					other.Networks = append(other.Networks, wire.FencedNetwork{Bridge: "nb-red", Group: 8, Admits: []uint16{8}, Host: []netip.Addr{netip.MustParseAddr("10.101.1.0")}})
+				}
+				written, err := ApplyFence(other, false)
+				if err != nil || !written {
+					t.Errorf("written %v, %v", written, err)
+				}
 			}
-			written, err := ApplyFence(other, false)
-			if err != nil || !written {
-				t.Errorf("written %v, %v", written, err)
-			}
-		}
-		close(stop)
-		must(errors.Join(<-sent, <-sent))
-		shown, err := host.Output("nft", "list", "counters", "table", "inet", "seen")
-		must(err)
-		count := map[string]string{}
-		for _, m := range regexp.MustCompile(`counter (\w+) \{\s+packets (\d+)`).FindAllStringSubmatch(shown, -1) {
-			count[m[1]] = m[2]
-		}
-		t.Logf("packets: %v", count)
-		if count["nearin"] != count["farout"] || count["farin"] != count["nearout"] || count["nearin"] == "0" || count["farin"] == "0" {
-			t.Errorf("what came in and went out: %v", count)
-		}
+		})
 	})
 }
 
@@ -102,6 +85,39 @@ func joined(t *testing.T, host *netns.Namespace, device, net string) *netns.Name
 		}
 	}
 	return ns
+}
+
+// whileFlooded has packets sent both ways while something changes. It fails the test
+// unless each that came into the host by nearin or farin has gone out of it by farout or
+// nearout: the names of the host's counters, which it gives with all others.
+func whileFlooded(t *testing.T, host, near, far *netns.Namespace, change func()) (count map[string]string) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop, sent := make(chan struct{}), make(chan error, 2)
+	for from, to := range map[*netns.Namespace]string{near: "10.100.2.2:9", far: "10.100.1.2:9"} {
+		var conn net.Conn
+		must(from.Do(func() (err error) { conn, err = net.Dial("udp", to); return err }))
+		go func() { sent <- flood(conn, stop) }()
+	}
+	change()
+	close(stop)
+	must(errors.Join(<-sent, <-sent))
+	shown, err := host.Output("nft", "list", "counters")
+	must(err)
+	count = map[string]string{}
+	for _, m := range regexp.MustCompile(`counter (\w+) \{\s+packets (\d+)`).FindAllStringSubmatch(shown, -1) {
+		count[m[1]] = m[2]
+	}
+	t.Logf("packets: %v", count)
+	if count["nearin"] != count["farout"] || count["farin"] != count["nearout"] || count["nearin"] == "0" || count["farin"] == "0" {
+		t.Errorf("what came in and went out: %v", count)
+	}
+	return count
 }
 
 // flood sends many packets, and not so many that the machine's queues overflow.
